@@ -1,0 +1,77 @@
+//! Names of tenants and keys of records. Not for the rules of policies: those are the guest's.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Longest id, in code points (DESIGN 7.1).
+pub const ID_LIMIT: usize = 128;
+
+/// A tenant's id: 1 to 128 code points, no C0, DEL or C1 characters, and neither `.` nor `..`
+/// (clients would resolve those away in a path). Anything else goes, `default` and `a/b` included.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tenant(Arc<str>);
+
+/// Why a text is no tenant id; the message is for the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TenantError {
+    #[error("a tenant id has 1 to 128 characters, this one has none")]
+    Empty,
+    #[error("a tenant id has 1 to 128 characters, this one has {0}")]
+    TooLong(usize),
+    #[error("a tenant id has no control characters, this one has U+{0:04X}")]
+    Control(u32),
+    #[error("`.` and `..` cannot be tenant ids")]
+    Dots,
+}
+
+impl Tenant {
+    pub fn new(id: &str) -> Result<Tenant, TenantError> {
+        if id.is_empty() {
+            return Err(TenantError::Empty);
+        }
+        let length = id.chars().count();
+        if length > ID_LIMIT {
+            return Err(TenantError::TooLong(length));
+        }
+        if let Some(control) = id.chars().find(|c| c.is_control()) {
+            return Err(TenantError::Control(control.into()));
+        }
+        if id == "." || id == ".." {
+            return Err(TenantError::Dots);
+        }
+        Ok(Tenant(id.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// Subject of the one policy of a tenant.
+pub const POLICY: &str = "policy";
+
+/// Key of a record: whose it is (`None`: the fleet) and which one. `None` is no tenant id, so
+/// no tenant can collide with the fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    pub tenant: Option<Tenant>,
+    pub subject: Arc<str>,
+}
+
+impl Key {
+    pub fn policy(tenant: &Tenant) -> Key {
+        Key { tenant: Some(tenant.clone()), subject: POLICY.into() }
+    }
+}

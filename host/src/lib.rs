@@ -1,0 +1,16 @@
+//! Which provider and model may serve this tenant, user and task.
+//!
+//! The five hops of a request: `http` (or `cli`, or your own code) -> [`Ordain::resolve`] in
+//! `runtime` -> the guest -> `capabilities` -> `backends`. `coherence` decides what near and far may
+//! answer. Dependencies point in that direction only.
+
+pub mod answer;
+pub mod backends;
+pub mod capabilities;
+pub mod cli;
+pub mod coherence;
+pub mod http;
+pub mod ids;
+pub mod ordain;
+pub mod request;
+pub mod runtime;
