@@ -1,1 +1,13 @@
-//! placeholder
+//! The harness of the tests: real servers (`services`), the real binary (`app`, `cli`), an
+//! independent reading of the rules (`oracle`) and random input for both (`generate`).
+//!
+//! Nothing here is used by Ordain itself, and `oracle` shares no code with it.
+
+pub mod app;
+pub mod cli;
+pub mod generate;
+pub mod http;
+pub mod oracle;
+pub mod process;
+pub mod proxy;
+pub mod wait;
