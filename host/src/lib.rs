@@ -11,6 +11,7 @@ pub mod cli;
 pub mod coherence;
 pub mod http;
 pub mod ids;
+pub mod options;
 pub mod ordain;
 pub mod request;
 pub mod runtime;
