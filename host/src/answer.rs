@@ -107,3 +107,13 @@ pub enum ResolveError {
     #[error("the component failed: {0}")]
     Component(String),
 }
+
+impl Answer {
+    /// The route, unless the request is refused.
+    pub fn route(&self) -> Option<&Route> {
+        match &self.verdict {
+            Verdict::Allow(route) => Some(route),
+            Verdict::Refuse(_) => None,
+        }
+    }
+}

@@ -15,3 +15,5 @@ pub mod options;
 pub mod ordain;
 pub mod request;
 pub mod runtime;
+
+pub use ordain::Ordain;

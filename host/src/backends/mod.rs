@@ -43,8 +43,9 @@ pub struct Snapshot {
 }
 
 /// What must hold of the stored record for a write to happen (`If-Match`, `If-None-Match`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precondition {
+    #[default]
     None,
     /// There is no record.
     Absent,

@@ -132,6 +132,11 @@ impl Coherence {
         self.purges.load(Ordering::Relaxed)
     }
 
+    /// Why the feed's latest read failed; empty if it did not.
+    pub fn feed_error(&self) -> String {
+        self.attempts.borrow().error.clone()
+    }
+
     pub fn window_rows(&self) -> usize {
         self.rows.read().unwrap_or_else(PoisonError::into_inner).rows.len()
     }

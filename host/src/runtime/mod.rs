@@ -21,7 +21,7 @@ use crate::ordain::InvalidRecord;
 use crate::request::Request;
 
 pub use engine::{EngineError, GuestEngine};
-pub use generation::{Generation, LoadError};
+pub use generation::{Generation, LoadError, inspect};
 
 /// How long the guest may compute in one call; time spent in imports does not count.
 const GUEST_BUDGET: Duration = Duration::from_millis(250);
