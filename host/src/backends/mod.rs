@@ -5,6 +5,7 @@
 //! Every call has a deadline of its own, given when the backend is made. Dropping a call's future
 //! abandons it: its reply is never delivered to anyone else.
 
+#[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod memory;
 pub mod postgres;
