@@ -1,5 +1,7 @@
 //! The answer to a resolve request (DESIGN 4.4), as a value and as JSON. Not how it is found.
 
+mod json;
+
 use crate::ids::Tenant;
 use crate::request::{EgressMode, Fault};
 

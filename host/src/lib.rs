@@ -9,6 +9,7 @@ pub mod backends;
 pub mod capabilities;
 pub mod cli;
 pub mod coherence;
+pub mod config;
 pub mod http;
 pub mod ids;
 pub mod options;

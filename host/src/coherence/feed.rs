@@ -11,7 +11,7 @@ use super::window::{Attempts, Coherence};
 use crate::backends::{ChangeLog, OriginError};
 
 /// Time between two reads when nothing wakes the feed (rule F3).
-pub const INTERVAL: Duration = Duration::from_millis(250);
+pub use crate::options::FEED_INTERVAL as INTERVAL;
 /// Rows of one read; one more tells that the reply is not the whole rest.
 const CHUNK: u32 = 1001;
 /// First and longest pause after a failed read, unless a reader asks.
@@ -133,16 +133,17 @@ impl Coherence {
         let reached = || {
             self.view().is_some_and(|v| v.watermark >= min_revision && v.proven >= fresh_from)
         };
+        if reached() {
+            return;
+        }
+        // Once is enough: a read that is under way ends, and one more follows it. A revision that
+        // is not visible to that one either is not committed yet, and its commit will notify.
+        self.wake.notify_one();
         let _ = tokio::time::timeout(limit, async {
             while !reached() {
-                self.wake.notify_one();
                 match attempts.changed().await {
                     Ok(()) if attempts.borrow_and_update().failed == failed => {}
                     _ => return,
-                }
-                if !reached() {
-                    // The revision is not visible yet: what will make it so also notifies.
-                    tokio::time::sleep(Duration::from_millis(2)).await;
                 }
             }
         })

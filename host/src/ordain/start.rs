@@ -84,15 +84,14 @@ impl Ordain {
         let far = open_far(&options)?;
         let window = usize::try_from(options.window).unwrap_or(usize::MAX);
         let coherence = Arc::new(Coherence::new(options.near_bytes, window));
-        let switches = options.switches;
-        let on = switches.all && switches.policy;
+        let [(_, near_off), (_, far_off)] = options.caches();
         let services = Arc::new(Services {
             coherence: coherence.clone(),
             origin: OriginReader::new(origin.clone(), coherence.clone(), options.origin_deadline),
             far: far.clone(),
             settings: GuestSettings::new(&options),
-            near_on: on && switches.near,
-            far_on: on && switches.far,
+            near_on: near_off.is_none(),
+            far_on: far_off.is_none(),
             bound: options.bound,
             feed_deadline: options.feed_deadline,
             late_fills: Arc::new(Semaphore::new(LATE_FILLS_MAX)),
