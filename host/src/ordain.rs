@@ -106,10 +106,13 @@ impl Ordain {
         for (index, item) in requests.iter().enumerate() {
             tenants.entry(&item.tenant).or_default().push(index);
         }
-        let groups = tenants.into_iter().map(|(tenant, indices)| {
+        let mut groups = Vec::with_capacity(tenants.len());
+        for (tenant, indices) in tenants {
             let items: Vec<&Request> = indices.iter().map(|i| &requests[*i].request).collect();
-            async move { (indices, self.inner.runtime.resolve_batch(tenant, &items).await) }
-        });
+            groups.push(async move {
+                (indices, self.inner.runtime.resolve_batch(tenant, &items).await)
+            });
+        }
         let mut answers: Vec<_> = requests.iter().map(|_| Err(ResolveError::Late)).collect();
         let mut groups = futures::stream::iter(groups).buffer_unordered(BATCH_TENANTS);
         while let Some((indices, group)) = groups.next().await {

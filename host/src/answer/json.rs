@@ -76,7 +76,7 @@ impl Serialize for Answer {
             object.serialize_entry("task", task)?;
         }
         if let Verdict::Allow(route) = &self.verdict {
-            self.route(route, &mut object)?;
+            self.write_route(route, &mut object)?;
         } else {
             object.serialize_entry("egress", &self.egress_json())?;
         }
@@ -93,7 +93,7 @@ impl Answer {
         }
     }
 
-    fn route<M: SerializeMap>(&self, route: &Route, object: &mut M) -> Result<(), M::Error> {
+    fn write_route<M: SerializeMap>(&self, route: &Route, object: &mut M) -> Result<(), M::Error> {
         object.serialize_entry("provider", &route.provider)?;
         object.serialize_entry("model", &route.model)?;
         if let Some((temperature, _)) = &route.temperature {
