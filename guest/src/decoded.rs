@@ -38,14 +38,23 @@ impl Default for Decoded {
     fn default() -> Decoded {
         let mut copies = Vec::new();
         copies.resize_with(SETS * WAYS, || None);
-        Decoded { fills: vec![0; SETS * WAYS], copies, bytes: 0, hand: 0 }
+        Decoded {
+            fills: vec![0; SETS * WAYS],
+            copies,
+            bytes: 0,
+            hand: 0,
+        }
     }
 }
 
 impl Decoded {
     /// The policy at index 0 of the last look-up: the copy made under its fill number, else decoded
     /// from derived bytes, else from its text.
-    pub fn policy(&mut self, ports: &mut impl Ports, present: Present) -> Result<Cow<'_, Policy>, Failure> {
+    pub fn policy(
+        &mut self,
+        ports: &mut impl Ports,
+        present: Present,
+    ) -> Result<Cow<'_, Policy>, Failure> {
         let fill = present.fill;
         if let Some(place) = self.find(fill) {
             if let Some(copy) = &mut self.copies[place] {
@@ -57,9 +66,19 @@ impl Decoded {
             if fill == 0 || weight > MOST_BYTES {
                 return Ok(Cow::Owned(policy));
             }
-            self.insert(fill, Copy { policy, weight, used: false });
+            self.insert(
+                fill,
+                Copy {
+                    policy,
+                    weight,
+                    used: false,
+                },
+            );
         }
-        match self.find(fill).and_then(|place| self.copies[place].as_ref()) {
+        match self
+            .find(fill)
+            .and_then(|place| self.copies[place].as_ref())
+        {
             Some(copy) => Ok(Cow::Borrowed(&copy.policy)),
             // Cannot be: it was found or inserted above.
             None => Err(Failure::Unavailable),
@@ -71,7 +90,9 @@ impl Decoded {
             return None;
         }
         let first = first_of_set(fill);
-        let way = self.fills[first..first + WAYS].iter().position(|known| *known == fill)?;
+        let way = self.fills[first..first + WAYS]
+            .iter()
+            .position(|known| *known == fill)?;
         Some(first + way)
     }
 
@@ -134,7 +155,10 @@ fn decode(ports: &mut impl Ports, present: Present) -> Result<Policy, Failure> {
             return Ok(policy);
         }
         if !bytes.is_empty() {
-            ports.log(Severity::Warn, "the derived bytes of a policy cannot be read: its text is decoded instead");
+            ports.log(
+                Severity::Warn,
+                "the derived bytes of a policy cannot be read: its text is decoded instead",
+            );
         }
     }
     match validate::decode(&ports.text(0)) {

@@ -62,7 +62,10 @@ impl Faults {
             self.unlisted += 1;
             return;
         }
-        let fault = Fault { pointer: at.to_string(), message: message.into() };
+        let fault = Fault {
+            pointer: at.to_string(),
+            message: message.into(),
+        };
         let bytes = self.bytes + fault.pointer.len() + fault.message.len();
         if bytes > MOST_BYTES && !self.list.is_empty() {
             self.unlisted += 1;
@@ -79,7 +82,10 @@ impl Faults {
     pub fn into_list(mut self) -> Vec<Fault> {
         if self.unlisted > 0 {
             let message = format!("has {} more faults than are listed here", self.unlisted);
-            self.list.push(Fault { pointer: String::new(), message });
+            self.list.push(Fault {
+                pointer: String::new(),
+                message,
+            });
         }
         self.list
     }

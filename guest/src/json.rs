@@ -131,20 +131,30 @@ mod tests {
     use super::*;
 
     fn canonical(text: &str) -> String {
-        Json::parse(text).expect("JSON").canonical().expect("no duplicates")
+        Json::parse(text)
+            .expect("JSON")
+            .canonical()
+            .expect("no duplicates")
     }
 
     #[test]
     fn canonical_text_follows_the_examples_of_rfc_8785() {
-        let numbers = r#"{"numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001]}"#;
-        assert_eq!(canonical(numbers), r#"{"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27]}"#);
+        let numbers =
+            r#"{"numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001]}"#;
+        assert_eq!(
+            canonical(numbers),
+            r#"{"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27]}"#
+        );
         let string = r#"["\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/"]"#;
         assert_eq!(canonical(string), r#"["€$\u000f\nA'B\"\\\\\"/"]"#);
         let keys = r#"{"\u20ac":1,"\r":2,"\ufb33":3,"1":4,"\ud83d\ude00":5,"\u0080":6,"\u00f6":7}"#;
         // By UTF-16 units: the emoji (D83D) before U+FB33, though its code point is higher.
         let sorted = "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"ö\":7,\"€\":1,\"😀\":5,\"\u{fb33}\":3}";
         assert_eq!(canonical(keys), sorted);
-        assert_eq!(canonical("[-0, 1.0, 2048.0, 9007199254740991, 1e21, true, null]"), "[0,1,2048,9007199254740991,1e+21,true,null]");
+        assert_eq!(
+            canonical("[-0, 1.0, 2048.0, 9007199254740991, 1e21, true, null]"),
+            "[0,1,2048,9007199254740991,1e+21,true,null]"
+        );
     }
 
     #[test]
@@ -158,11 +168,29 @@ mod tests {
     #[test]
     fn what_is_not_json_is_refused_with_its_place() {
         let deep = "[".repeat(100_000);
-        let texts = ["", "{", "{} x", "{'a':1}", "[1,]", "nul", "01", "1e999", "NaN", "\u{feff}{}",
-            r#""\ud800""#, r#""\udc00x""#, r#"{"\ud800":1}"#, "\"\n\"", deep.as_str()];
+        let texts = [
+            "",
+            "{",
+            "{} x",
+            "{'a':1}",
+            "[1,]",
+            "nul",
+            "01",
+            "1e999",
+            "NaN",
+            "\u{feff}{}",
+            r#""\ud800""#,
+            r#""\udc00x""#,
+            r#"{"\ud800":1}"#,
+            "\"\n\"",
+            deep.as_str(),
+        ];
         for text in texts {
             let error = Json::parse(text).expect_err(text);
-            assert!(error.contains(" at line ") && error.contains(" column "), "{error}");
+            assert!(
+                error.contains(" at line ") && error.contains(" column "),
+                "{error}"
+            );
         }
     }
 }

@@ -33,7 +33,10 @@ pub fn text_fault(text: &str, longest: usize) -> Option<String> {
         }
     }
     let control = text.chars().find(|c| c.is_control())?;
-    Some(format!("must not contain control characters, has U+{:04X}", u32::from(control)))
+    Some(format!(
+        "must not contain control characters, has U+{:04X}",
+        u32::from(control)
+    ))
 }
 
 pub fn id_fault(id: &str) -> Option<String> {
@@ -59,10 +62,16 @@ pub fn request_faults(request: &Request) -> Vec<Fault> {
     check("user", request.user.as_deref().and_then(user_fault));
     check("task", request.task.as_deref().and_then(id_fault));
     check("model", request.model.as_deref().and_then(id_fault));
-    if request.temperature.is_some_and(|value| !temperature_is_valid(value)) {
+    if request
+        .temperature
+        .is_some_and(|value| !temperature_is_valid(value))
+    {
         check("temperature", Some(TEMPERATURE_RULE.to_owned()));
     }
-    if request.max_tokens.is_some_and(|value| !(1..=MAX_TOKENS).contains(&value)) {
+    if request
+        .max_tokens
+        .is_some_and(|value| !(1..=MAX_TOKENS).contains(&value))
+    {
         check("maxTokens", Some(MAX_TOKENS_RULE.to_owned()));
     }
     faults.into_list()
@@ -73,7 +82,10 @@ mod tests {
     use super::*;
 
     fn pointers(request: &Request) -> Vec<String> {
-        request_faults(request).into_iter().map(|fault| fault.pointer).collect()
+        request_faults(request)
+            .into_iter()
+            .map(|fault| fault.pointer)
+            .collect()
     }
 
     #[test]
@@ -86,10 +98,16 @@ mod tests {
 
     #[test]
     fn control_characters_are_named_and_nothing_else_is_refused() {
-        for (id, code) in [("a\0", "U+0000"), ("a\u{7f}", "U+007F"), ("\u{85}b", "U+0085")] {
+        for (id, code) in [
+            ("a\0", "U+0000"),
+            ("a\u{7f}", "U+007F"),
+            ("\u{85}b", "U+0085"),
+        ] {
             assert!(id_fault(id).is_some_and(|m| m.ends_with(code)), "{id:?}");
         }
-        for id in ["a:b", "/", "%", " ", "default", "global", "*", ".", "\u{a0}", "日本"] {
+        for id in [
+            "a:b", "/", "%", " ", "default", "global", "*", ".", "\u{a0}", "日本",
+        ] {
             assert_eq!(id_fault(id), None, "{id:?}");
         }
         assert!(user_fault(".").is_some() && user_fault("..").is_some());
@@ -123,10 +141,16 @@ mod tests {
             }
         }
         for temperature in [-0.1, 2.1, f64::INFINITY, f64::NEG_INFINITY] {
-            let request = Request { temperature: Some(temperature), ..Request::default() };
+            let request = Request {
+                temperature: Some(temperature),
+                ..Request::default()
+            };
             assert_eq!(pointers(&request), ["/temperature"]);
         }
-        let request = Request { max_tokens: Some(MAX_TOKENS + 1), ..Request::default() };
+        let request = Request {
+            max_tokens: Some(MAX_TOKENS + 1),
+            ..Request::default()
+        };
         assert_eq!(pointers(&request), ["/maxTokens"]);
     }
 }

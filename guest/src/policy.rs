@@ -68,12 +68,19 @@ impl Policy {
 
     /// The candidates of a task, best first.
     pub fn candidates<'a>(&'a self, task: &'a str) -> impl Iterator<Item = &'a Candidate> {
-        let first = self.tasks.partition_point(|candidate| candidate.task.as_str() < task);
-        self.tasks[first..].iter().take_while(move |candidate| candidate.task == task)
+        let first = self
+            .tasks
+            .partition_point(|candidate| candidate.task.as_str() < task);
+        self.tasks[first..]
+            .iter()
+            .take_while(move |candidate| candidate.task == task)
     }
 
     pub fn user(&self, user: &str) -> Option<&UserPolicy> {
-        let at = self.users.binary_search_by(|entry| entry.user.as_str().cmp(user)).ok()?;
+        let at = self
+            .users
+            .binary_search_by(|entry| entry.user.as_str().cmp(user))
+            .ok()?;
         self.users.get(at)
     }
 
@@ -97,9 +104,23 @@ impl Policy {
     /// Bytes of memory that a decoded copy takes, roughly.
     pub fn weight(&self) -> usize {
         let tasks: usize = self.tasks.iter().map(Candidate::weight).sum();
-        let users: usize = self.users.iter().map(|entry| size_of::<UserPolicy>() + entry.user.len()).sum();
-        let globs: usize = self.allowed_models.iter().flatten().map(|glob| size_of::<String>() + glob.len()).sum();
-        size_of::<Policy>() + self.default_provider.len() + self.default_model.len() + tasks + users + globs
+        let users: usize = self
+            .users
+            .iter()
+            .map(|entry| size_of::<UserPolicy>() + entry.user.len())
+            .sum();
+        let globs: usize = self
+            .allowed_models
+            .iter()
+            .flatten()
+            .map(|glob| size_of::<String>() + glob.len())
+            .sum();
+        size_of::<Policy>()
+            + self.default_provider.len()
+            + self.default_model.len()
+            + tasks
+            + users
+            + globs
     }
 }
 
@@ -125,8 +146,16 @@ mod tests {
 
     fn policy() -> Policy {
         let mut policy = Policy::new("p".into(), "m".into());
-        policy.set_tasks(vec![candidate("chat", "1"), candidate("a", "x"), candidate("chat", "2")]);
-        let user = |name: &str| UserPolicy { user: name.into(), egress_mode: None, allow_off_mode: Some(true) };
+        policy.set_tasks(vec![
+            candidate("chat", "1"),
+            candidate("a", "x"),
+            candidate("chat", "2"),
+        ]);
+        let user = |name: &str| UserPolicy {
+            user: name.into(),
+            egress_mode: None,
+            allow_off_mode: Some(true),
+        };
         policy.set_users(vec![user("z"), user("ä"), user("b")]);
         policy.allowed_models = Some(vec!["p/*".into()]);
         policy
@@ -135,7 +164,10 @@ mod tests {
     #[test]
     fn candidates_of_one_task_keep_their_order_wherever_they_stood() {
         let policy = policy();
-        let models: Vec<_> = policy.candidates("chat").map(|c| c.model.as_str()).collect();
+        let models: Vec<_> = policy
+            .candidates("chat")
+            .map(|c| c.model.as_str())
+            .collect();
         assert_eq!(models, ["1", "2"]);
         assert_eq!(policy.candidates("a").count(), 1);
         assert_eq!(policy.candidates("b").count(), 0);
@@ -146,7 +178,10 @@ mod tests {
     fn users_are_found_by_their_exact_name() {
         let policy = policy();
         for user in ["z", "ä", "b"] {
-            assert_eq!(policy.user(user).map(|entry| entry.user.as_str()), Some(user));
+            assert_eq!(
+                policy.user(user).map(|entry| entry.user.as_str()),
+                Some(user)
+            );
         }
         assert_eq!(policy.user("Z"), None);
     }

@@ -62,7 +62,7 @@ pub struct Present {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry {
+pub enum State {
     Missing,
     Absent,
     Present(Present),
@@ -92,7 +92,7 @@ pub trait Ports {
     /// `feed.catch-up`
     fn catch_up(&mut self, min_revision: u64, wait_ms: u32) -> LookedUp;
     /// `held.entry`
-    fn entry(&mut self, index: u32) -> Entry;
+    fn entry(&mut self, index: u32) -> State;
     /// `held.text`
     fn text(&mut self, index: u32) -> String;
     /// `held.derived`

@@ -3,10 +3,15 @@
 //! not looked at here, and neither is what it proves: positions and ages come from the host, and a
 //! value goes into a cache by `keep` alone (D4).
 
-use crate::ports::{Entry, LookedUp, Ports, Present, Scope, Settings, Severity, Subject, Unavailable, View};
+use crate::ports::{
+    LookedUp, Ports, Present, Scope, Settings, Severity, State, Subject, Unavailable, View,
+};
 use crate::words::Failure;
 
-const POLICY: &[Subject] = &[Subject { scope: Scope::Tenant, name: "policy" }];
+const POLICY: &[Subject] = &[Subject {
+    scope: Scope::Tenant,
+    name: "policy",
+}];
 
 /// A record that may answer a request, as the host holds it at index 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,8 +24,15 @@ pub struct Record {
 }
 
 /// Finds the policy of the call's tenant at `min_revision` or later (0: wherever near is).
-pub fn policy(ports: &mut impl Ports, settings: &Settings, min_revision: u64) -> Result<Record, Failure> {
-    let need = Need { min_revision, bound_ms: settings.bound_ms };
+pub fn policy(
+    ports: &mut impl Ports,
+    settings: &Settings,
+    min_revision: u64,
+) -> Result<Record, Failure> {
+    let need = Need {
+        min_revision,
+        bound_ms: settings.bound_ms,
+    };
     match near(ports, settings, need) {
         Near::Answer(record) => return Ok(record),
         Near::Nothing => {
@@ -69,7 +81,7 @@ fn near(ports: &mut impl Ports, settings: &Settings, need: Need) -> Near {
     }
     // An entry past the bound is proven again together with all others (N6). Where there is no
     // entry, the read that follows brings its own proof: only a demand is worth waiting for.
-    if entry == Entry::Missing && view.position >= need.min_revision {
+    if entry == State::Missing && view.position >= need.min_revision {
         return Near::Nothing;
     }
     if catch_up(ports, settings, need, view) == LookedUp::Unavailable(Unavailable::NotReady) {
@@ -148,13 +160,17 @@ fn catch_up(ports: &mut impl Ports, settings: &Settings, need: Need, view: View)
 }
 
 /// "No such record" is an answer like any other; "not here" is none.
-fn found(view: View, entry: Entry) -> Option<Record> {
+fn found(view: View, entry: State) -> Option<Record> {
     let present = match entry {
-        Entry::Missing => return None,
-        Entry::Absent => None,
-        Entry::Present(present) => Some(present),
+        State::Missing => return None,
+        State::Absent => None,
+        State::Present(present) => Some(present),
     };
-    Some(Record { view, present, stale: false })
+    Some(Record {
+        view,
+        present,
+        stale: false,
+    })
 }
 
 fn kept(ports: &mut impl Ports, mut record: Record, far_ttl_ms: u32) -> Record {

@@ -19,7 +19,11 @@ pub struct Instance {
 }
 
 /// Answers one request.
-pub fn resolve(instance: &mut Instance, ports: &mut impl Ports, request: &Request) -> Result<Decision, Failure> {
+pub fn resolve(
+    instance: &mut Instance,
+    ports: &mut impl Ports,
+    request: &Request,
+) -> Result<Decision, Failure> {
     check(request)?;
     let Instance { settings, decoded } = instance;
     let settings = &*settings.get_or_insert_with(|| ports.settings());
@@ -41,11 +45,16 @@ pub fn resolve_batch(
     requests: &[Request],
 ) -> Vec<Result<Decision, Failure>> {
     let Instance { settings, decoded } = instance;
-    let mut answers: Vec<Option<Result<Decision, Failure>>> =
-        requests.iter().map(|request| check(request).err().map(Err)).collect();
+    let mut answers: Vec<Option<Result<Decision, Failure>>> = requests
+        .iter()
+        .map(|request| check(request).err().map(Err))
+        .collect();
     while let Some(least) = least_demand(requests, &answers) {
         let settings = &*settings.get_or_insert_with(|| ports.settings());
-        let open = requests.iter().zip(&mut answers).filter(|(_, answer)| answer.is_none());
+        let open = requests
+            .iter()
+            .zip(&mut answers)
+            .filter(|(_, answer)| answer.is_none());
         let record = match read::policy(ports, settings, least) {
             Ok(record) => record,
             Err(failure) => {
@@ -54,8 +63,13 @@ pub fn resolve_batch(
                 break;
             }
         };
-        let policy = record.present.map(|present| decoded.policy(ports, present)).transpose();
-        for (request, answer) in open.filter(|(request, _)| request.min_revision <= record.view.position) {
+        let policy = record
+            .present
+            .map(|present| decoded.policy(ports, present))
+            .transpose();
+        for (request, answer) in
+            open.filter(|(request, _)| request.min_revision <= record.view.position)
+        {
             *answer = Some(match &policy {
                 Ok(policy) => Ok(decide(policy.as_deref(), request, settings, record)),
                 Err(failure) => Err(failure.clone()),
@@ -63,20 +77,38 @@ pub fn resolve_batch(
         }
     }
     // Every answer is there: the loop ends when none is open.
-    answers.into_iter().map(|answer| answer.unwrap_or(Err(Failure::Unavailable))).collect()
+    answers
+        .into_iter()
+        .map(|answer| answer.unwrap_or(Err(Failure::Unavailable)))
+        .collect()
 }
 
-fn least_demand(requests: &[Request], answers: &[Option<Result<Decision, Failure>>]) -> Option<u64> {
-    let open = requests.iter().zip(answers).filter(|(_, answer)| answer.is_none());
+fn least_demand(
+    requests: &[Request],
+    answers: &[Option<Result<Decision, Failure>>],
+) -> Option<u64> {
+    let open = requests
+        .iter()
+        .zip(answers)
+        .filter(|(_, answer)| answer.is_none());
     open.map(|(request, _)| request.min_revision).min()
 }
 
 fn check(request: &Request) -> Result<(), Failure> {
     let faults = limits::request_faults(request);
-    if faults.is_empty() { Ok(()) } else { Err(Failure::RequestInvalid(faults)) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::RequestInvalid(faults))
+    }
 }
 
-fn decide(policy: Option<&Policy>, request: &Request, settings: &Settings, record: Record) -> Decision {
+fn decide(
+    policy: Option<&Policy>,
+    request: &Request,
+    settings: &Settings,
+    record: Record,
+) -> Decision {
     Decision {
         verdict: route(policy, request, settings),
         egress: egress(policy, request, settings.base_egress),

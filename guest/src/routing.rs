@@ -11,7 +11,10 @@ pub fn route(policy: Option<&Policy>, request: &Request, settings: &Settings) ->
         return without_policy(request, settings);
     };
     let Some((chosen, rule)) = choose(policy, request, settings) else {
-        return refuse(RefusalCode::RemoteEgressDisabled, remote_egress_disabled(policy, request));
+        return refuse(
+            RefusalCode::RemoteEgressDisabled,
+            remote_egress_disabled(policy, request),
+        );
     };
     let (provider, model) = match chosen {
         Some(candidate) => (&candidate.provider, &candidate.model),
@@ -25,7 +28,10 @@ pub fn route(policy: Option<&Policy>, request: &Request, settings: &Settings) ->
     if let Some(globs) = &policy.allowed_models
         && !is_allowed(globs, provider, model)
     {
-        return refuse(RefusalCode::ModelNotAllowed, model_not_allowed(provider, model, request));
+        return refuse(
+            RefusalCode::ModelNotAllowed,
+            model_not_allowed(provider, model, request),
+        );
     }
     let temperature = chosen.and_then(|candidate| candidate.temperature);
     let max_tokens = chosen.and_then(|candidate| candidate.max_tokens);
@@ -42,7 +48,8 @@ pub fn route(policy: Option<&Policy>, request: &Request, settings: &Settings) ->
 /// 4.2.1: the deployment's answer for tenants without a policy.
 fn without_policy(request: &Request, settings: &Settings) -> Verdict {
     let Some(default) = &settings.deployment_default else {
-        let message = "the tenant has no policy, and the deployment has no default for such tenants";
+        let message =
+            "the tenant has no policy, and the deployment has no default for such tenants";
         return refuse(RefusalCode::NoPolicy, message.to_owned());
     };
     let (model, model_rule) = match &request.model {
@@ -69,7 +76,9 @@ fn choose<'a>(
         policy.allow_remote_egress || settings.local_providers.contains(provider)
     };
     let candidate = request.task.as_deref().and_then(|task| {
-        policy.candidates(task).find(|candidate| may_use(&candidate.provider))
+        policy
+            .candidates(task)
+            .find(|candidate| may_use(&candidate.provider))
     });
     if candidate.is_some() {
         return Some((candidate, Rule::Task));
@@ -80,7 +89,9 @@ fn choose<'a>(
 /// 4.2.4: the candidate's value beats the caller's. (Callers of this take the absolute value of a
 /// caller's temperature: it is not negative, but may be a negative zero, which JSON would show.)
 fn parameter<T>(candidate: Option<T>, caller: Option<T>) -> Option<(T, Rule)> {
-    candidate.map(|value| (value, Rule::Task)).or(caller.map(|value| (value, Rule::Caller)))
+    candidate
+        .map(|value| (value, Rule::Task))
+        .or(caller.map(|value| (value, Rule::Caller)))
 }
 
 /// 4.2.6
@@ -94,7 +105,10 @@ fn refuse(code: RefusalCode, message: String) -> Verdict {
 }
 
 fn remote_egress_disabled(policy: &Policy, request: &Request) -> String {
-    let default = format!("the tenant's default, {}/{}", policy.default_provider, policy.default_model);
+    let default = format!(
+        "the tenant's default, {}/{}",
+        policy.default_provider, policy.default_model
+    );
     let Some(task) = request.task.as_deref() else {
         return format!("remote egress is disabled, and {default}, is not local");
     };
@@ -110,7 +124,11 @@ fn remote_egress_disabled(policy: &Policy, request: &Request) -> String {
 }
 
 fn model_not_allowed(provider: &str, model: &str, request: &Request) -> String {
-    let task = request.task.as_ref().map(|task| format!(" for task `{task}`")).unwrap_or_default();
+    let task = request
+        .task
+        .as_ref()
+        .map(|task| format!(" for task `{task}`"))
+        .unwrap_or_default();
     format!("{provider}/{model}, the result{task}, matches no entry of the tenant's allowedModels")
 }
 

@@ -47,7 +47,9 @@ pub fn decode(text: &str) -> Result<Policy, Vec<Fault>> {
     let tree = match parse(text) {
         Ok(tree) => tree,
         Err(Invalid::Faults(faults)) => return Err(faults),
-        Err(Invalid::Malformed(message)) => return Err(vec![whole(format!("is not JSON: {message}"))]),
+        Err(Invalid::Malformed(message)) => {
+            return Err(vec![whole(format!("is not JSON: {message}"))]);
+        }
     };
     let mut faults = Faults::default();
     let policy = check(&tree, &mut faults);
@@ -77,7 +79,10 @@ fn check_size(canonical: Option<&str>, faults: &mut Faults) {
 }
 
 fn whole(message: String) -> Fault {
-    Fault { pointer: String::new(), message }
+    Fault {
+        pointer: String::new(),
+        message,
+    }
 }
 
 /// Adds all faults of the tree. What it returns means nothing if there are any.
@@ -90,9 +95,13 @@ fn check(tree: &Json, faults: &mut Faults) -> Option<Policy> {
     let remote = policy.optional("allowRemoteEgress", faults, boolean);
     let egress_mode = policy.optional("egressMode", faults, egress_mode);
     let allow_off_mode = policy.optional("allowOffMode", faults, boolean);
-    let tasks = policy.optional("tasks", faults, |json, at, faults| items(json, at, faults, candidate));
+    let tasks = policy.optional("tasks", faults, |json, at, faults| {
+        items(json, at, faults, candidate)
+    });
     let users = policy.optional("userPolicies", faults, users);
-    let globs = policy.optional("allowedModels", faults, |json, at, faults| items(json, at, faults, glob));
+    let globs = policy.optional("allowedModels", faults, |json, at, faults| {
+        items(json, at, faults, glob)
+    });
     let mut decoded = Policy::new(provider?, model?);
     decoded.allow_remote_egress = remote.unwrap_or(true);
     decoded.egress_mode = egress_mode;
@@ -110,12 +119,21 @@ fn candidate(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<Candidat
     let model = entry.required("model", faults, id);
     let temperature = entry.optional("temperature", faults, temperature);
     let max_tokens = entry.optional("maxTokens", faults, max_tokens);
-    Some(Candidate { task: task?, provider: provider?, model: model?, temperature, max_tokens })
+    Some(Candidate {
+        task: task?,
+        provider: provider?,
+        model: model?,
+        temperature,
+        max_tokens,
+    })
 }
 
 fn users(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<Vec<UserPolicy>> {
     let Json::Object(entries) = json else {
-        faults.add(at, format!("must be an object of users, not {}", json.kind()));
+        faults.add(
+            at,
+            format!("must be an object of users, not {}", json.kind()),
+        );
         return None;
     };
     let mut users = Vec::with_capacity(entries.len());
@@ -133,7 +151,11 @@ fn user_policy(user: &str, json: &Json, at: &Path<'_>, faults: &mut Faults) -> O
     let entry: Members<'_> = members(json, at, USER, faults)?;
     let egress_mode = entry.optional("egressMode", faults, egress_mode);
     let allow_off_mode = entry.optional("allowOffMode", faults, boolean);
-    Some(UserPolicy { user: user.to_owned(), egress_mode, allow_off_mode })
+    Some(UserPolicy {
+        user: user.to_owned(),
+        egress_mode,
+        allow_off_mode,
+    })
 }
 
 fn boolean(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<bool> {
@@ -167,7 +189,10 @@ fn temperature(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<f64> {
             None
         }
         _ => {
-            faults.add(at, format!("{}, not {}", limits::TEMPERATURE_RULE, json.kind()));
+            faults.add(
+                at,
+                format!("{}, not {}", limits::TEMPERATURE_RULE, json.kind()),
+            );
             None
         }
     }
@@ -176,7 +201,9 @@ fn temperature(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<f64> {
 fn max_tokens(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<u64> {
     match json {
         // In this range every double without a fraction is that very integer.
-        Json::Number(value) if value.fract() == 0.0 && (1.0..=limits::MAX_TOKENS as f64).contains(value) => {
+        Json::Number(value)
+            if value.fract() == 0.0 && (1.0..=limits::MAX_TOKENS as f64).contains(value) =>
+        {
             Some(*value as u64)
         }
         Json::Number(_) => {
@@ -184,7 +211,10 @@ fn max_tokens(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<u64> {
             None
         }
         _ => {
-            faults.add(at, format!("{}, not {}", limits::MAX_TOKENS_RULE, json.kind()));
+            faults.add(
+                at,
+                format!("{}, not {}", limits::MAX_TOKENS_RULE, json.kind()),
+            );
             None
         }
     }

@@ -4,12 +4,19 @@ use crate::ports::fake::{Call, Fake};
 const TEXT: &str = r#"{"defaultModel":"m","defaultProvider":"p"}"#;
 
 fn ports(text: &str) -> Fake {
-    Fake { text: text.into(), ..Fake::default() }
+    Fake {
+        text: text.into(),
+        ..Fake::default()
+    }
 }
 
 fn model(decoded: &mut Decoded, ports: &mut Fake, fill: u64) -> String {
     let present = Present { fill, revision: 1 };
-    decoded.policy(ports, present).expect("a valid record").default_model.clone()
+    decoded
+        .policy(ports, present)
+        .expect("a valid record")
+        .default_model
+        .clone()
 }
 
 fn with_model(name: &str) -> String {
@@ -21,7 +28,10 @@ fn a_copy_is_used_under_its_own_fill_number_only() {
     let mut decoded = Decoded::default();
     let mut ports = ports(TEXT);
     assert_eq!(model(&mut decoded, &mut ports, 7), "m");
-    assert_eq!(ports.take_calls(), [Call::Derived, Call::Text, Call::Attach]);
+    assert_eq!(
+        ports.take_calls(),
+        [Call::Derived, Call::Text, Call::Attach]
+    );
     ports.text = with_model("new");
     ports.derived.clear();
     assert_eq!(model(&mut decoded, &mut ports, 7), "m");
@@ -29,7 +39,10 @@ fn a_copy_is_used_under_its_own_fill_number_only() {
     // The same set, another value.
     let next = 7 + SETS as u64;
     assert_eq!(model(&mut decoded, &mut ports, next), "new");
-    assert_eq!(ports.take_calls(), [Call::Derived, Call::Text, Call::Attach]);
+    assert_eq!(
+        ports.take_calls(),
+        [Call::Derived, Call::Text, Call::Attach]
+    );
 }
 
 #[test]
@@ -54,14 +67,23 @@ fn derived_bytes_spare_the_text_and_damaged_ones_are_ignored() {
     assert_eq!(ports.take_calls(), [Call::Derived]);
     ports.derived.truncate(4);
     assert_eq!(model(&mut Decoded::default(), &mut ports, 1), "m");
-    assert_eq!(ports.take_calls(), [Call::Derived, Call::Log, Call::Text, Call::Attach]);
+    assert_eq!(
+        ports.take_calls(),
+        [Call::Derived, Call::Log, Call::Text, Call::Attach]
+    );
 }
 
 #[test]
 fn a_broken_record_is_reported_without_its_contents() {
     let mut ports = ports(r#"{"defaultModel":"secret-model","secretField":1}"#);
-    let present = Present { fill: 3, revision: 99 };
-    let failure = Decoded::default().policy(&mut ports, present).map(|_| ()).expect_err("broken");
+    let present = Present {
+        fill: 3,
+        revision: 99,
+    };
+    let failure = Decoded::default()
+        .policy(&mut ports, present)
+        .map(|_| ())
+        .expect_err("broken");
     let Failure::RecordInvalid(faults) = failure else {
         panic!("{failure:?}");
     };
@@ -70,7 +92,10 @@ fn a_broken_record_is_reported_without_its_contents() {
     let [(Severity::Error, message)] = ports.messages.as_slice() else {
         panic!("{:?}", ports.messages);
     };
-    assert!(message.contains("99") && !message.contains("secret"), "{message}");
+    assert!(
+        message.contains("99") && !message.contains("secret"),
+        "{message}"
+    );
     assert_eq!(ports.take_calls(), [Call::Derived, Call::Text, Call::Log]);
 }
 
@@ -103,7 +128,12 @@ fn the_bytes_of_copies_are_bounded_and_counted_exactly() {
         model(&mut decoded, &mut ports, fill);
         assert!(decoded.bytes <= MOST_BYTES);
     }
-    let weights: usize = decoded.copies.iter().flatten().map(|copy| copy.weight).sum();
+    let weights: usize = decoded
+        .copies
+        .iter()
+        .flatten()
+        .map(|copy| copy.weight)
+        .sum();
     assert_eq!(decoded.bytes, weights);
     assert!(weights > MOST_BYTES / 2, "the space is used: {weights}");
 }

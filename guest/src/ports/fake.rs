@@ -22,7 +22,7 @@ pub enum Call {
 }
 
 /// What one look-up answers, and the entry that it leaves.
-pub type Answer = (LookedUp, Entry);
+pub type Answer = (LookedUp, State);
 
 pub struct Fake {
     pub settings: Settings,
@@ -35,7 +35,7 @@ pub struct Fake {
     pub derived: Vec<u8>,
     /// What `keep` answers.
     pub kept_as: u64,
-    pub held: Entry,
+    pub held: State,
     pub calls: Vec<Call>,
     pub messages: Vec<(Severity, String)>,
 }
@@ -52,11 +52,15 @@ pub fn settings() -> Settings {
 }
 
 pub fn view(tier: Tier, position: u64, age_ms: u32) -> LookedUp {
-    LookedUp::View(View { position, age_ms, tier })
+    LookedUp::View(View {
+        position,
+        age_ms,
+        tier,
+    })
 }
 
-pub fn present(fill: u64, revision: u64) -> Entry {
-    Entry::Present(Present { fill, revision })
+pub fn present(fill: u64, revision: u64) -> State {
+    State::Present(Present { fill, revision })
 }
 
 impl Default for Fake {
@@ -71,7 +75,7 @@ impl Default for Fake {
             text: String::new(),
             derived: Vec::new(),
             kept_as: 0,
-            held: Entry::Missing,
+            held: State::Missing,
             calls: Vec::new(),
             messages: Vec::new(),
         }
@@ -84,12 +88,19 @@ impl Fake {
     }
 
     fn answer(&mut self, call: Call, answer: Option<Answer>, subjects: &[Subject]) -> LookedUp {
-        assert_eq!(subjects, [Subject { scope: Scope::Tenant, name: "policy" }]);
+        assert_eq!(
+            subjects,
+            [Subject {
+                scope: Scope::Tenant,
+                name: "policy"
+            }]
+        );
         self.calls.push(call);
-        let (looked_up, entry) = answer.unwrap_or_else(|| panic!("nothing is laid out for {call:?}"));
+        let (looked_up, entry) =
+            answer.unwrap_or_else(|| panic!("nothing is laid out for {call:?}"));
         self.held = match looked_up {
             LookedUp::View(_) => entry,
-            LookedUp::Unavailable(_) => Entry::Missing,
+            LookedUp::Unavailable(_) => State::Missing,
         };
         looked_up
     }
@@ -131,7 +142,7 @@ impl Ports for Fake {
         self.feed.pop_front().expect("a view of the feed")
     }
 
-    fn entry(&mut self, index: u32) -> Entry {
+    fn entry(&mut self, index: u32) -> State {
         assert_eq!(index, 0);
         self.calls.push(Call::Entry);
         self.held

@@ -24,7 +24,10 @@ pub fn members<'a>(
     };
     for (name, _) in object {
         if !known.contains(&name.as_str()) {
-            faults.add(&at.member(name), format!("is no known field; known are {}", known.join(", ")));
+            faults.add(
+                &at.member(name),
+                format!("is no known field; known are {}", known.join(", ")),
+            );
         }
     }
     Some(Members { object, at })
