@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::{ComponentInfo, Inner, Ordain};
 use crate::backends::memory::MemoryOrigin;
-use crate::backends::postgres::{Postgres, PostgresOptions};
+use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError};
 use crate::backends::redis::RedisFar;
 use crate::backends::{ChangeLog, FarError, Origin, OriginError};
 use crate::capabilities::{GuestSettings, Services};
@@ -32,6 +32,8 @@ pub enum StartError {
     Engine(#[from] EngineError),
     #[error("cannot use the database: {0}")]
     Origin(#[from] OriginError),
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     #[error("cannot use REDIS_URL: {0}")]
     Far(FarError),
     #[error("starting was interrupted")]
