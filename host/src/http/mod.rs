@@ -10,7 +10,7 @@ mod policy;
 mod problem;
 mod resolve;
 
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use axum::Router;
@@ -68,10 +68,10 @@ pub fn router(ordain: Ordain, deadline: Duration) -> Router {
 
 /// Serves until `stop` is done, then lets requests under way end, for a bounded time; a second
 /// `stop` ends the wait.
-pub async fn serve<S: Future<Output = ()>>(
+pub async fn serve(
     listener: TcpListener,
     router: Router,
-    mut stop: impl FnMut() -> S,
+    mut stop: impl AsyncFnMut(),
 ) -> std::io::Result<()> {
     // Answers are small and awaited: none may wait for an acknowledgement of the one before.
     let listener = listener.tap_io(|stream| {
