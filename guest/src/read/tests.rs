@@ -222,7 +222,10 @@ fn with_near_off_far_answers_and_nobody_waits() {
     let mut ports = host(&[no(Off)], &[], &[(view(Far, 60, 6), present(0, 40))], &[]);
     ports.kept_as = 0;
     assert_eq!(read(&mut ports, 60), record(Far, 60, 6, 0, 40));
-    assert_eq!(ports.calls, [Call::Near, Call::Far, Call::Call::Keep(0)]);
+    assert_eq!(
+        ports.calls,
+        [Call::Near, Call::Far, Call::Entry, Call::Keep(0)]
+    );
 }
 
 #[test]
@@ -263,7 +266,8 @@ fn with_both_caches_off_the_origin_answers() {
             Call::Near,
             Call::Far,
             Call::Origin(5),
-            Call::Call::Keep(300_000)
+            Call::Entry,
+            Call::Keep(300_000)
         ]
     );
 }

@@ -40,7 +40,8 @@ fn a_second_hit_takes_two_imports() {
     let calls = [
         Call::Settings,
         Call::Near,
-        Call::Call::Derived,
+        Call::Entry,
+        Call::Derived,
         Call::Text,
         Call::Attach,
     ];
