@@ -9,8 +9,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 CRATES := -p guest -p ordain -p ordain-tests
-DEMO := docs/demo-policies.jsonl
-LISTEN := $(or $(ORDAIN_LISTEN),127.0.0.1:7171)
 
 .PHONY: help run test build guest lint bench bless audit clean setup host
 
@@ -18,13 +16,7 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 run: setup host guest ## build everything, start the service with three demo tenants
-	@cat <<-'TEXT'
-	Paste this into another terminal once it listens:
-
-	  curl -s http://$(LISTEN)/v1/resolve -H 'content-type: application/json' -d '{"tenant":"acme","user":"ada","task":"chat"}'
-
-	TEXT
-	exec "$(TARGET)/debug/ordain" serve --dev --listen "$(LISTEN)" --load $(DEMO)
+	@exec "$(TARGET)/debug/ordain" serve --dev --load docs/demo-policies.jsonl
 
 test: setup host guest ## install what is missing, then run all tests (own Postgres and Redis)
 	@cargo test --locked $(CRATES)
