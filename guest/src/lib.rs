@@ -1,1 +1,31 @@
-//! placeholder
+//! The rules of Ordain and its caching logic, as one WebAssembly component.
+//!
+//! The contract is `wit/` at the top of the repository: read that first. Inwards from there:
+//!
+//! - `component`: the border to WebAssembly, the only part that needs it;
+//! - [`resolve`]: one request, or a batch of them, from limits to decision;
+//! - [`read`]: which tier answers, and when an answer is fresh enough;
+//! - [`decoded`]: policies that need not be decoded again;
+//! - [`routing`], [`egress`], [`globs`]: the rules of DESIGN 4.2 and 4.3, pure;
+//! - [`validate`], [`json`], [`faults`], [`limits`]: what a record and a request may be (4.1);
+//! - [`policy`], [`words`]: the record and the words of the contract as plain types;
+//! - [`ports`]: everything that this crate may ask of the host.
+//!
+//! Not here: storage, clocks, sockets, threads. Everything but `component` builds natively, so the
+//! rules are tested and measured without WebAssembly too.
+
+#[cfg(target_arch = "wasm32")]
+mod component;
+pub mod decoded;
+pub mod egress;
+pub mod faults;
+pub mod globs;
+pub mod json;
+pub mod limits;
+pub mod policy;
+pub mod ports;
+pub mod read;
+pub mod resolve;
+pub mod routing;
+pub mod validate;
+pub mod words;

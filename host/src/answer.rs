@@ -1,5 +1,7 @@
 //! The answer to a resolve request (DESIGN 4.4), as a value and as JSON. Not how it is found.
 
+mod json;
+
 use crate::ids::Tenant;
 use crate::request::{EgressMode, Fault};
 
@@ -106,4 +108,14 @@ pub enum ResolveError {
     /// The component trapped or ran out of time.
     #[error("the component failed: {0}")]
     Component(String),
+}
+
+impl Answer {
+    /// The route, unless the request is refused.
+    pub fn route(&self) -> Option<&Route> {
+        match &self.verdict {
+            Verdict::Allow(route) => Some(route),
+            Verdict::Refuse(_) => None,
+        }
+    }
 }

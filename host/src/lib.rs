@@ -9,8 +9,12 @@ pub mod backends;
 pub mod capabilities;
 pub mod cli;
 pub mod coherence;
+pub mod config;
 pub mod http;
 pub mod ids;
+pub mod options;
 pub mod ordain;
 pub mod request;
 pub mod runtime;
+
+pub use ordain::Ordain;

@@ -1,160 +1,286 @@
-//! The library's front door.
+//! The library's front door: one running Ordain, and what it answers. Wires the parts together;
+//! decides nothing itself.
 
+mod start;
+mod status;
+mod types;
+
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
 
 use crate::answer::{Answer, ResolveError};
 use crate::backends::{
-    Attribution, HistoryEntry, OriginError, Page, Precondition, Record, TenantEntry, WriteError,
+    Attribution, Change, HistoryEntry, Origin, Page, Precondition, Record, TenantEntry, WriteError,
     Written,
 };
-use crate::ids::Tenant;
-use crate::request::{Fault, Request, TenantRequest};
+use crate::coherence::far::Far;
+use crate::coherence::{Coherence, Entry, Moment};
+use crate::ids::{Key, Tenant};
+use crate::options::Options;
+use crate::request::{Request, TenantRequest};
+use crate::runtime::Runtime;
 
-/// One running Ordain: a component, its backends and its caches. Cheap to clone.
+pub use start::{Builder, StartError, inspect_component, migrate};
+pub use types::{
+    ComponentInfo, FarStatus, ImportError, InvalidRecord, PutError, ReadError, Status,
+    StoredPolicy,
+};
+
+/// Policies of one import transaction (rule O4).
+const IMPORT_CHUNK: usize = 500;
+/// Tenants of one batch that are resolved at the same time.
+const BATCH_TENANTS: usize = 32;
+
+/// One running Ordain: a component, its backends and its caches. Cheap to clone; stops when the
+/// last clone is dropped.
+///
+/// ```
+/// use ordain::{Ordain, ids::Tenant, request::Request};
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// // Without `.postgres(url)` policies are kept in memory: for development and tests.
+/// let ordain = Ordain::builder()
+///     .component("../target/debug/ordain-policy.wasm")
+///     .start()
+///     .await?;
+/// let acme = Tenant::new("acme")?;
+/// let policy = r#"{
+///     "defaultProvider": "openai",
+///     "defaultModel": "gpt-4o",
+///     "tasks": [{"task": "chat", "provider": "local", "model": "llama-3-8b", "temperature": 0.3}]
+/// }"#;
+/// ordain.put_policy(&acme, policy, Default::default(), &Default::default()).await?;
+///
+/// let request = Request { task: Some("chat".into()), ..Request::default() };
+/// let answer = ordain.resolve(&acme, &request).await?;
+/// let route = answer.route().expect("allowed");
+/// assert_eq!((&*route.provider, &*route.model), ("local", "llama-3-8b"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Ordain {
-    inner: Arc<()>,
+    inner: Arc<Inner>,
 }
 
-/// Why a record cannot be stored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidRecord {
-    /// Not JSON; the message says where.
-    #[error("{0}")]
-    Malformed(String),
-    #[error("the record has {} fault(s)", .0.len())]
-    Faults(Vec<Fault>),
-    /// The component trapped or ran out of time.
-    #[error("the component failed: {0}")]
-    Component(String),
+struct Inner {
+    options: Options,
+    runtime: Runtime,
+    coherence: Arc<Coherence>,
+    origin: Arc<dyn Origin>,
+    far: Option<Arc<Far>>,
+    /// Aborted when the last clone goes.
+    feed: tokio::task::JoinHandle<()>,
 }
 
-/// Why a policy was not written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PutError {
-    #[error(transparent)]
-    Invalid(#[from] InvalidRecord),
-    #[error(transparent)]
-    Write(#[from] WriteError),
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.feed.abort();
+    }
 }
 
-/// A policy as the origin has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredPolicy {
-    /// `None`: the tenant has no policy.
-    pub record: Option<Record>,
-    /// Head of the log when it was read.
-    pub position: u64,
-}
-
-/// Why a record could not be read from the origin.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    #[error("the demanded revision is not known here (yet)")]
-    RevisionUnknown,
-    #[error(transparent)]
-    Origin(#[from] OriginError),
-}
-
-/// State of the feed and of the dependencies, for `/readyz`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// Fresh answers can be given.
-    pub ready: bool,
-    pub origin: String,
-    /// Position up to which the log is applied; `None`: not known (yet).
-    pub watermark: Option<u64>,
-    /// Milliseconds since near was last proven to be current.
-    pub proven_age_ms: Option<u64>,
-    /// Rows of the log in memory.
-    pub window: usize,
-    /// Times that history had changed and everything was dropped.
-    pub purges: u64,
-    /// Last error of the feed, empty when it works.
-    pub feed_error: String,
-    /// `None`: no far cache is configured.
-    pub far: Option<FarStatus>,
-    pub near_entries: usize,
-    pub near_bytes: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FarStatus {
-    pub backend: String,
-    /// The last call succeeded (or there was none yet).
-    pub reachable: bool,
-}
-
-/// What runs.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ComponentInfo {
-    /// `sha256:...` of the file.
-    pub digest: String,
-    /// Bytes of the file.
-    pub size: u64,
-    /// `ordain:policy/policy@0.1.0`.
-    pub world: String,
-    pub imports: Vec<String>,
-    pub exports: Vec<String>,
-}
-
-#[allow(unused_variables)]
 impl Ordain {
-    /// Resolves one request.
-    pub async fn resolve(&self, tenant: &Tenant, request: &Request) -> Result<Answer, ResolveError> {
-        unimplemented!()
+    pub fn builder() -> Builder {
+        Builder::default()
     }
-    /// Resolves many, answered in order.
-    pub async fn resolve_batch(&self, requests: Vec<TenantRequest>) -> Vec<Result<Answer, ResolveError>> {
-        unimplemented!()
+
+    /// Resolves one request within the request deadline.
+    pub async fn resolve(
+        &self,
+        tenant: &Tenant,
+        request: &Request,
+    ) -> Result<Answer, ResolveError> {
+        self.inner.runtime.resolve(tenant, request).await
     }
+
+    /// Resolves many, answered in order. The requests of one tenant are answered by one call of
+    /// the guest, tenants side by side.
+    pub async fn resolve_batch(
+        &self,
+        requests: Vec<TenantRequest>,
+    ) -> Vec<Result<Answer, ResolveError>> {
+        let mut tenants: HashMap<&Tenant, Vec<usize>> = HashMap::new();
+        for (index, item) in requests.iter().enumerate() {
+            tenants.entry(&item.tenant).or_default().push(index);
+        }
+        let mut groups = Vec::with_capacity(tenants.len());
+        for (tenant, indices) in tenants {
+            let items: Vec<&Request> = indices.iter().map(|i| &requests[*i].request).collect();
+            groups.push(async move {
+                (indices, self.inner.runtime.resolve_batch(tenant, &items).await)
+            });
+        }
+        let mut answers: Vec<_> = requests.iter().map(|_| Err(ResolveError::Late)).collect();
+        let mut groups = futures::stream::iter(groups).buffer_unordered(BATCH_TENANTS);
+        while let Some((indices, group)) = groups.next().await {
+            for (index, answer) in indices.into_iter().zip(group) {
+                answers[index] = answer;
+            }
+        }
+        answers
+    }
+
     /// Checks a record and returns its canonical text; stores nothing.
     pub async fn validate(&self, record: &str) -> Result<String, InvalidRecord> {
-        unimplemented!()
+        self.inner.runtime.validate(record)
     }
+
     /// Resolves requests against a record that is not stored. The record must be valid.
-    pub async fn try_policy(&self, tenant: &Tenant, record: &str, requests: &[Request]) -> Result<Vec<Result<Answer, ResolveError>>, InvalidRecord> {
-        unimplemented!()
+    pub async fn try_policy(
+        &self,
+        tenant: &Tenant,
+        record: &str,
+        requests: &[Request],
+    ) -> Result<Vec<Result<Answer, ResolveError>>, InvalidRecord> {
+        let body = self.inner.runtime.validate(record)?.into();
+        let entry = Arc::new(Entry::new(Some(Record { body, revision: 0 }), 0));
+        let requests: Vec<&Request> = requests.iter().collect();
+        Ok(self.inner.runtime.try_record(tenant, entry, &requests).await)
     }
-    /// Validates and stores; this instance answers by the new policy from now on.
-    pub async fn put_policy(&self, tenant: &Tenant, record: &str, precondition: Precondition, by: &Attribution) -> Result<Written, PutError> {
-        unimplemented!()
+
+    /// Validates and stores; this instance answers by the new policy from now on (rule N4).
+    pub async fn put_policy(
+        &self,
+        tenant: &Tenant,
+        record: &str,
+        precondition: Precondition,
+        by: &Attribution,
+    ) -> Result<Written, PutError> {
+        let body = self.inner.runtime.validate(record)?;
+        Ok(self.write(tenant, Change::Put(body.into()), precondition, by).await?)
     }
-    pub async fn delete_policy(&self, tenant: &Tenant, precondition: Precondition, by: &Attribution) -> Result<Written, WriteError> {
-        unimplemented!()
+
+    pub async fn delete_policy(
+        &self,
+        tenant: &Tenant,
+        precondition: Precondition,
+        by: &Attribution,
+    ) -> Result<Written, WriteError> {
+        self.write(tenant, Change::Delete, precondition, by).await
     }
-    /// Validates all, then stores all, in transactions of 500. Nothing is stored if one is not
-    /// valid: the faults of each, by its index.
-    pub async fn import(&self, policies: &[(Tenant, String)], by: &Attribution, progress: &(dyn Fn(usize) + Sync)) -> Result<u64, ImportError> {
-        unimplemented!()
+
+    async fn write(
+        &self,
+        tenant: &Tenant,
+        change: Change,
+        precondition: Precondition,
+        by: &Attribution,
+    ) -> Result<Written, WriteError> {
+        // The write goes on if the caller leaves: once it is committed, this host must know it
+        // before it answers anyone.
+        let inner = self.inner.clone();
+        let (tenant, by) = (tenant.clone(), by.clone());
+        let write = async move {
+            let written = inner.origin.write(&tenant, change, precondition, &by).await?;
+            inner.coherence.raise_fence(&Key::policy(&tenant), written.revision);
+            Ok(written)
+        };
+        tokio::spawn(write).await.unwrap_or(Err(WriteError::OutcomeUnknown))
     }
+
+    /// Validates all, then stores all, in transactions of 500. Nothing is stored if one record is
+    /// not valid. `progress` is told how many are stored.
+    pub async fn import(
+        &self,
+        policies: &[(Tenant, String)],
+        by: &Attribution,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<u64, ImportError> {
+        let mut valid = Vec::with_capacity(policies.len());
+        let mut invalid = Vec::new();
+        for (index, (tenant, record)) in policies.iter().enumerate() {
+            match self.inner.runtime.validate(record) {
+                Ok(body) => valid.push((tenant.clone(), Arc::<str>::from(body))),
+                Err(error) => invalid.push((index, error)),
+            }
+            // Validation computes; let others have their turn.
+            tokio::task::yield_now().await;
+        }
+        if !invalid.is_empty() {
+            return Err(ImportError::Invalid(invalid));
+        }
+        let mut revision = 0;
+        let mut stored = 0;
+        for chunk in valid.chunks(IMPORT_CHUNK) {
+            let written = self.inner.origin.put_many(chunk, by).await;
+            revision = written.map_err(|cause| ImportError::Write { stored, cause })?;
+            for (tenant, _) in chunk {
+                self.inner.coherence.raise_fence(&Key::policy(tenant), revision);
+            }
+            stored += chunk.len();
+            progress(stored);
+        }
+        Ok(revision)
+    }
+
     /// The stored policy, from the origin.
-    pub async fn policy(&self, tenant: &Tenant, min_revision: u64) -> Result<StoredPolicy, ReadError> {
-        unimplemented!()
+    pub async fn policy(
+        &self,
+        tenant: &Tenant,
+        min_revision: u64,
+    ) -> Result<StoredPolicy, ReadError> {
+        self.await_revision(min_revision).await;
+        let snapshot = self.inner.origin.read(&[Key::policy(tenant)]).await?;
+        known(snapshot.as_of, min_revision)?;
+        let record = snapshot.records.into_iter().next().flatten();
+        Ok(StoredPolicy { record, position: snapshot.as_of })
     }
-    pub async fn tenants(&self, after: Option<&str>, limit: u32, min_revision: u64) -> Result<Page<TenantEntry>, ReadError> {
-        unimplemented!()
+
+    /// Tenants that have a policy, in byte order, those after `after`.
+    pub async fn tenants(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+        min_revision: u64,
+    ) -> Result<Page<TenantEntry>, ReadError> {
+        self.await_revision(min_revision).await;
+        let page = self.inner.origin.tenants(after, limit).await?;
+        known(page.as_of, min_revision)?;
+        Ok(page)
     }
-    pub async fn history(&self, tenant: &Tenant, before: Option<u64>, limit: u32, min_revision: u64) -> Result<Page<HistoryEntry>, ReadError> {
-        unimplemented!()
+
+    /// Changes of a tenant's policy, newest first, those before position `before`.
+    pub async fn history(
+        &self,
+        tenant: &Tenant,
+        before: Option<u64>,
+        limit: u32,
+        min_revision: u64,
+    ) -> Result<Page<HistoryEntry>, ReadError> {
+        self.await_revision(min_revision).await;
+        let page = self.inner.origin.history(tenant, before, limit).await?;
+        known(page.as_of, min_revision)?;
+        Ok(page)
     }
-    pub fn status(&self) -> Status {
-        unimplemented!()
+
+    /// A demanded revision that this host does not know yet is waited for, as in resolve (rule R2).
+    async fn await_revision(&self, min_revision: u64) {
+        if self.inner.coherence.watermark().is_none_or(|w| w < min_revision) && min_revision > 0 {
+            let any_age = Moment::now().minus(Duration::from_secs(u32::MAX.into()));
+            let limit = self.inner.options.min_revision_wait;
+            self.inner.coherence.wait(min_revision, any_age, limit).await;
+        }
     }
+
+    /// What runs.
     pub fn component(&self) -> ComponentInfo {
-        unimplemented!()
+        self.inner.runtime.generation().info().clone()
     }
-    /// Stops background work; requests under way end.
-    pub async fn close(&self) {}
+
+    /// What this was started with.
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// Stops following the log; calls under way end.
+    pub async fn close(&self) {
+        self.inner.feed.abort();
+    }
 }
 
-/// Why an import stored nothing or stopped.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ImportError {
-    /// Index and fault of every record that is not valid; nothing was stored.
-    #[error("{} of the records are not valid", .0.len())]
-    Invalid(Vec<(usize, InvalidRecord)>),
-    /// The first `stored` records are stored, the others are not.
-    #[error("stopped after {stored} records: {cause}")]
-    Write { stored: usize, cause: WriteError },
+fn known(as_of: u64, min_revision: u64) -> Result<(), ReadError> {
+    if as_of < min_revision { Err(ReadError::RevisionUnknown) } else { Ok(()) }
 }

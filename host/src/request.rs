@@ -1,7 +1,13 @@
 //! A resolve request (DESIGN 4.2) and its JSON form. Shape only (types, names, unknown fields); the
 //! limits of its values are rules of the guest.
 
+mod json;
+#[cfg(test)]
+mod tests;
+
 use crate::ids::Tenant;
+
+pub use json::{BATCH_LIMIT, Body, Item, Malformed, Trial, parse, parse_trial};
 
 /// Egress mode (DESIGN 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

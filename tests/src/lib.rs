@@ -1,5 +1,6 @@
 //! The harness of the tests: real servers (`services`), the real binary (`app`, `cli`), an
-//! independent reading of the rules (`oracle`) and random input for both (`generate`).
+//! independent reading of the rules (`oracle`) and random input for both (`generate`). Not for
+//! tests: those are in `tests/`.
 //!
 //! Nothing here is used by Ordain itself, and `oracle` shares no code with it.
 
@@ -10,4 +11,5 @@ pub mod http;
 pub mod oracle;
 pub mod process;
 pub mod proxy;
+pub mod services;
 pub mod wait;

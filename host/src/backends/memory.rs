@@ -1,1 +1,399 @@
-//! placeholder
+//! Origin and far cache in this process's memory, for development and tests. They behave as
+//! Postgres and Redis do (`contract.rs` says how); nothing survives the process. Not the near
+//! cache: that is `coherence`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use super::{
+    Attribution, Change, ChangeLog, FAR_FORMAT, FAR_HEADER, Far, FarError, HistoryEntry, LogRow,
+    Origin, OriginError, Page, Precondition, Record, Snapshot, TenantEntry, WriteError, Written,
+};
+use crate::ids::{Key, POLICY, Tenant};
+
+/// Longest record in bytes, as the CHECK in Postgres has it.
+const BODY_LIMIT: usize = 262_144;
+
+/// A source of truth that lives as long as its last handle. A clone is another handle on the same
+/// records, with a `changed` of its own: give each host one.
+pub struct MemoryOrigin {
+    shared: Arc<Shared>,
+    wake: Arc<Notify>,
+}
+
+struct Shared {
+    /// One lock over everything: a read is one snapshot (O5), positions become visible in order (O2).
+    state: Mutex<State>,
+    /// One for each handle.
+    wakes: Mutex<Vec<Weak<Notify>>>,
+}
+
+#[derive(Default, Clone)]
+struct State {
+    policies: BTreeMap<String, Record>,
+    /// In ascending order of position.
+    changes: Vec<Logged>,
+}
+
+#[derive(Clone)]
+struct Logged {
+    tenant: String,
+    entry: HistoryEntry,
+}
+
+impl MemoryOrigin {
+    pub fn new() -> MemoryOrigin {
+        MemoryOrigin::handle(Arc::new(Shared {
+            state: Mutex::default(),
+            wakes: Mutex::default(),
+        }))
+    }
+
+    fn handle(shared: Arc<Shared>) -> MemoryOrigin {
+        let wake = Arc::new(Notify::new());
+        let mut wakes = lock(&shared.wakes);
+        wakes.retain(|wake| wake.strong_count() > 0);
+        wakes.push(Arc::downgrade(&wake));
+        drop(wakes);
+        MemoryOrigin { shared, wake }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.shared.state)
+    }
+
+    fn announce(&self) {
+        for wake in lock(&self.shared.wakes).iter().filter_map(Weak::upgrade) {
+            // Whoever waits now, and who comes next: the change may lie between a read of the log
+            // and the wait for more. At worst somebody looks once in vain.
+            wake.notify_waiters();
+            wake.notify_one();
+        }
+    }
+}
+
+impl Default for MemoryOrigin {
+    fn default() -> Self {
+        MemoryOrigin::new()
+    }
+}
+
+impl Clone for MemoryOrigin {
+    fn clone(&self) -> Self {
+        MemoryOrigin::handle(self.shared.clone())
+    }
+}
+
+/// A panic elsewhere leaves no half-done state behind: changes are made on valid values only.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    fn head(&self) -> u64 {
+        self.changes
+            .last()
+            .map_or(0, |change| change.entry.revision)
+    }
+
+    /// O1: grows, has gaps, follows the clock.
+    fn next(&self) -> u64 {
+        let micros = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_micros();
+        (self.head() + 1).max(u64::try_from(micros).unwrap_or(0))
+    }
+
+    fn apply(&mut self, tenant: &Tenant, change: &Change, by: &Attribution) -> Written {
+        let revision = self.next();
+        let (op, body, previous) = match change {
+            Change::Put(body) => {
+                let record = Record {
+                    body: body.clone(),
+                    revision,
+                };
+                (
+                    "put",
+                    Some(body.to_string()),
+                    self.policies.insert(tenant.to_string(), record),
+                )
+            }
+            Change::Delete => ("delete", None, self.policies.remove(tenant.as_str())),
+        };
+        let entry = HistoryEntry {
+            revision,
+            at: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
+            actor: by.actor.clone(),
+            op: op.to_owned(),
+            body,
+            request_id: by.request_id.clone(),
+            reason: by.reason.clone(),
+        };
+        self.changes.push(Logged {
+            tenant: tenant.to_string(),
+            entry,
+        });
+        Written {
+            revision,
+            created: op == "put" && previous.is_none(),
+        }
+    }
+
+    /// Number of changes below a position.
+    fn below(&self, position: u64) -> usize {
+        self.changes
+            .partition_point(|change| change.entry.revision < position)
+    }
+}
+
+/// What the CHECKs of Postgres refuse: size and outer structure, no rule of a policy.
+fn check(body: &str) -> Result<(), WriteError> {
+    if body.len() > BODY_LIMIT {
+        return Err(WriteError::Rejected(format!(
+            "a record has at most {BODY_LIMIT} bytes"
+        )));
+    }
+    match serde_json::from_str::<serde_json::Value>(body) {
+        Ok(serde_json::Value::Object(_)) => Ok(()),
+        Ok(_) => Err(WriteError::Rejected("a record is a JSON object".to_owned())),
+        Err(error) => Err(WriteError::Rejected(format!("a record is JSON: {error}"))),
+    }
+}
+
+impl Logged {
+    fn row(&self) -> LogRow {
+        LogRow {
+            position: self.entry.revision,
+            tenant: Some(self.tenant.clone()),
+            subject: POLICY.to_owned(),
+            op: self.entry.op.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl Origin for MemoryOrigin {
+    async fn read(&self, keys: &[Key]) -> Result<Snapshot, OriginError> {
+        let state = self.state();
+        let records = keys.iter().map(|key| match &key.tenant {
+            Some(tenant) if &*key.subject == POLICY => state.policies.get(tenant.as_str()).cloned(),
+            _ => None,
+        });
+        Ok(Snapshot {
+            as_of: state.head(),
+            records: records.collect(),
+        })
+    }
+
+    async fn write(
+        &self,
+        tenant: &Tenant,
+        change: Change,
+        precondition: Precondition,
+        by: &Attribution,
+    ) -> Result<Written, WriteError> {
+        let mut state = self.state();
+        let current = state
+            .policies
+            .get(tenant.as_str())
+            .map(|record| record.revision);
+        let holds = match precondition {
+            Precondition::None => true,
+            Precondition::Absent => current.is_none(),
+            Precondition::Present => current.is_some(),
+            Precondition::Revision(revision) => current == Some(revision),
+        };
+        if !holds {
+            return Err(WriteError::Precondition { current });
+        }
+        match &change {
+            Change::Put(body) => check(body)?,
+            Change::Delete if current.is_none() => return Err(WriteError::Absent),
+            Change::Delete => {}
+        }
+        let written = state.apply(tenant, &change, by);
+        drop(state);
+        self.announce();
+        Ok(written)
+    }
+
+    async fn put_many(
+        &self,
+        policies: &[(Tenant, Arc<str>)],
+        by: &Attribution,
+    ) -> Result<u64, WriteError> {
+        policies.iter().try_for_each(|(_, body)| check(body))?;
+        let mut state = self.state();
+        for (tenant, body) in policies {
+            state.apply(tenant, &Change::Put(body.clone()), by);
+        }
+        let head = state.head();
+        drop(state);
+        self.announce();
+        Ok(head)
+    }
+
+    async fn tenants(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<TenantEntry>, OriginError> {
+        let state = self.state();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = state.policies.range::<str, _>((from, Bound::Unbounded));
+        let items = (&mut rest)
+            .take(limit as usize)
+            .map(|(tenant, record)| TenantEntry {
+                tenant: tenant.clone(),
+                revision: record.revision,
+            })
+            .collect();
+        Ok(Page {
+            items,
+            more: rest.next().is_some(),
+            as_of: state.head(),
+        })
+    }
+
+    async fn history(
+        &self,
+        tenant: &Tenant,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Page<HistoryEntry>, OriginError> {
+        let state = self.state();
+        let end = before.map_or(state.changes.len(), |before| state.below(before));
+        let mut rest = state.changes[..end]
+            .iter()
+            .rev()
+            .filter(|change| change.tenant == tenant.as_str());
+        let items = (&mut rest)
+            .take(limit as usize)
+            .map(|change| change.entry.clone())
+            .collect();
+        Ok(Page {
+            items,
+            more: rest.next().is_some(),
+            as_of: state.head(),
+        })
+    }
+
+    fn describe(&self) -> String {
+        "memory of this process".to_owned()
+    }
+}
+
+#[async_trait]
+impl ChangeLog for MemoryOrigin {
+    async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError> {
+        let state = self.state();
+        let start = state.changes.len().saturating_sub(limit as usize);
+        Ok((
+            state.changes[start..].iter().map(Logged::row).collect(),
+            start == 0,
+        ))
+    }
+
+    async fn since(&self, from: u64, limit: u32) -> Result<Vec<LogRow>, OriginError> {
+        let state = self.state();
+        let rows = state.changes[state.below(from)..]
+            .iter()
+            .take(limit as usize);
+        Ok(rows.map(Logged::row).collect())
+    }
+
+    async fn changed(&self) {
+        self.wake.notified().await;
+    }
+}
+
+/// A far cache that only this process can see.
+#[derive(Default)]
+pub struct MemoryFar {
+    values: Mutex<HashMap<String, Held>>,
+}
+
+struct Held {
+    value: Vec<u8>,
+    until: Instant,
+}
+
+impl MemoryFar {
+    pub fn new() -> MemoryFar {
+        MemoryFar::default()
+    }
+
+    /// Puts bytes as they are, past all rules: what a fault or a stranger may have left there.
+    pub fn plant(&self, key: &str, value: &[u8], ttl: Duration) {
+        let held = Held {
+            value: value.to_vec(),
+            until: Instant::now() + ttl,
+        };
+        lock(&self.values).insert(key.to_owned(), held);
+    }
+}
+
+/// As-of of a value that begins as this format does (A1); `None`: unreadable, anything replaces it.
+fn as_of(value: &[u8]) -> Option<u64> {
+    let digits = value.strip_prefix(FAR_FORMAT.as_bytes())?.get(..20)?;
+    if value.len() < FAR_HEADER || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[async_trait]
+impl Far for MemoryFar {
+    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, FarError> {
+        let now = Instant::now();
+        let mut values = lock(&self.values);
+        let found = keys.iter().map(|key| match values.get(key) {
+            Some(held) if held.until > now => Some(held.value.clone()),
+            Some(_) => {
+                values.remove(key);
+                None
+            }
+            None => None,
+        });
+        Ok(found.collect())
+    }
+
+    async fn put(
+        &self,
+        key: &str,
+        value: &[u8],
+        seen: &[u8],
+        ttl: Duration,
+    ) -> Result<bool, FarError> {
+        let now = Instant::now();
+        let mut values = lock(&self.values);
+        let stored = values.get(key).filter(|held| held.until > now);
+        // A4: a stored value that is not older stays, unless it is the one that the caller judged.
+        let stays = stored.is_some_and(|held| {
+            let newer = as_of(&held.value)
+                .zip(as_of(value))
+                .is_some_and(|(old, new)| old >= new);
+            newer && (seen.is_empty() || held.value.get(..FAR_HEADER) != Some(seen))
+        });
+        if !stays {
+            values.insert(
+                key.to_owned(),
+                Held {
+                    value: value.to_vec(),
+                    until: now + ttl,
+                },
+            );
+        }
+        Ok(!stays)
+    }
+
+    fn describe(&self) -> String {
+        "memory of this process".to_owned()
+    }
+}

@@ -5,6 +5,7 @@
 //! Every call has a deadline of its own, given when the backend is made. Dropping a call's future
 //! abandons it: its reply is never delivered to anyone else.
 
+#[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod memory;
 pub mod postgres;
@@ -43,8 +44,9 @@ pub struct Snapshot {
 }
 
 /// What must hold of the stored record for a write to happen (`If-Match`, `If-None-Match`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precondition {
+    #[default]
     None,
     /// There is no record.
     Absent,

@@ -1,1 +1,206 @@
-//! placeholder
+//! What the guest may do: one file per import of the world, each a few lines over `coherence`.
+//! A call's capabilities are bound to one tenant here, by [`HostState::begin`]; no import can name
+//! another. Not for policy rules (the guest) nor for drivers (`backends`).
+
+mod far;
+mod feed;
+mod held;
+mod near;
+mod policy_origin;
+mod services;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{StoreLimits, StoreLimitsBuilder};
+
+use crate::backends::Record;
+use crate::coherence::far::{Far, FarFlight};
+use crate::coherence::origin::{OriginFlight, OriginReader};
+use crate::coherence::window::View;
+use crate::coherence::{Coherence, Entry, Moment};
+use crate::ids::{Key, Tenant};
+use crate::runtime::bindings;
+use crate::runtime::bindings::types::{LookedUp, Scope, Subject, Tier, Unavailable};
+
+pub use services::GuestSettings;
+
+/// What all calls share.
+pub struct Services {
+    pub coherence: Arc<Coherence>,
+    pub origin: OriginReader,
+    /// `None`: no far cache is configured.
+    pub far: Option<Arc<Far>>,
+    pub settings: GuestSettings,
+    /// Whether policies are kept in near and in far (the switches, evaluated).
+    pub near_on: bool,
+    pub far_on: bool,
+    pub bound: Duration,
+    pub feed_deadline: Duration,
+    /// Fills that wait for the feed, at most so many at once.
+    pub late_fills: Arc<Semaphore>,
+}
+
+/// State of one instance: who calls it now, and what that call holds.
+pub struct HostState {
+    services: Arc<Services>,
+    /// Digest of the component, the owner of derived bytes.
+    component: Arc<str>,
+    pub(crate) limits: StoreLimits,
+    tenant: Option<Tenant>,
+    /// Start of the call (t0 of the protocol).
+    began: Moment,
+    /// When it must have been answered.
+    deadline: Moment,
+    /// Until when the guest may compute; moved by the time that it spends in imports.
+    pub(crate) guest_until: Moment,
+    held: Vec<Held>,
+    /// Headers of unusable far values by key, which a later put may replace (rule A3).
+    seen: Vec<(Key, Vec<u8>)>,
+    /// Shared replies stay findable until the call ends.
+    flights: (Option<FarFlight>, Option<OriginFlight>),
+    /// A record that is tried without being stored: near answers with it and nothing else does.
+    trial: Option<Arc<Entry>>,
+    /// The guest asked for what this instance cannot do without waiting.
+    pub(crate) wanted_io: bool,
+}
+
+/// One value that a look-up left here (rule D4): the guest sees its text, never its position.
+enum Held {
+    Missing,
+    Near(Arc<Entry>),
+    Read { key: Key, record: Option<Record>, as_of: u64, from_origin: bool },
+}
+
+impl HostState {
+    pub fn new(services: Arc<Services>, component: Arc<str>, memory: usize) -> HostState {
+        let limits = StoreLimitsBuilder::new().memory_size(memory).build();
+        HostState {
+            services,
+            component,
+            limits,
+            tenant: None,
+            began: Moment::now(),
+            deadline: Moment::now(),
+            guest_until: Moment::now(),
+            held: Vec::new(),
+            seen: Vec::new(),
+            flights: (None, None),
+            trial: None,
+            wanted_io: false,
+        }
+    }
+
+    /// Binds the instance to one call. `tenant` is `None` for calls that concern no tenant; then
+    /// every look-up fails.
+    pub fn begin(&mut self, call: &Call) {
+        self.tenant.clone_from(&call.tenant);
+        self.began = call.began;
+        self.deadline = call.deadline;
+        self.guest_until = call.began.plus(call.guest_budget);
+        self.trial.clone_from(&call.trial);
+        self.wanted_io = false;
+    }
+
+    /// Lets go of all that the call held.
+    pub fn end(&mut self) {
+        self.tenant = None;
+        self.held.clear();
+        self.seen.clear();
+        self.flights = (None, None);
+        self.trial = None;
+    }
+
+    /// The guest's own time starts to count again; it does not pay for what an import took.
+    fn resume(&mut self, paused: Moment) {
+        self.guest_until = self.guest_until.plus(Moment::now().since(paused));
+    }
+
+    /// The keys that the guest means, of this call's tenant or the fleet and nobody else.
+    fn keys(&self, subjects: &[Subject]) -> Option<Vec<Key>> {
+        subjects
+            .iter()
+            .map(|subject| {
+                let tenant = match subject.scope {
+                    Scope::Tenant => Some(self.tenant.clone()?),
+                    Scope::Fleet => None,
+                };
+                Some(Key { tenant, subject: subject.name.as_str().into() })
+            })
+            .collect()
+    }
+
+    fn view(&self, view: View, tier: Tier) -> LookedUp {
+        LookedUp::View(bindings::types::View {
+            position: view.watermark,
+            age_ms: millis(self.began.since(view.proven)),
+            tier,
+        })
+    }
+}
+
+/// Whole milliseconds, rounded up: an age is never told smaller than it is.
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+}
+
+/// What an instance is told about a call.
+#[derive(Clone)]
+pub struct Call {
+    pub tenant: Option<Tenant>,
+    pub began: Moment,
+    pub deadline: Moment,
+    pub guest_budget: Duration,
+    pub trial: Option<Arc<Entry>>,
+}
+
+/// Links what answers at once; the same for both kinds of instances.
+fn link_common(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    bindings::settings::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
+    bindings::clock::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
+    bindings::log::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
+    bindings::held::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
+    bindings::near::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
+    bindings::types::add_to_linker::<_, HasSelf<_>>(linker, |s| s)
+}
+
+/// Links instances that wait for servers: their calls are async.
+pub fn link_waiting(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    link_common(linker)?;
+    bindings::far::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
+    bindings::policy_origin::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
+    bindings::feed::add_to_linker::<_, HasSelf<_>>(linker, |s| s)
+}
+
+/// Links instances that never wait, which makes their calls cheaper: what would wait answers
+/// `off` and notes that it was wanted, and the caller repeats the call on a waiting instance.
+pub fn link_prompt(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    link_common(linker)?;
+    linker.instance("ordain:policy/far@0.1.0")?.func_wrap(
+        "look-up",
+        |mut store: wasmtime::StoreContextMut<'_, HostState>, (_,): (Vec<Subject>,)| {
+            Ok((store.data_mut().want_io(),))
+        },
+    )?;
+    linker.instance("ordain:policy/policy-origin@0.1.0")?.func_wrap(
+        "read",
+        |mut store: wasmtime::StoreContextMut<'_, HostState>, (_, _): (Vec<Subject>, u64)| {
+            Ok((store.data_mut().want_io(),))
+        },
+    )?;
+    linker.instance("ordain:policy/feed@0.1.0")?.func_wrap(
+        "catch-up",
+        |mut store: wasmtime::StoreContextMut<'_, HostState>, (_, _): (u64, u32)| {
+            Ok((store.data_mut().want_io(),))
+        },
+    )
+}
+
+impl HostState {
+    fn want_io(&mut self) -> LookedUp {
+        self.wanted_io = true;
+        LookedUp::Unavailable(Unavailable::Off)
+    }
+}

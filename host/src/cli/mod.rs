@@ -1,1 +1,135 @@
-//! placeholder
+//! The command line (DESIGN section 7). Every command is one HTTP call, to a running server or to
+//! the same routes in this process, so `--json` prints exactly what HTTP answers. Not for rules.
+
+mod component;
+mod import;
+mod logging;
+mod output;
+mod policy;
+mod records;
+mod resolve;
+mod serve;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::prepared;
+use output::Failure;
+
+/// Which provider and model may serve this tenant, user and task
+///
+/// Ordain answers that before every LLM request of a multi-tenant product: by the tenant's policy,
+/// the same on every instance, and with its caches or database down as long as an answer is fresh.
+#[derive(Parser)]
+#[command(name = "ordain", version, after_long_help = EXAMPLES)]
+struct Cli {
+    /// Print the JSON that the HTTP interface answers
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// What to log to standard error: error, warn, info, debug, or per module like info,ordain=debug
+    #[arg(long, global = true, env = "ORDAIN_LOG", value_name = "FILTER")]
+    log: Option<String>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ordain serve --dev --load docs/demo-policies.jsonl
+  ordain resolve --tenant acme --task chat
+  ordain policy put acme policy.json --reason 'new model'
+  ordain policy history acme --json
+
+Exit code: 0 done, 1 a refusal or a failure, 2 wrong usage.
+Commands talk to --server, else to --database-url (no server needed), else to ORDAIN_SERVER, else to
+DATABASE_URL, else to http://127.0.0.1:7171.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the HTTP service
+    Serve(Box<serve::Serve>),
+    /// Ask which provider and model may answer
+    Resolve(resolve::Resolve),
+    /// Read and write policies
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Bring the database to the version of this program (serve does so too)
+    Migrate(Migrate),
+    /// Look at the component that holds the rules
+    #[command(subcommand)]
+    Component(component::Component),
+}
+
+/// Bring the database to the version of this program (serve does so too)
+#[derive(clap::Args)]
+#[command(
+    after_long_help = "Examples:\n  ordain migrate --database-url postgres://owner@db/ordain"
+)]
+struct Migrate {
+    /// Postgres as the role that owns the tables
+    #[arg(long, env = "DATABASE_URL", value_name = "URL")]
+    database_url: Option<String>,
+
+    /// Wins over the database URL
+    #[arg(long, env = "ORDAIN_MIGRATE_URL", value_name = "URL")]
+    migrate_url: Option<String>,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let matches = prepared(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return output::ended(Failure::new(format!("no threads: {error}")), cli.json),
+    };
+    let json = cli.json;
+    let outcome = runtime.block_on(run(cli));
+    // What still runs in the background has nobody to answer to.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output::ended(failure, json),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let default = if matches!(cli.command, Command::Serve(_)) {
+        "info"
+    } else {
+        "warn"
+    };
+    logging::start(cli.log.as_deref().unwrap_or(default))?;
+    match cli.command {
+        Command::Serve(serve) => serve.run(cli.json).await,
+        Command::Resolve(resolve) => resolve.run(cli.json).await,
+        Command::Policy(policy) => policy.run(cli.json).await,
+        Command::Migrate(migrate) => migrate.run(cli.json).await,
+        Command::Component(component) => component.run(cli.json).await,
+    }
+}
+
+impl Migrate {
+    async fn run(&self, json: bool) -> Result<(), Failure> {
+        let url = self.migrate_url.as_ref().or(self.database_url.as_ref());
+        let url = url.ok_or_else(|| {
+            Failure::Usage(
+                "set --database-url or DATABASE_URL: which database to migrate".to_owned(),
+            )
+        })?;
+        crate::ordain::migrate(url).await.map_err(Failure::new)?;
+        if json {
+            return output::line(r#"{"migrated":true}"#);
+        }
+        output::line(&format!("migrated {}", crate::options::masked_url(url)))
+    }
+}

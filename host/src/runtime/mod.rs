@@ -1,1 +1,161 @@
-//! placeholder
+//! Calls of the component: takes an instance, binds it to a tenant, calls, and turns what comes
+//! back into an answer. Knows neither HTTP nor where records are kept.
+
+pub mod bindings;
+mod convert;
+mod engine;
+mod generation;
+mod instances;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+
+use crate::answer::{Answer, ResolveError};
+use crate::capabilities::{Call, Services};
+use crate::coherence::{Entry, Moment};
+use crate::ids::Tenant;
+use crate::ordain::InvalidRecord;
+use crate::request::Request;
+
+pub use engine::{EngineError, GuestEngine};
+pub use generation::{Generation, LoadError, inspect};
+
+/// How long the guest may compute in one call; time spent in imports does not count.
+const GUEST_BUDGET: Duration = Duration::from_millis(250);
+/// Calls that wait for servers at once; a near hit needs none of these places.
+const WAITING_MAX: usize = 512;
+
+pub struct Runtime {
+    current: ArcSwap<Generation>,
+    services: Arc<Services>,
+    waiting: Semaphore,
+    request_deadline: Duration,
+}
+
+impl Runtime {
+    pub fn new(
+        generation: Arc<Generation>,
+        services: Arc<Services>,
+        request_deadline: Duration,
+    ) -> Runtime {
+        Runtime {
+            current: ArcSwap::new(generation),
+            services,
+            waiting: Semaphore::new(WAITING_MAX),
+            request_deadline,
+        }
+    }
+
+    /// The component that answers now.
+    pub fn generation(&self) -> Arc<Generation> {
+        self.current.load_full()
+    }
+
+    fn call(&self, tenant: Option<Tenant>) -> Call {
+        let began = Moment::now();
+        Call {
+            tenant,
+            began,
+            deadline: began.plus(self.request_deadline),
+            guest_budget: GUEST_BUDGET,
+            trial: None,
+        }
+    }
+
+    /// Resolves one request. First on a prompt instance, which answers near hits and cannot wait;
+    /// only if it wanted to wait, once more on a waiting one.
+    pub async fn resolve(
+        &self,
+        tenant: &Tenant,
+        request: &Request,
+    ) -> Result<Answer, ResolveError> {
+        let generation = self.current.load();
+        let call = self.call(Some(tenant.clone()));
+        let digest = &self.services.settings.digest;
+        if let Some(outcome) = generation.resolve_promptly(&call, request)? {
+            return convert::answer(outcome, tenant, request, generation.digest(), digest);
+        }
+        let generation = Arc::clone(&generation);
+        let outcome = self
+            .wait(&call, generation.resolve_waiting(&call, request))
+            .await?;
+        convert::answer(outcome, tenant, request, generation.digest(), digest)
+    }
+
+    /// Resolves requests of one tenant, in order, by one call of the guest.
+    pub async fn resolve_batch(
+        &self,
+        tenant: &Tenant,
+        requests: &[&Request],
+    ) -> Vec<Result<Answer, ResolveError>> {
+        let call = self.call(Some(tenant.clone()));
+        self.batch(&call, tenant, requests).await
+    }
+
+    /// Resolves requests against a record that is stored nowhere.
+    pub async fn try_record(
+        &self,
+        tenant: &Tenant,
+        record: Arc<Entry>,
+        requests: &[&Request],
+    ) -> Vec<Result<Answer, ResolveError>> {
+        let mut call = self.call(Some(tenant.clone()));
+        call.trial = Some(record);
+        let mut answers = self.batch(&call, tenant, requests).await;
+        for answer in answers.iter_mut().flatten() {
+            // It was never written, so it has no revision.
+            answer.provenance.revision = None;
+        }
+        answers
+    }
+
+    async fn batch(
+        &self,
+        call: &Call,
+        tenant: &Tenant,
+        requests: &[&Request],
+    ) -> Vec<Result<Answer, ResolveError>> {
+        let generation = self.current.load_full();
+        let outcomes = match generation.resolve_batch_promptly(call, requests) {
+            Ok(Some(outcomes)) => Ok(outcomes),
+            Ok(None) => self.wait(call, generation.resolve_batch_waiting(call, requests)).await,
+            Err(error) => Err(error),
+        };
+        let digest = &self.services.settings.digest;
+        match outcomes {
+            Ok(outcomes) => outcomes
+                .into_iter()
+                .zip(requests)
+                .map(|(outcome, request)| {
+                    convert::answer(outcome, tenant, request, generation.digest(), digest)
+                })
+                .collect(),
+            Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    /// Canonical text of a record, or what is wrong with it. Asks no server.
+    pub fn validate(&self, record: &str) -> Result<String, InvalidRecord> {
+        let generation = self.current.load();
+        generation.validate(&self.call(None), record)
+    }
+
+    /// Lets a call wait for servers, within its deadline and within the cap.
+    async fn wait<T>(
+        &self,
+        call: &Call,
+        waiting: impl Future<Output = Result<T, ResolveError>>,
+    ) -> Result<T, ResolveError> {
+        let work = async {
+            let Ok(_place) = self.waiting.try_acquire() else {
+                return Err(ResolveError::Overloaded);
+            };
+            waiting.await
+        };
+        let left = call.deadline.since(Moment::now());
+        tokio::time::timeout(left, work).await.unwrap_or(Err(ResolveError::Late))
+    }
+}

@@ -1,1 +1,173 @@
-//! placeholder
+//! The origin in Postgres: policies and their change log (rules O1 to O6). `read` fills, `write`
+//! changes, `log` is what the feed follows, `schema` migrates. Not for caching, nor for what a
+//! policy may say.
+
+mod fault;
+mod log;
+mod pool;
+mod read;
+mod schema;
+mod write;
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
+
+pub use self::schema::{SchemaError, SchemaStatus};
+
+use self::log::Log;
+use self::pool::Pool;
+use super::{
+    Attribution, Change, ChangeLog, HistoryEntry, LogRow, Origin, OriginError, Page, Precondition,
+    Snapshot, TenantEntry, WriteError, Written,
+};
+use crate::ids::{Key, Tenant};
+
+/// How to reach the origin, and how long to wait for it.
+#[derive(Clone)]
+pub struct PostgresOptions {
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, or `?host=DIRECTORY` for a socket.
+    pub url: String,
+    /// Of a read or a write.
+    pub deadline: Duration,
+    /// Of a read of the log (rule F3).
+    pub feed_deadline: Duration,
+    /// Connections for reads and writes; feed and LISTEN have one each of their own.
+    pub connections: usize,
+}
+
+impl PostgresOptions {
+    pub fn new(url: impl Into<String>) -> PostgresOptions {
+        PostgresOptions {
+            url: url.into(),
+            deadline: Duration::from_millis(500),
+            feed_deadline: Duration::from_millis(300),
+            connections: 16,
+        }
+    }
+}
+
+pub struct Postgres {
+    pool: Pool,
+    log: Log,
+    writers: tokio::sync::Semaphore,
+    deadline: Duration,
+    connect: PgConnectOptions,
+    place: String,
+}
+
+impl Postgres {
+    /// Connects to nothing yet: the server may be down, or come later. Fails on a URL that cannot
+    /// be read.
+    pub fn connect(options: PostgresOptions) -> Result<Arc<Postgres>, OriginError> {
+        let connect = parse(&options.url).map_err(OriginError::Unavailable)?;
+        let connections = options.connections.max(1);
+        Ok(Arc::new(Postgres {
+            place: place(&connect),
+            pool: Pool::new(connect.clone(), connections, options.deadline),
+            log: Log::new(connect.clone(), options.deadline, options.feed_deadline),
+            // All writes share one lock (O2): more of them would only keep connections from reads.
+            writers: tokio::sync::Semaphore::new(connections.div_ceil(4)),
+            deadline: options.deadline,
+            connect,
+        }))
+    }
+
+    /// Brings the schema up to date, as the role of the URL. Several hosts may do so at once.
+    pub async fn migrate(url: &str) -> Result<(), SchemaError> {
+        schema::migrate(url).await
+    }
+
+    /// Whether the schema is the one that this program was built with.
+    pub async fn schema_status(&self) -> Result<SchemaStatus, SchemaError> {
+        schema::status(&self.connect).await
+    }
+}
+
+/// Reads a URL; the error says what is wrong with it and nothing of what is in it.
+fn parse(url: &str) -> Result<PgConnectOptions, String> {
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err("the database URL must begin with postgres://".to_owned());
+    }
+    PgConnectOptions::from_str(url)
+        .map(ConnectOptions::disable_statement_logging)
+        .map_err(|_| "the database URL cannot be read: postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected, with % for special characters".to_owned())
+}
+
+/// Where it is, without who goes there.
+fn place(connect: &PgConnectOptions) -> String {
+    let database = connect.get_database().unwrap_or(connect.get_username());
+    match connect.get_socket() {
+        Some(directory) => format!("postgres at {}/{database}", directory.display()),
+        None => format!(
+            "postgres at {}:{}/{database}",
+            connect.get_host(),
+            connect.get_port()
+        ),
+    }
+}
+
+#[async_trait]
+impl Origin for Postgres {
+    async fn read(&self, keys: &[Key]) -> Result<Snapshot, OriginError> {
+        read::records(&self.pool, keys).await
+    }
+
+    async fn write(
+        &self,
+        tenant: &Tenant,
+        change: Change,
+        precondition: Precondition,
+        by: &Attribution,
+    ) -> Result<Written, WriteError> {
+        self.write_one(tenant, &change, precondition, by).await
+    }
+
+    async fn put_many(
+        &self,
+        policies: &[(Tenant, Arc<str>)],
+        by: &Attribution,
+    ) -> Result<u64, WriteError> {
+        self.write_many(policies, by).await
+    }
+
+    async fn tenants(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<TenantEntry>, OriginError> {
+        read::tenants(&self.pool, after, limit).await
+    }
+
+    async fn history(
+        &self,
+        tenant: &Tenant,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Page<HistoryEntry>, OriginError> {
+        read::history(&self.pool, tenant, before, limit).await
+    }
+
+    fn describe(&self) -> String {
+        self.place.clone()
+    }
+}
+
+#[async_trait]
+impl ChangeLog for Postgres {
+    async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError> {
+        self.log.newest(limit).await
+    }
+
+    async fn since(&self, from: u64, limit: u32) -> Result<Vec<LogRow>, OriginError> {
+        self.log.since(from, limit).await
+    }
+
+    async fn changed(&self) {
+        self.log.changed().await;
+    }
+}

@@ -1,0 +1,57 @@
+# Everything is built below target/. Another place: make TARGET=/some/where ...
+TARGET := $(CURDIR)/target
+export CARGO_TARGET_DIR := $(TARGET)
+unexport CARGO_BUILD_TARGET RUSTFLAGS
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+CRATES := -p guest -p ordain -p ordain-tests
+
+.PHONY: help run test build guest lint bench bless audit clean setup host
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+run: setup host guest ## build everything, start the service with three demo tenants
+	@exec "$(TARGET)/debug/ordain" serve --dev --load docs/demo-policies.jsonl
+
+test: setup host guest ## install what is missing, then run all tests (own Postgres and Redis)
+	@cargo test --locked $(CRATES)
+
+build: setup ## release binary and component in target/release
+	@cargo build --locked --release -p ordain
+	sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/release"
+
+guest: setup ## the WebAssembly component, beside the binaries
+	@folders=("$(TARGET)/debug")
+	if [ -x "$(TARGET)/release/ordain" ]; then folders+=("$(TARGET)/release"); fi
+	sh tests/guest-build.sh "$(TARGET)" "$${folders[@]}"
+
+lint: setup host ## format, clippy, generated documents
+	@cargo fmt --all --check
+	cargo clippy --locked $(CRATES) --all-targets -- -D warnings
+	cargo test --locked -p ordain-tests --test docs
+
+bench: setup ## measure beside peers; table here and in target/bench/result.json
+	@sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/release"
+	cargo run --locked --release -p ordain-bench -- "$(TARGET)"
+
+bless: setup host ## write the generated documents anew
+	@ORDAIN_BLESS=1 cargo test --locked -p ordain-tests --test docs
+
+audit: ## known vulnerabilities and licences of all dependencies (fetches the database)
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	cargo deny --workspace check
+
+clean: ## remove all that was built
+	@cargo clean
+
+setup:
+	@sh tests/setup.sh
+
+# With the tests' crates in one command, so that all targets agree on features and nothing is built twice.
+host: setup
+	@cargo build --locked $(CRATES)

@@ -1,0 +1,126 @@
+//! The border to WebAssembly: the world `policy` of `wit/`, each import as a method of [`Ports`] and
+//! each export as a call of the rules. Nothing is decided here.
+
+mod convert;
+
+// Generated code passes pointers across the border and cannot do without `unsafe`; no other code of
+// this crate has any.
+#[allow(unsafe_code, unused_qualifications)]
+mod bindings {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "policy",
+        // Names of subjects are constants: borrowed, they cross the border without an allocation.
+        ownership: Borrowing { duplicate_if_necessary: false },
+    });
+
+    export!(Component with_types_in self);
+
+    pub struct Component;
+}
+
+use std::cell::RefCell;
+
+use crate::ports::{LookedUp, Ports, Settings, Severity, State, Subject};
+use crate::resolve::{self, Instance};
+use crate::validate;
+use bindings::exports::ordain::policy::resolver;
+use bindings::ordain::policy::{clock, far, feed, held, log, near, policy_origin, settings, types};
+use convert::{
+    decision_out, failure_out, invalid_out, looked_up_in, request_in, settings_in, severity_out,
+    state_in, subject_out,
+};
+
+thread_local! {
+    /// An instance has one thread and serves one call at a time, so this is never borrowed twice. A
+    /// call that traps leaves it borrowed; the host drops such an instance.
+    static INSTANCE: RefCell<Instance> = RefCell::default();
+}
+
+impl resolver::Guest for bindings::Component {
+    fn resolve(request: resolver::Request) -> Result<resolver::Decision, resolver::Failure> {
+        let request = request_in(request);
+        let answer =
+            INSTANCE.with_borrow_mut(|instance| resolve::resolve(instance, &mut Imports, &request));
+        answer.map(decision_out).map_err(failure_out)
+    }
+
+    fn resolve_batch(
+        requests: Vec<resolver::Request>,
+    ) -> Vec<Result<resolver::Decision, resolver::Failure>> {
+        let requests: Vec<_> = requests.into_iter().map(request_in).collect();
+        let answers = INSTANCE
+            .with_borrow_mut(|instance| resolve::resolve_batch(instance, &mut Imports, &requests));
+        answers
+            .into_iter()
+            .map(|answer| answer.map(decision_out).map_err(failure_out))
+            .collect()
+    }
+
+    fn validate(record: String) -> Result<String, resolver::Invalid> {
+        validate::validate(&record).map_err(invalid_out)
+    }
+}
+
+/// The imports of the world. They are functions of the instance, so there is nothing to hold.
+struct Imports;
+
+/// Lowers subjects. One is the rule; only several are worth an allocation.
+fn with_subjects<T>(subjects: &[Subject], call: impl Fn(&[types::Subject<'_>]) -> T) -> T {
+    match subjects {
+        [one] => call(&[subject_out(one)]),
+        several => call(&several.iter().map(subject_out).collect::<Vec<_>>()),
+    }
+}
+
+impl Ports for Imports {
+    fn settings(&mut self) -> Settings {
+        settings_in(settings::get())
+    }
+
+    fn remaining_ms(&mut self) -> u32 {
+        clock::remaining_ms()
+    }
+
+    fn log(&mut self, severity: Severity, message: &str) {
+        log::write(severity_out(severity), message);
+    }
+
+    fn near(&mut self, subjects: &[Subject]) -> LookedUp {
+        looked_up_in(with_subjects(subjects, near::look_up))
+    }
+
+    fn far(&mut self, subjects: &[Subject]) -> LookedUp {
+        looked_up_in(with_subjects(subjects, far::look_up))
+    }
+
+    fn origin(&mut self, subjects: &[Subject], min_revision: u64) -> LookedUp {
+        looked_up_in(with_subjects(subjects, |subjects| {
+            policy_origin::read(subjects, min_revision)
+        }))
+    }
+
+    fn catch_up(&mut self, min_revision: u64, wait_ms: u32) -> LookedUp {
+        looked_up_in(feed::catch_up(min_revision, wait_ms))
+    }
+
+    fn entry(&mut self, index: u32) -> State {
+        state_in(held::entry(index))
+    }
+
+    fn text(&mut self, index: u32) -> String {
+        held::text(index)
+    }
+
+    fn derived(&mut self, index: u32) -> Vec<u8> {
+        held::derived(index)
+    }
+
+    fn attach(&mut self, index: u32, bytes: &[u8]) {
+        held::attach(index, bytes);
+    }
+
+    fn keep(&mut self, index: u32, far_ttl_ms: u32) -> u64 {
+        held::keep(index, far_ttl_ms)
+    }
+}

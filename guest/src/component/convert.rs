@@ -1,0 +1,217 @@
+//! Generated types to those of this crate and back, field by field: strings are moved, never copied.
+
+use super::bindings::exports::ordain::policy::resolver as wit;
+use super::bindings::ordain::policy::{held, log, settings, types};
+use crate::ports::{
+    DeploymentDefault, LookedUp, Present, Scope, Settings, Severity, State, Subject, Unavailable,
+    View,
+};
+use crate::words::{
+    Decision, Egress, EgressMode, EgressRule, Failure, Fault, Invalid, Provenance, RefusalCode,
+    Request, Route, Rule, Tier, Verdict,
+};
+
+pub fn request_in(request: wit::Request) -> Request {
+    Request {
+        user: request.user,
+        task: request.task,
+        model: request.model,
+        temperature: request.temperature,
+        max_tokens: request.max_tokens,
+        egress_mode: request.egress_mode.map(mode_in),
+        min_revision: request.min_revision,
+    }
+}
+
+pub fn settings_in(settings: settings::Settings) -> Settings {
+    Settings {
+        base_egress: mode_in(settings.base_egress),
+        local_providers: settings.local_providers,
+        deployment_default: settings
+            .deployment_default
+            .map(|default| DeploymentDefault {
+                provider: default.provider,
+                model: default.model,
+            }),
+        bound_ms: settings.bound_ms,
+        min_revision_wait_ms: settings.min_revision_wait_ms,
+        far_ttl_ms: settings.far_ttl_ms,
+    }
+}
+
+pub fn looked_up_in(looked_up: types::LookedUp) -> LookedUp {
+    match looked_up {
+        types::LookedUp::View(view) => LookedUp::View(View {
+            position: view.position,
+            age_ms: view.age_ms,
+            tier: tier_in(view.tier),
+        }),
+        types::LookedUp::Unavailable(reason) => LookedUp::Unavailable(match reason {
+            types::Unavailable::Off => Unavailable::Off,
+            types::Unavailable::NotReady => Unavailable::NotReady,
+            types::Unavailable::Failed => Unavailable::Failed,
+            types::Unavailable::Late => Unavailable::Late,
+        }),
+    }
+}
+
+pub fn state_in(state: held::State) -> State {
+    match state {
+        held::State::Missing => State::Missing,
+        held::State::Absent => State::Absent,
+        held::State::Present(present) => State::Present(Present {
+            fill: present.fill,
+            revision: present.revision,
+        }),
+    }
+}
+
+pub fn subject_out(subject: &Subject) -> types::Subject<'static> {
+    let scope = match subject.scope {
+        Scope::Tenant => types::Scope::Tenant,
+        Scope::Fleet => types::Scope::Fleet,
+    };
+    types::Subject {
+        scope,
+        name: subject.name,
+    }
+}
+
+pub fn severity_out(severity: Severity) -> log::Severity {
+    match severity {
+        Severity::Debug => log::Severity::Debug,
+        Severity::Info => log::Severity::Info,
+        Severity::Warn => log::Severity::Warn,
+        Severity::Error => log::Severity::Error,
+    }
+}
+
+pub fn decision_out(decision: Decision) -> wit::Decision {
+    let Decision {
+        verdict,
+        egress,
+        provenance,
+    } = decision;
+    wit::Decision {
+        verdict: match verdict {
+            Verdict::Allow(route) => wit::Verdict::Allow(route_out(route)),
+            Verdict::Refuse(refusal) => wit::Verdict::Refuse(wit::Refusal {
+                code: refusal_code_out(refusal.code),
+                message: refusal.message,
+            }),
+        },
+        egress: egress_out(egress),
+        provenance: provenance_out(provenance),
+    }
+}
+
+pub fn failure_out(failure: Failure) -> wit::Failure {
+    match failure {
+        Failure::Unavailable => wit::Failure::Unavailable,
+        Failure::RevisionUnknown => wit::Failure::RevisionUnknown,
+        Failure::RecordInvalid(faults) => wit::Failure::RecordInvalid(faults_out(faults)),
+        Failure::RequestInvalid(faults) => wit::Failure::RequestInvalid(faults_out(faults)),
+    }
+}
+
+pub fn invalid_out(invalid: Invalid) -> wit::Invalid {
+    match invalid {
+        Invalid::Malformed(message) => wit::Invalid::Malformed(message),
+        Invalid::Faults(faults) => wit::Invalid::Faults(faults_out(faults)),
+    }
+}
+
+fn faults_out(faults: Vec<Fault>) -> Vec<wit::Fault> {
+    faults
+        .into_iter()
+        .map(|fault| wit::Fault {
+            pointer: fault.pointer,
+            message: fault.message,
+        })
+        .collect()
+}
+
+fn route_out(route: Route) -> wit::Route {
+    wit::Route {
+        provider: route.provider,
+        provider_rule: rule_out(route.provider_rule),
+        model: route.model,
+        model_rule: rule_out(route.model_rule),
+        temperature: route.temperature.map(|(value, rule)| wit::Temperature {
+            value,
+            rule: rule_out(rule),
+        }),
+        max_tokens: route.max_tokens.map(|(value, rule)| wit::MaxTokens {
+            value,
+            rule: rule_out(rule),
+        }),
+    }
+}
+
+fn egress_out(egress: Egress) -> wit::Egress {
+    wit::Egress {
+        requested: mode_out(egress.requested),
+        effective: mode_out(egress.effective),
+        rule: match egress.rule {
+            EgressRule::Base => wit::EgressRule::Base,
+            EgressRule::Tenant => wit::EgressRule::Tenant,
+            EgressRule::User => wit::EgressRule::User,
+            EgressRule::Caller => wit::EgressRule::Caller,
+        },
+    }
+}
+
+fn provenance_out(provenance: Provenance) -> wit::Provenance {
+    wit::Provenance {
+        revision: provenance.revision,
+        tier: match provenance.tier {
+            Tier::Near => types::Tier::Near,
+            Tier::Far => types::Tier::Far,
+            Tier::Origin => types::Tier::Origin,
+        },
+        stale: provenance.stale,
+        age_ms: provenance.age_ms,
+        position: provenance.position,
+    }
+}
+
+fn refusal_code_out(code: RefusalCode) -> wit::RefusalCode {
+    match code {
+        RefusalCode::NoPolicy => wit::RefusalCode::NoPolicy,
+        RefusalCode::RemoteEgressDisabled => wit::RefusalCode::RemoteEgressDisabled,
+        RefusalCode::ModelNotAllowed => wit::RefusalCode::ModelNotAllowed,
+    }
+}
+
+fn rule_out(rule: Rule) -> wit::Rule {
+    match rule {
+        Rule::Task => wit::Rule::Task,
+        Rule::Tenant => wit::Rule::Tenant,
+        Rule::Deployment => wit::Rule::Deployment,
+        Rule::Caller => wit::Rule::Caller,
+    }
+}
+
+fn mode_in(mode: types::EgressMode) -> EgressMode {
+    match mode {
+        types::EgressMode::Enforce => EgressMode::Enforce,
+        types::EgressMode::ReportOnly => EgressMode::ReportOnly,
+        types::EgressMode::Off => EgressMode::Off,
+    }
+}
+
+fn mode_out(mode: EgressMode) -> types::EgressMode {
+    match mode {
+        EgressMode::Enforce => types::EgressMode::Enforce,
+        EgressMode::ReportOnly => types::EgressMode::ReportOnly,
+        EgressMode::Off => types::EgressMode::Off,
+    }
+}
+
+fn tier_in(tier: types::Tier) -> Tier {
+    match tier {
+        types::Tier::Near => Tier::Near,
+        types::Tier::Far => Tier::Far,
+        types::Tier::Origin => Tier::Origin,
+    }
+}

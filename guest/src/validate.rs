@@ -1,0 +1,230 @@
+//! What a policy record may be (DESIGN 4.1, 7.1): from text to a decoded policy, or to all of its
+//! faults. The same check guards what is stored and what is read. Not here: limits that requests
+//! share (`limits`), the shape of JSON (`json`).
+
+mod fields;
+
+use crate::faults::{Faults, Path};
+use crate::json::Json;
+use crate::limits;
+use crate::policy::{Candidate, Fields, Policy, UserPolicy};
+use crate::words::{EgressMode, Fault, Invalid};
+use fields::{glob, id, items, members, text_of};
+
+const POLICY: &[&str] = &[
+    "defaultProvider",
+    "defaultModel",
+    "allowRemoteEgress",
+    "egressMode",
+    "allowOffMode",
+    "tasks",
+    "userPolicies",
+    "allowedModels",
+];
+const TASK: &[&str] = &["task", "provider", "model", "temperature", "maxTokens"];
+const USER: &[&str] = &["egressMode", "allowOffMode"];
+
+/// Canonical text is hardly ever longer than what was written: it can only grow by numbers like
+/// `1e15`, to four times their length. A text below this part of the limit needs no measuring.
+const SURELY_SMALL: usize = limits::RECORD / 8;
+
+/// Checks a record that is to be stored and returns its canonical text (RFC 8785): of the record as
+/// it was given, so absent and empty stay what they were.
+pub fn validate(text: &str) -> Result<String, Invalid> {
+    let tree = parse(text)?;
+    let mut faults = Faults::default();
+    check(&tree, &mut faults);
+    let canonical = tree.canonical();
+    check_size(canonical.as_deref(), &mut faults);
+    match canonical {
+        Some(canonical) if faults.is_empty() => Ok(canonical),
+        _ => Err(Invalid::Faults(faults.into_list())),
+    }
+}
+
+/// Reads a stored record by the rules of [`validate`].
+pub fn decode(text: &str) -> Result<Policy, Vec<Fault>> {
+    let tree = match parse(text) {
+        Ok(tree) => tree,
+        Err(Invalid::Faults(faults)) => return Err(faults),
+        Err(Invalid::Malformed(message)) => {
+            return Err(vec![whole(format!("is not JSON: {message}"))]);
+        }
+    };
+    let mut faults = Faults::default();
+    let fields = check(&tree, &mut faults);
+    if text.len() > SURELY_SMALL {
+        check_size(tree.canonical().as_deref(), &mut faults);
+    }
+    match fields {
+        Some(fields) if faults.is_empty() => Ok(Policy::pack(fields)),
+        _ => Err(faults.into_list()),
+    }
+}
+
+fn parse(text: &str) -> Result<Json, Invalid> {
+    // Far beyond the limit the tree itself could be too much for the memory of an instance.
+    if text.len() > 4 * limits::RECORD {
+        return Err(Invalid::Faults(vec![whole(TOO_LONG.to_owned())]));
+    }
+    Json::parse(text).map_err(Invalid::Malformed)
+}
+
+const TOO_LONG: &str = "must not be longer than 262144 bytes (as canonical JSON)";
+
+fn check_size(canonical: Option<&str>, faults: &mut Faults) {
+    if canonical.is_some_and(|text| text.len() > limits::RECORD) {
+        faults.add(&Path::Root, TOO_LONG);
+    }
+}
+
+fn whole(message: String) -> Fault {
+    Fault {
+        pointer: String::new(),
+        message,
+    }
+}
+
+/// Adds all faults of the tree. What it returns means nothing if there are any.
+fn check<'a>(tree: &'a Json, faults: &mut Faults) -> Option<Fields<'a>> {
+    let root = Path::Root;
+    fields::duplicates(tree, &root, faults);
+    let policy = members(tree, &root, POLICY, faults)?;
+    let provider = policy.required("defaultProvider", faults, id);
+    let model = policy.required("defaultModel", faults, id);
+    let remote = policy.optional("allowRemoteEgress", faults, boolean);
+    let egress_mode = policy.optional("egressMode", faults, egress_mode);
+    let allow_off_mode = policy.optional("allowOffMode", faults, boolean);
+    let tasks = policy.optional("tasks", faults, |json, at, faults| {
+        items(json, at, faults, candidate)
+    });
+    let users = policy.optional("userPolicies", faults, users);
+    let globs = policy.optional("allowedModels", faults, |json, at, faults| {
+        items(json, at, faults, glob)
+    });
+    Some(Fields {
+        allow_remote_egress: remote.unwrap_or(true),
+        egress_mode,
+        allow_off_mode,
+        tasks: tasks.unwrap_or_default(),
+        users: users.unwrap_or_default(),
+        allowed_models: globs,
+        ..Fields::new(provider?, model?)
+    })
+}
+
+fn candidate<'a>(json: &'a Json, at: &Path<'_>, faults: &mut Faults) -> Option<Candidate<'a>> {
+    let entry = members(json, at, TASK, faults)?;
+    let task = entry.required("task", faults, id);
+    let provider = entry.required("provider", faults, id);
+    let model = entry.required("model", faults, id);
+    let temperature = entry.optional("temperature", faults, temperature);
+    let max_tokens = entry.optional("maxTokens", faults, max_tokens);
+    Some(Candidate {
+        task: task?,
+        provider: provider?,
+        model: model?,
+        temperature,
+        max_tokens,
+    })
+}
+
+fn users<'a>(json: &'a Json, at: &Path<'_>, faults: &mut Faults) -> Option<Vec<UserPolicy<'a>>> {
+    let Json::Object(entries) = json else {
+        faults.add(
+            at,
+            format!("must be an object of users, not {}", json.kind()),
+        );
+        return None;
+    };
+    let mut users = Vec::with_capacity(entries.len());
+    for (user, entry) in entries {
+        let at = at.member(user);
+        if let Some(message) = limits::user_fault(user) {
+            faults.add(&at, format!("as a user's id it {message}"));
+        }
+        users.extend(user_policy(user, entry, &at, faults));
+    }
+    Some(users)
+}
+
+fn user_policy<'a>(
+    user: &'a str,
+    json: &Json,
+    at: &Path<'_>,
+    faults: &mut Faults,
+) -> Option<UserPolicy<'a>> {
+    let entry = members(json, at, USER, faults)?;
+    let egress_mode = entry.optional("egressMode", faults, egress_mode);
+    let allow_off_mode = entry.optional("allowOffMode", faults, boolean);
+    Some(UserPolicy {
+        user,
+        egress_mode,
+        allow_off_mode,
+    })
+}
+
+fn boolean(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<bool> {
+    let Json::Bool(value) = json else {
+        faults.add(at, format!("must be true or false, not {}", json.kind()));
+        return None;
+    };
+    Some(*value)
+}
+
+fn egress_mode(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<EgressMode> {
+    match text_of(json, at, faults)? {
+        "enforce" => Some(EgressMode::Enforce),
+        "report-only" => Some(EgressMode::ReportOnly),
+        "off" => Some(EgressMode::Off),
+        _ => {
+            faults.add(at, "must be `enforce`, `report-only` or `off`");
+            None
+        }
+    }
+}
+
+fn temperature(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<f64> {
+    match json {
+        Json::Number(value) if limits::temperature_is_valid(*value) => {
+            // JSON has a negative zero, canonical JSON has not.
+            Some(value.abs())
+        }
+        Json::Number(_) => {
+            faults.add(at, limits::TEMPERATURE_RULE);
+            None
+        }
+        _ => {
+            faults.add(
+                at,
+                format!("{}, not {}", limits::TEMPERATURE_RULE, json.kind()),
+            );
+            None
+        }
+    }
+}
+
+fn max_tokens(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<u64> {
+    match json {
+        // In this range every double without a fraction is that very integer.
+        Json::Number(value)
+            if value.fract() == 0.0 && (1.0..=limits::MAX_TOKENS as f64).contains(value) =>
+        {
+            Some(*value as u64)
+        }
+        Json::Number(_) => {
+            faults.add(at, limits::MAX_TOKENS_RULE);
+            None
+        }
+        _ => {
+            faults.add(
+                at,
+                format!("{}, not {}", limits::MAX_TOKENS_RULE, json.kind()),
+            );
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! What the feed follows: the log, read on a connection of its own (F2, F3), and LISTEN on another
+//! (F5). Not for applying rows, nor for what a gap means: that is the feed's.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use sqlx::Row;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions, PgRow};
+use tokio::sync::{Mutex, Notify};
+
+use super::pool::{open, setup};
+use super::{fault, read};
+use crate::backends::{LogRow, OriginError};
+
+/// F2, and which end it came from. From one row on the left, so that a replica is known for what it
+/// is when its log is empty, too; the same goes for F3.
+const NEWEST: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op \
+     FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.changes \
+     ORDER BY position DESC LIMIT $1) c ON true ORDER BY c.position";
+const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op \
+     FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.changes \
+     WHERE position >= $1 ORDER BY position LIMIT $2) c ON true ORDER BY c.position";
+
+/// A start reads up to 100,000 rows; it may take longer than a heartbeat, and nothing is proven
+/// meanwhile.
+const NEWEST_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Between two tries to LISTEN.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+pub struct Log {
+    connect: PgConnectOptions,
+    setup: String,
+    /// `None`: to be opened. Taken out while in use, so that a read that was given up closes it and
+    /// its late reply is never taken for another's (F3).
+    connection: Mutex<Option<PgConnection>>,
+    connect_deadline: Duration,
+    deadline: Duration,
+    listener: OnceLock<Listener>,
+}
+
+impl Log {
+    pub fn new(connect: PgConnectOptions, connect_deadline: Duration, deadline: Duration) -> Log {
+        Log {
+            setup: setup(NEWEST_DEADLINE),
+            connect,
+            connection: Mutex::new(None),
+            connect_deadline,
+            deadline,
+            listener: OnceLock::new(),
+        }
+    }
+
+    pub async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError> {
+        // Connecting has the deadline of everybody's; only the rows get more time.
+        let work = self.rows(NEWEST, vec![i64::from(limit) + 1], self.connect_deadline);
+        let mut rows = within(NEWEST_DEADLINE, work).await?;
+        let whole = rows.len() <= limit as usize;
+        if !whole {
+            rows.remove(0);
+        }
+        Ok((rows, whole))
+    }
+
+    pub async fn since(&self, from: u64, limit: u32) -> Result<Vec<LogRow>, OriginError> {
+        let from = i64::try_from(from).unwrap_or(i64::MAX);
+        let work = self.rows(SINCE, vec![from, i64::from(limit)], self.deadline);
+        within(self.deadline, work).await
+    }
+
+    async fn rows(
+        &self,
+        statement: &'static str,
+        arguments: Vec<i64>,
+        connecting: Duration,
+    ) -> Result<Vec<LogRow>, OriginError> {
+        let mut slot = self.connection.lock().await;
+        let mut connection = match slot.take() {
+            Some(connection) => connection,
+            None => {
+                within(connecting, async {
+                    open(&self.connect, &self.setup)
+                        .await
+                        .map_err(|error| fault::of_origin(&error))
+                })
+                .await?
+            }
+        };
+        let query = arguments
+            .into_iter()
+            .fold(sqlx::query(statement), |query, n| query.bind(n));
+        let rows = query.fetch_all(&mut connection).await;
+        let rows = rows.map_err(|error| fault::of_origin(&error))?;
+        read::refuse_replica(&rows)?;
+        *slot = Some(connection);
+        let found = rows.iter().filter_map(|row| log_row(row).transpose());
+        found
+            .collect::<Result<_, _>>()
+            .map_err(|error| fault::of_origin(&error))
+    }
+
+    pub async fn changed(&self) {
+        self.listener
+            .get_or_init(|| Listener::start(self.connect.clone()))
+            .wake
+            .notified()
+            .await;
+    }
+}
+
+async fn within<T>(
+    deadline: Duration,
+    work: impl Future<Output = Result<T, OriginError>>,
+) -> Result<T, OriginError> {
+    tokio::time::timeout(deadline, work)
+        .await
+        .unwrap_or(Err(OriginError::Late))
+}
+
+/// `None`: the one row of an empty result.
+fn log_row(row: &PgRow) -> Result<Option<LogRow>, sqlx::Error> {
+    if row.try_get::<Option<i64>, _>("position")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(LogRow {
+        position: read::number(row, "position")?,
+        tenant: row.try_get("tenant")?,
+        subject: row.try_get("subject")?,
+        op: row.try_get("op")?,
+    }))
+}
+
+/// A task that waits for NOTIFY; ends with the origin.
+struct Listener {
+    wake: Arc<Notify>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Listener {
+    fn start(connect: PgConnectOptions) -> Listener {
+        let wake = Arc::new(Notify::new());
+        let task = tokio::spawn(listen(connect, wake.clone()));
+        Listener { wake, task }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn listen(connect: PgConnectOptions, wake: Arc<Notify>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if let Err(error) = listen_once(&connect, &wake, &mut pause).await {
+            tracing::debug!(error = %fault::of_origin(&error), "LISTEN ended, the feed polls on");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Until the connection is lost. Never in a transaction (F5): LISTEN is all that it ever says.
+async fn listen_once(
+    connect: &PgConnectOptions,
+    wake: &Notify,
+    pause: &mut Duration,
+) -> Result<(), sqlx::Error> {
+    // The listener wants a pool; it is one connection and dies with it.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .acquire_timeout(LONGEST_PAUSE)
+        .connect_lazy_with(connect.clone());
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.eager_reconnect(false);
+    listener.listen("ordain").await?;
+    *pause = FIRST_PAUSE;
+    // What happened while nobody listened.
+    wake.notify_one();
+    while listener.try_recv().await?.is_some() {
+        wake.notify_one();
+    }
+    Ok(())
+}

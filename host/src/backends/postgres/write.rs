@@ -1,0 +1,310 @@
+//! Writes: one transaction each, in the steps of rule O4, three round trips. The application writes
+//! no log row and no revision: triggers do (O3).
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row};
+use tokio::time::Instant;
+
+use super::{Postgres, fault};
+use crate::backends::{Attribution, Change, OriginError, Precondition, WriteError, Written};
+use crate::ids::Tenant;
+
+const UPSERT: &str = "INSERT INTO public.policies AS p (tenant, body) VALUES ($1, $2) \
+     ON CONFLICT (tenant) DO UPDATE SET body = excluded.body RETURNING p.xmax = 0 AS created";
+const INSERT: &str = "INSERT INTO public.policies (tenant, body) VALUES ($1, $2) \
+     ON CONFLICT (tenant) DO NOTHING RETURNING true AS created";
+const UPDATE: &str =
+    "UPDATE public.policies SET body = $2 WHERE tenant = $1 RETURNING false AS created";
+const UPDATE_IF: &str = "UPDATE public.policies SET body = $2 WHERE tenant = $1 AND revision = $3 \
+     RETURNING false AS created";
+const DELETE: &str = "DELETE FROM public.policies WHERE tenant = $1 RETURNING false AS created";
+const DELETE_IF: &str = "DELETE FROM public.policies WHERE tenant = $1 AND revision = $2 \
+     RETURNING false AS created";
+const UPSERT_MANY: &str = "INSERT INTO public.policies (tenant, body) \
+     SELECT tenant, body FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k(tenant, body, n) \
+     ORDER BY n ON CONFLICT (tenant) DO UPDATE SET body = excluded.body";
+
+/// How often a transaction that lost against another is tried again (O4).
+const TRIES: u32 = 5;
+
+/// Why a transaction ended without a commit.
+enum Stop {
+    /// Of the statements before COMMIT: nothing was written.
+    Before(sqlx::Error),
+    /// Sent COMMIT, got this.
+    Commit(sqlx::Error),
+    /// Rolled back by decision.
+    Decided(WriteError),
+}
+
+/// What a transaction does between taking the lock and reading the revision.
+enum Work<'a> {
+    One {
+        tenant: &'a Tenant,
+        change: &'a Change,
+        precondition: Precondition,
+    },
+    Many(&'a [(Tenant, Arc<str>)]),
+}
+
+impl Postgres {
+    pub(super) async fn write_one(
+        &self,
+        tenant: &Tenant,
+        change: &Change,
+        precondition: Precondition,
+        by: &Attribution,
+    ) -> Result<Written, WriteError> {
+        self.transaction(
+            &Work::One {
+                tenant,
+                change,
+                precondition,
+            },
+            by,
+            self.deadline,
+        )
+        .await
+    }
+
+    pub(super) async fn write_many(
+        &self,
+        policies: &[(Tenant, Arc<str>)],
+        by: &Attribution,
+    ) -> Result<u64, WriteError> {
+        // A chunk of an import is up to 500 writes in one; nobody answers a request from it.
+        let deadline = self.deadline * 4;
+        Ok(self
+            .transaction(&Work::Many(policies), by, deadline)
+            .await?
+            .revision)
+    }
+
+    async fn transaction(
+        &self,
+        work: &Work<'_>,
+        by: &Attribution,
+        deadline: Duration,
+    ) -> Result<Written, WriteError> {
+        let until = Instant::now() + deadline;
+        let begin = begin(by, self.deadline, deadline);
+        // All writers wait for one lock (O2). They do so here, not with all connections in hand.
+        let Ok(Ok(_turn)) = tokio::time::timeout_at(until, self.writers.acquire()).await else {
+            return Err(WriteError::Busy);
+        };
+        let (mut conflicts, mut broken) = (0, 0);
+        loop {
+            // A lease that is dropped on any way out of here closes its connection: the server
+            // then rolls back, as COMMIT was not sent.
+            let lease = tokio::time::timeout_at(until, self.pool.lease()).await;
+            let mut lease = match lease {
+                Ok(lease) => lease.map_err(|error| fault::of_origin(&error))?,
+                Err(_) => return Err(OriginError::Late.into()),
+            };
+            match attempt(&mut lease.connection, &begin, work, until).await {
+                Ok(written) => {
+                    lease.give_back();
+                    return Ok(written);
+                }
+                Err(Stop::Decided(error)) => {
+                    if !matches!(error, WriteError::Origin(_) | WriteError::OutcomeUnknown) {
+                        lease.give_back();
+                    }
+                    return Err(error);
+                }
+                Err(Stop::Before(error) | Stop::Commit(error))
+                    if fault::is_conflict(&error) && conflicts < TRIES =>
+                {
+                    conflicts += 1;
+                }
+                Err(Stop::Before(error))
+                    if lease.reused
+                        && fault::is_broken(&error)
+                        && broken < self.pool.most_broken() =>
+                {
+                    broken += 1;
+                }
+                Err(Stop::Before(error)) => return Err(fault::of_write(&error)),
+                Err(Stop::Commit(error)) if fault::is_answer(&error) => {
+                    return Err(fault::of_write(&error));
+                }
+                Err(Stop::Commit(_)) => return Err(WriteError::OutcomeUnknown),
+            }
+        }
+    }
+}
+
+async fn attempt(
+    connection: &mut PgConnection,
+    begin: &str,
+    work: &Work<'_>,
+    until: Instant,
+) -> Result<Written, Stop> {
+    let before = async {
+        // Safe: hexadecimal digits and numbers only.
+        let begin = sqlx::raw_sql(AssertSqlSafe(begin.to_owned()));
+        begin
+            .execute(&mut *connection)
+            .await
+            .map_err(Stop::Before)?;
+        match work {
+            Work::One {
+                tenant,
+                change,
+                precondition,
+            } => change_one(connection, tenant, change, *precondition).await,
+            Work::Many(policies) => {
+                change_many(connection, policies)
+                    .await
+                    .map_err(Stop::Before)?;
+                Ok(false)
+            }
+        }
+    };
+    let created = tokio::time::timeout_at(until, before)
+        .await
+        .unwrap_or(Err(Stop::Decided(OriginError::Late.into())))?;
+
+    // Each statement of this message has a snapshot of its own; the first one's error keeps the
+    // others from running. A COMMIT that waits for a synchronous replica must not be cut short by a
+    // timeout: it would then be reported as done (O6).
+    let commit = sqlx::raw_sql(
+        "SELECT position FROM public.log_head WHERE one; SET LOCAL statement_timeout = 0; COMMIT",
+    );
+    let rows = match tokio::time::timeout_at(until, commit.fetch_all(&mut *connection)).await {
+        Ok(rows) => rows.map_err(Stop::Commit)?,
+        Err(_) => return Err(Stop::Decided(WriteError::OutcomeUnknown)),
+    };
+    let revision = rows.first().map(|row| super::read::number(row, "position"));
+    match revision {
+        Some(Ok(revision)) => Ok(Written { revision, created }),
+        // Committed, at a position that we cannot read: a caller must not take it for a failure.
+        _ => Err(Stop::Decided(WriteError::OutcomeUnknown)),
+    }
+}
+
+/// The first three steps of O4 in one message: a statement each, so that what follows the lock
+/// sees what was committed before it. Texts go as hexadecimal digits: a message of several
+/// statements has no parameters, and digits need no quoting rules.
+fn begin(by: &Attribution, lock: Duration, deadline: Duration) -> String {
+    let mut sql = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ".to_owned();
+    let settings = [
+        ("ordain.actor", Some(by.actor.as_str())),
+        ("ordain.request_id", by.request_id.as_deref()),
+        ("ordain.reason", by.reason.as_deref()),
+    ];
+    for (name, value) in settings {
+        // Postgres has no U+0000 in texts.
+        let value = value.unwrap_or("").replace('\0', "\u{fffd}");
+        let digits = value.bytes().fold(String::new(), |mut digits, byte| {
+            // Writing to a String does not fail.
+            let _ = write!(digits, "{byte:02x}");
+            digits
+        });
+        sql += &format!(
+            "set_config('{name}', convert_from(decode('{digits}', 'hex'), 'UTF8'), true), "
+        );
+    }
+    // 400 ms of the default 500: whoever waits for the lock in vain is told so in time.
+    let lock = lock.as_millis() * 4 / 5;
+    let statement = deadline.as_millis() + 100;
+    sql + &format!(
+        "set_config('lock_timeout', '{}ms', true), \
+         set_config('statement_timeout', '{statement}ms', true), \
+         set_config('synchronous_commit', 'on', true); \
+         SELECT position FROM public.log_head WHERE one FOR UPDATE",
+        lock.max(1)
+    )
+}
+
+/// Returns whether the record is a new one.
+async fn change_one(
+    connection: &mut PgConnection,
+    tenant: &Tenant,
+    change: &Change,
+    precondition: Precondition,
+) -> Result<bool, Stop> {
+    // What is no position matches no revision.
+    let at = |revision: u64| i64::try_from(revision).unwrap_or(-1);
+    let id = tenant.as_str();
+    let query = match (change, precondition) {
+        (Change::Put(body), Precondition::None) => Some(sqlx::query(UPSERT).bind(id).bind(&**body)),
+        (Change::Put(body), Precondition::Absent) => {
+            Some(sqlx::query(INSERT).bind(id).bind(&**body))
+        }
+        (Change::Put(body), Precondition::Present) => {
+            Some(sqlx::query(UPDATE).bind(id).bind(&**body))
+        }
+        (Change::Put(body), Precondition::Revision(revision)) => Some(
+            sqlx::query(UPDATE_IF)
+                .bind(id)
+                .bind(&**body)
+                .bind(at(revision)),
+        ),
+        (Change::Delete, Precondition::None | Precondition::Present) => {
+            Some(sqlx::query(DELETE).bind(id))
+        }
+        (Change::Delete, Precondition::Revision(revision)) => {
+            Some(sqlx::query(DELETE_IF).bind(id).bind(at(revision)))
+        }
+        // There is nothing that this could delete.
+        (Change::Delete, Precondition::Absent) => None,
+    };
+    if let Some(query) = query {
+        let row = query
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(Stop::Before)?;
+        if let Some(row) = row.first() {
+            return row.try_get("created").map_err(Stop::Before);
+        }
+    }
+
+    // No row: say what is there instead, still under the lock, and roll back.
+    let stored = sqlx::query("SELECT revision FROM public.policies WHERE tenant = $1").bind(id);
+    let stored = stored
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(Stop::Before)?;
+    let current = stored
+        .first()
+        .map(|row| super::read::number(row, "revision"));
+    let current = current.transpose().map_err(Stop::Before)?;
+    sqlx::raw_sql("ROLLBACK")
+        .execute(connection)
+        .await
+        .map_err(Stop::Before)?;
+    Err(Stop::Decided(match (change, precondition, current) {
+        (Change::Delete, Precondition::None | Precondition::Absent, None) => WriteError::Absent,
+        (_, _, current) => WriteError::Precondition { current },
+    }))
+}
+
+/// One statement cannot upsert the same row twice: it ends where a tenant comes again.
+async fn change_many(
+    connection: &mut PgConnection,
+    policies: &[(Tenant, Arc<str>)],
+) -> Result<(), sqlx::Error> {
+    let mut rest = policies;
+    while !rest.is_empty() {
+        let mut seen = HashSet::new();
+        let end = rest
+            .iter()
+            .position(|(tenant, _)| !seen.insert(tenant.as_str()));
+        let (now, later) = rest.split_at(end.unwrap_or(rest.len()));
+        let tenants: Vec<&str> = now.iter().map(|(tenant, _)| tenant.as_str()).collect();
+        let bodies: Vec<&str> = now.iter().map(|(_, body)| &**body).collect();
+        sqlx::query(UPSERT_MANY)
+            .bind(tenants)
+            .bind(bodies)
+            .execute(&mut *connection)
+            .await?;
+        rest = later;
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Import `far`: look-ups in the shared cache (rules A2, A3).
+
+use super::{Held, HostState};
+use crate::backends::{FAR_HEADER, FarError};
+use crate::coherence::Moment;
+use crate::coherence::far_value::as_of;
+use crate::runtime::bindings::far::Host;
+use crate::runtime::bindings::types::{LookedUp, Subject, Tier, Unavailable};
+
+impl Host for HostState {
+    async fn look_up(&mut self, subjects: Vec<Subject>) -> LookedUp {
+        let paused = Moment::now();
+        let looked_up = self.far_look_up(&subjects).await;
+        self.resume(paused);
+        looked_up
+    }
+}
+
+impl HostState {
+    async fn far_look_up(&mut self, subjects: &[Subject]) -> LookedUp {
+        self.held.clear();
+        let services = self.services.clone();
+        let Some(far) = services.far.as_ref().filter(|_| services.far_on && self.trial.is_none())
+        else {
+            return LookedUp::Unavailable(Unavailable::Off);
+        };
+        // Rule A2: watermark and proof are taken before the values are judged.
+        let Some(view) = services.coherence.view() else {
+            return LookedUp::Unavailable(Unavailable::NotReady);
+        };
+        let Some(keys) = self.keys(subjects) else {
+            return LookedUp::Unavailable(Unavailable::Failed);
+        };
+        let (flight, reply) = far.get(&keys).await;
+        self.flights.0 = Some(flight);
+        let values = match reply {
+            Ok(values) => values,
+            Err(FarError::Late) => return LookedUp::Unavailable(Unavailable::Late),
+            Err(FarError::Unavailable(_)) => return LookedUp::Unavailable(Unavailable::Failed),
+        };
+        for (key, value) in keys.into_iter().zip(values.iter()) {
+            let Some(value) = value else {
+                self.held.push(Held::Missing);
+                continue;
+            };
+            match far.codec().decode(&key, value) {
+                Some(read) if services.coherence.usable(&key, read.as_of) => {
+                    let (record, as_of) = (read.record, read.as_of);
+                    self.held.push(Held::Read { key, record, as_of, from_origin: false });
+                }
+                _ => {
+                    if as_of(value) > Some(view.watermark) {
+                        services.coherence.wake();
+                    }
+                    let header = value.get(..FAR_HEADER).unwrap_or(value);
+                    self.seen.push((key, header.to_vec()));
+                    self.held.push(Held::Missing);
+                }
+            }
+        }
+        self.view(view, Tier::Far)
+    }
+}

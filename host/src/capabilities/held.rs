@@ -1,0 +1,98 @@
+//! Import `held`: what a look-up left here (rules D2, D4, D5).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Held, HostState};
+use crate::backends::Record;
+use crate::coherence::Moment;
+use crate::runtime::bindings::held::{Host, Present, State};
+
+/// Longest that a fill waits for the feed to reach it.
+const LATE_FILL: Duration = Duration::from_secs(1);
+const DERIVED_MAX: usize = 1 << 20;
+
+impl Host for HostState {
+    fn entry(&mut self, index: u32) -> State {
+        let (record, fill) = match self.held.get(index as usize) {
+            None | Some(Held::Missing) => return State::Missing,
+            Some(Held::Near(entry)) => (&entry.record, entry.fill),
+            Some(Held::Read { record, .. }) => (record, 0),
+        };
+        match record {
+            Some(record) => State::Present(Present { fill, revision: record.revision }),
+            None => State::Absent,
+        }
+    }
+
+    fn text(&mut self, index: u32) -> String {
+        self.record(index).map_or_else(String::new, |record| record.body.to_string())
+    }
+
+    fn derived(&mut self, index: u32) -> Vec<u8> {
+        match self.held.get(index as usize) {
+            Some(Held::Near(entry)) => entry.derived(&self.component),
+            _ => Vec::new(),
+        }
+    }
+
+    fn attach(&mut self, index: u32, bytes: Vec<u8>) {
+        if let Some(Held::Near(entry)) = self.held.get(index as usize)
+            && bytes.len() <= DERIVED_MAX
+        {
+            entry.attach(&self.component, bytes);
+        }
+    }
+
+    fn keep(&mut self, index: u32, far_ttl_ms: u32) -> u64 {
+        let services = self.services.clone();
+        let Some(held) = self.held.get_mut(index as usize) else { return 0 };
+        let (key, record, as_of, from_origin) = match held {
+            Held::Missing => return 0,
+            Held::Near(entry) => return entry.fill,
+            Held::Read { key, record, as_of, from_origin } => (key, record, *as_of, *from_origin),
+        };
+        // Rule A4: only what the origin said, and not before the log is known.
+        if let Some(far) = &services.far
+            && services.far_on
+            && from_origin
+            && far_ttl_ms > 0
+            && services.coherence.watermark().is_some()
+        {
+            let seen = self.seen.iter().find(|(k, _)| k == key);
+            let seen = seen.map_or_else(Vec::new, |(_, header)| header.clone());
+            far.put(key, record.as_ref(), as_of, seen, Duration::from_millis(far_ttl_ms.into()));
+        }
+        if !services.near_on {
+            return 0;
+        }
+        if let Some(entry) = services.coherence.fill(key, record.as_ref(), as_of) {
+            let fill = entry.fill;
+            *held = Held::Near(entry);
+            return fill;
+        }
+        // Rule N3: read from beyond the watermark: not early, but when the feed gets there.
+        if services.coherence.watermark().is_some_and(|w| as_of > w)
+            && let Ok(permit) = Arc::clone(&services.late_fills).try_acquire_owned()
+        {
+            let (key, record) = (key.clone(), record.clone());
+            tokio::spawn(async move {
+                let from = Moment::now().minus(services.bound);
+                services.coherence.wait(as_of, from, LATE_FILL).await;
+                services.coherence.fill(&key, record.as_ref(), as_of);
+                drop(permit);
+            });
+        }
+        0
+    }
+}
+
+impl HostState {
+    fn record(&self, index: u32) -> Option<&Record> {
+        match self.held.get(index as usize)? {
+            Held::Missing => None,
+            Held::Near(entry) => entry.record.as_ref(),
+            Held::Read { record, .. } => record.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Import `policy-origin`: reads from the source of truth (rules O5, N7, R1).
+
+use super::{Held, HostState, millis};
+use crate::backends::OriginError;
+use crate::coherence::Moment;
+use crate::coherence::origin::Demand;
+use crate::ids::Key;
+use crate::runtime::bindings::policy_origin::Host;
+use crate::runtime::bindings::types::{LookedUp, Subject, Tier, Unavailable, View};
+
+impl Host for HostState {
+    async fn read(&mut self, subjects: Vec<Subject>, min_revision: u64) -> LookedUp {
+        let paused = Moment::now();
+        let looked_up = self.origin_read(&subjects, min_revision).await;
+        self.resume(paused);
+        looked_up
+    }
+}
+
+impl HostState {
+    async fn origin_read(&mut self, subjects: &[Subject], min_revision: u64) -> LookedUp {
+        self.held.clear();
+        if self.trial.is_some() {
+            return LookedUp::Unavailable(Unavailable::Off);
+        }
+        let Some(keys) = self.keys(subjects) else {
+            return LookedUp::Unavailable(Unavailable::Failed);
+        };
+        if let Some(view) = self.filled_meanwhile(&keys, min_revision) {
+            return view;
+        }
+        let services = self.services.clone();
+        let sent_from = self.began.minus(services.bound);
+        let demand = Demand { began: self.began, sent_from, min_revision };
+        let (flight, reply) = services.origin.read(&keys, demand).await;
+        self.flights.1 = Some(flight);
+        let reading = match reply {
+            Ok(reading) => reading,
+            Err(OriginError::Late) => return LookedUp::Unavailable(Unavailable::Late),
+            Err(OriginError::Unavailable(_)) => {
+                return LookedUp::Unavailable(Unavailable::Failed);
+            }
+        };
+        let as_of = reading.snapshot.as_of;
+        let records = reading.snapshot.records.iter().cloned();
+        self.held.extend(keys.into_iter().zip(records).map(|(key, record)| Held::Read {
+            key,
+            record,
+            as_of,
+            from_origin: true,
+        }));
+        LookedUp::View(View {
+            position: as_of,
+            age_ms: millis(self.began.since(reading.sent)),
+            tier: Tier::Origin,
+        })
+    }
+
+    /// Near, if another call has filled it since this one looked: of many callers of one cold key,
+    /// those who come late enough to miss the shared read find its result.
+    fn filled_meanwhile(&mut self, keys: &[Key], min_revision: u64) -> Option<LookedUp> {
+        let services = self.services.clone();
+        let view = services.coherence.view().filter(|view| {
+            services.near_on
+                && view.watermark >= min_revision
+                && self.began.since(view.proven) <= services.bound
+        })?;
+        for key in keys {
+            let tenant = key.tenant.as_ref().map(|t| t.as_str());
+            match services.coherence.near.get(tenant, &key.subject) {
+                Some(entry) => self.held.push(Held::Near(entry)),
+                None => {
+                    self.held.clear();
+                    return None;
+                }
+            }
+        }
+        Some(self.view(view, Tier::Near))
+    }
+}

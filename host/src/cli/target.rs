@@ -1,0 +1,329 @@
+//! Whom a command talks to: a running server, or the same routes in this process on a database. Both
+//! take the same calls and give the same answers.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::output::Failure;
+use crate::config::{Config, prepared};
+use crate::options::{OriginChoice, masked_url};
+use crate::ordain::Ordain;
+
+const DEFAULT_SERVER: &str = "http://127.0.0.1:7171";
+/// Longest wait for a server; its own deadlines are much shorter.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What a path segment may hold as it is (RFC 3986 "unreserved").
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Server or database to work with
+#[derive(clap::Args, Clone, Default)]
+pub struct TargetArgs {
+    /// A running server [env: ORDAIN_SERVER] [default: http://127.0.0.1:7171]
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+
+    /// Work on this database without a server [env: DATABASE_URL]
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Choice {
+    Server(String),
+    Database(String),
+}
+
+impl TargetArgs {
+    /// A flag wins over a variable, and a server over a database.
+    pub fn choose(&self, variable: impl Fn(&str) -> Option<String>) -> Choice {
+        let variable = |name| variable(name).filter(|text| !text.is_empty());
+        let given = |flag: &Option<String>| flag.clone().filter(|text| !text.is_empty());
+        given(&self.server)
+            .map(Choice::Server)
+            .or_else(|| given(&self.database_url).map(Choice::Database))
+            .or_else(|| variable("ORDAIN_SERVER").map(Choice::Server))
+            .or_else(|| variable("DATABASE_URL").map(Choice::Database))
+            .unwrap_or_else(|| Choice::Server(DEFAULT_SERVER.to_owned()))
+    }
+
+    pub async fn open(&self) -> Result<Target, Failure> {
+        match self.choose(|name| std::env::var(name).ok()) {
+            Choice::Server(url) => server(&url),
+            Choice::Database(url) => database(url).await,
+        }
+    }
+}
+
+/// Whom a command talks to. Dropping an embedded one ends its background work with the process.
+pub enum Target {
+    Server {
+        client: reqwest::Client,
+        base: String,
+    },
+    Embedded {
+        ordain: Ordain,
+        router: Router,
+    },
+}
+
+fn server(url: &str) -> Result<Target, Failure> {
+    let base = url.trim_end_matches('/').to_owned();
+    let uri: Uri = base.parse().map_err(|_| {
+        Failure::Usage(format!(
+            "{} is no URL like {DEFAULT_SERVER}",
+            masked_url(url)
+        ))
+    })?;
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let local = host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    let mut builder = reqwest::Client::builder().timeout(PATIENCE);
+    match uri.scheme_str() {
+        // No certificate is needed, and a machine without any must do.
+        Some("http") => builder = builder.tls_certs_only([]),
+        Some("https") => {}
+        _ => {
+            return Err(Failure::Usage(format!(
+                "{} is no URL like {DEFAULT_SERVER}",
+                masked_url(url)
+            )));
+        }
+    }
+    if local {
+        builder = builder.no_proxy();
+    }
+    // An error means that there is a provider already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = builder.build().map_err(|error| {
+        Failure::new(format!(
+            "no connection to {} can be made: {error}",
+            masked_url(url)
+        ))
+    })?;
+    Ok(Target::Server { client, base })
+}
+
+async fn database(url: String) -> Result<Target, Failure> {
+    let config = environment()?;
+    let origin = OriginChoice::Postgres {
+        url,
+        migrate_url: None,
+    };
+    let options = config.options(origin).map_err(Failure::new)?;
+    let deadline = options.request_deadline;
+    let ordain = Ordain::start(options).await.map_err(Failure::new)?;
+    let router = crate::http::router(ordain.clone(), deadline);
+    Ok(Target::Embedded { ordain, router })
+}
+
+/// The configuration as the environment alone gives it.
+fn environment() -> Result<Config, Failure> {
+    #[derive(clap::Parser)]
+    struct Environment {
+        #[command(flatten)]
+        config: Config,
+    }
+    let command = prepared(<Environment as clap::CommandFactory>::command());
+    command
+        .try_get_matches_from(["ordain"])
+        .and_then(|matches| <Environment as clap::FromArgMatches>::from_arg_matches(&matches))
+        .map(|environment| environment.config)
+        .map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// An answer of the service.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// One call.
+pub struct Call {
+    pub method: Method,
+    pub path: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Option<Vec<u8>>,
+}
+
+impl Call {
+    pub fn new(method: Method, path: impl Into<String>) -> Call {
+        Call {
+            method,
+            path: path.into(),
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub fn header(mut self, name: &'static str, value: Option<impl ToString>) -> Call {
+        self.headers
+            .extend(value.map(|value| (name, value.to_string())));
+        self
+    }
+
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Call {
+        self.body = Some(body.into());
+        self.header("content-type", Some("application/json"))
+    }
+
+    pub fn query(mut self, name: &str, value: Option<impl ToString>) -> Call {
+        if let Some(value) = value {
+            let sign = if self.path.contains('?') { '&' } else { '?' };
+            let value = value.to_string();
+            // Writing to a String cannot fail.
+            let _ = write!(
+                self.path,
+                "{sign}{name}={}",
+                utf8_percent_encode(&value, SEGMENT)
+            );
+        }
+        self
+    }
+}
+
+/// `/v1/tenants/{tenant}` and what follows.
+pub fn tenant_path(tenant: &str, rest: &str) -> String {
+    // `.` and `..` would be resolved away before the server could refuse them.
+    let tenant = match tenant {
+        "." => "%2E".to_owned(),
+        ".." => "%2E%2E".to_owned(),
+        other => utf8_percent_encode(other, SEGMENT).to_string(),
+    };
+    format!("/v1/tenants/{tenant}{rest}")
+}
+
+impl Target {
+    /// Sends a call; any answer of the service is an answer, also a refusal to do it.
+    pub async fn send(&self, call: Call) -> Result<Reply, Failure> {
+        match self {
+            Target::Server { client, base } => remote(client, base, call).await,
+            Target::Embedded { router, .. } => embedded(router.clone(), call).await,
+        }
+    }
+
+    /// Sends a call that must succeed.
+    pub async fn ask(&self, call: Call) -> Result<Reply, Failure> {
+        let reply = self.send(call).await?;
+        if reply.status.is_success() {
+            Ok(reply)
+        } else {
+            Err(Failure::Answer(Box::new(reply)))
+        }
+    }
+}
+
+async fn remote(client: &reqwest::Client, base: &str, call: Call) -> Result<Reply, Failure> {
+    let failed = |error: reqwest::Error| {
+        let shown = masked_url(base);
+        let advice = if error.is_timeout() {
+            format!(
+                "the server at {shown} did not answer within {} s",
+                PATIENCE.as_secs()
+            )
+        } else if error.is_connect() {
+            format!(
+                "no server answers at {shown}: start one with `ordain serve --dev`, name another with \
+                 --server or ORDAIN_SERVER, or work without one with --database-url"
+            )
+        } else {
+            format!("the connection to the server at {shown} broke")
+        };
+        Failure::new(format!("{advice} ({})", cause(&error.without_url())))
+    };
+    let mut request = client.request(call.method, format!("{base}{}", call.path));
+    for (name, value) in call.headers {
+        request = request.header(name, value.into_bytes());
+    }
+    if let Some(body) = call.body {
+        request = request.body(body);
+    }
+    let answer = request.send().await.map_err(failed)?;
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let body = answer.bytes().await.map_err(failed)?;
+    Ok(Reply {
+        status,
+        headers,
+        body,
+    })
+}
+
+/// The innermost cause: the others only repeat that something failed.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(next) = inner.source() {
+        inner = next;
+    }
+    inner.to_string()
+}
+
+async fn embedded(router: Router, call: Call) -> Result<Reply, Failure> {
+    let mut request = Request::builder().method(call.method).uri(call.path);
+    for (name, value) in call.headers {
+        request = request.header(name, value.into_bytes());
+    }
+    let body = call.body.map_or_else(Body::empty, Body::from);
+    let request = request
+        .body(body)
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let Ok(answer) = router.oneshot(request).await;
+    let (parts, body) = answer.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .map_err(Failure::new)?;
+    Ok(Reply {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    })
+}
+
+impl Reply {
+    pub fn json(&self) -> Result<Value, Failure> {
+        serde_json::from_slice(&self.body).map_err(|_| {
+            Failure::new(format!(
+                "the server's answer ({}) is not JSON: is it Ordain?",
+                self.status
+            ))
+        })
+    }
+
+    /// A problem as people read it: what is wrong, then every fault on a line.
+    pub fn problem(&self) -> String {
+        let Ok(problem) = self.json() else {
+            return format!(
+                "the server answered {}, which is not from Ordain",
+                self.status
+            );
+        };
+        let mut text = match (problem["detail"].as_str(), problem["code"].as_str()) {
+            (Some(detail), Some(code)) => format!("{detail} ({code})"),
+            _ => format!("the server answered {}", self.status),
+        };
+        for fault in problem["errors"].as_array().into_iter().flatten() {
+            let pointer = fault["pointer"].as_str().unwrap_or_default();
+            let message = fault["message"].as_str().unwrap_or_default();
+            let place = if pointer.is_empty() {
+                "(whole)"
+            } else {
+                pointer
+            };
+            let _ = write!(text, "\n  {place}: {message}");
+        }
+        text
+    }
+}

@@ -1,0 +1,152 @@
+//! The feed: follows the change log, one read at a time, and proves by each read that this host
+//! knows everything that was committed before it (rules F2, F3). Judges no value (`window.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::clock::Moment;
+use super::window::{Attempts, Coherence};
+use crate::backends::{ChangeLog, OriginError};
+
+/// Time between two reads when nothing wakes the feed (rule F3).
+pub use crate::options::FEED_INTERVAL as INTERVAL;
+/// Rows of one read; one more tells that the reply is not the whole rest.
+const CHUNK: u32 = 1001;
+/// First and longest pause after a failed read, unless a reader asks.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Shortest pause after a failed read, so that readers who ask cannot make the feed spin.
+const BREATH: Duration = Duration::from_millis(10);
+
+pub struct Feed {
+    pub coherence: Arc<Coherence>,
+    pub log: Arc<dyn ChangeLog>,
+    /// Of one read; the backend closes its connection then, so no late reply is ever applied.
+    pub deadline: Duration,
+}
+
+impl Feed {
+    /// Runs until it is dropped.
+    pub async fn run(self) {
+        let mut pause = RETRY.0;
+        loop {
+            match self.catch_up().await {
+                Ok(()) => {
+                    pause = RETRY.0;
+                    self.coherence.attempts.send_modify(|a| {
+                        if !a.error.is_empty() {
+                            tracing::info!("the feed works again");
+                        }
+                        *a = Attempts { applied: a.applied + 1, failed: a.failed, error: String::new() };
+                    });
+                    tokio::select! {
+                        () = tokio::time::sleep(INTERVAL) => {}
+                        () = self.log.changed() => {}
+                        () = self.coherence.wake.notified() => {}
+                    }
+                }
+                Err(error) => {
+                    self.coherence.attempts.send_modify(|a| {
+                        let error = error.to_string();
+                        if a.error != error {
+                            tracing::warn!(%error, "the feed cannot read the change log");
+                        }
+                        *a = Attempts { applied: a.applied, failed: a.failed + 1, error };
+                    });
+                    tokio::time::sleep(BREATH).await;
+                    let jitter = rand::rng().random_range(0.5..1.0);
+                    tokio::select! {
+                        () = tokio::time::sleep(pause.mul_f64(jitter)) => {}
+                        () = self.coherence.wake.notified() => {}
+                    }
+                    pause = (pause * 2).min(RETRY.1);
+                }
+            }
+        }
+    }
+
+    /// Reads until nothing is left to read.
+    async fn catch_up(&self) -> Result<(), OriginError> {
+        let mut pending = 0usize;
+        loop {
+            let purges = self.coherence.purges();
+            let Some(watermark) = self.coherence.watermark() else {
+                return self.start().await;
+            };
+            let sent = Moment::now();
+            let rows = self.read(self.log.since(watermark, CHUNK)).await?;
+            let whole = rows.len() < CHUNK as usize;
+            // Rule F3: the row of the watermark itself must still be there. (An empty log has
+            // none, and then every row is news.)
+            let known = watermark == 0 || rows.first().is_some_and(|r| r.position == watermark);
+            if !known {
+                self.coherence.purge("the change log no longer has the watermark");
+                continue;
+            }
+            let news = &rows[usize::from(watermark != 0)..];
+            pending += news.len();
+            if pending > self.coherence.window_max() {
+                // Rule F2: cheaper to start anew than to apply what the window cannot hold.
+                return self.start().await;
+            }
+            self.coherence.step(purges, || {
+                news.iter().for_each(|row| self.coherence.apply(row));
+                if whole {
+                    self.coherence.prove(sent);
+                }
+            });
+            if whole {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Rule F2.
+    async fn start(&self) -> Result<(), OriginError> {
+        let purges = self.coherence.purges();
+        let sent = Moment::now();
+        let limit = u32::try_from(self.coherence.window_max()).unwrap_or(u32::MAX);
+        let (rows, whole) = self.read(self.log.newest(limit)).await?;
+        self.coherence.step(purges, || self.coherence.load(&rows, whole, sent));
+        tracing::debug!(rows = rows.len(), "the change log is loaded");
+        Ok(())
+    }
+
+    async fn read<T>(
+        &self,
+        read: impl Future<Output = Result<T, OriginError>>,
+    ) -> Result<T, OriginError> {
+        // The backend has the same deadline; this one holds whatever the backend does.
+        let limit = self.deadline + Duration::from_millis(50);
+        tokio::time::timeout(limit, read).await.unwrap_or(Err(OriginError::Late))
+    }
+}
+
+impl Coherence {
+    /// Wakes the feed and waits until the host is proven at or after `fresh_from` and knows the log
+    /// up to `min_revision`; gives up when a read fails that ended after this began, or after
+    /// `limit`. The caller looks at `view()` afterwards.
+    pub async fn wait(&self, min_revision: u64, fresh_from: Moment, limit: Duration) {
+        let mut attempts = self.attempts.subscribe();
+        let failed = attempts.borrow_and_update().failed;
+        let reached = || {
+            self.view().is_some_and(|v| v.watermark >= min_revision && v.proven >= fresh_from)
+        };
+        if reached() {
+            return;
+        }
+        // Once is enough: a read that is under way ends, and one more follows it. A revision that
+        // is not visible to that one either is not committed yet, and its commit will notify.
+        self.wake.notify_one();
+        let _ = tokio::time::timeout(limit, async {
+            while !reached() {
+                match attempts.changed().await {
+                    Ok(()) if attempts.borrow_and_update().failed == failed => {}
+                    _ => return,
+                }
+            }
+        })
+        .await;
+    }
+}

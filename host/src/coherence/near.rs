@@ -1,0 +1,139 @@
+//! The near cache: records in this process, bounded by bytes. A mechanism only: what may enter and
+//! when it must go is decided in `window.rs`, under its locks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use quick_cache::{Equivalent, Weighter, sync::Cache};
+
+use crate::backends::Record;
+use crate::ids::Key;
+
+/// A record, or the fact that there is none, that was valid when it entered and is removed by the
+/// first change of its key.
+pub struct Entry {
+    pub record: Option<Record>,
+    /// Position it was read as of.
+    pub as_of: u64,
+    /// Names this entry in this process (rule D5).
+    pub fill: u64,
+    /// Bytes that a guest made of the record (rule D2).
+    derived: ArcSwapOption<Derived>,
+}
+
+struct Derived {
+    component: Arc<str>,
+    bytes: Vec<u8>,
+}
+
+impl Entry {
+    pub fn new(record: Option<Record>, as_of: u64) -> Entry {
+        // Starts at 1: 0 means "in no cache". 2^64 fills take longer than the machine lasts.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let fill = NEXT.fetch_add(1, Ordering::Relaxed);
+        Entry { record, as_of, fill, derived: ArcSwapOption::empty() }
+    }
+
+    /// Bytes that the component of this digest attached; another component sees none.
+    pub fn derived(&self, component: &str) -> Vec<u8> {
+        match &*self.derived.load() {
+            Some(derived) if *derived.component == *component => derived.bytes.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub fn attach(&self, component: &Arc<str>, bytes: Vec<u8>) {
+        self.derived.store(Some(Arc::new(Derived { component: component.clone(), bytes })));
+    }
+}
+
+/// A key without owning it, for look-ups that must not allocate.
+#[derive(Hash)]
+struct KeyRef<'a> {
+    tenant: Option<&'a str>,
+    subject: &'a str,
+}
+
+// `Key` derives Hash over the same fields in the same order, and `Arc<str>` hashes as `str`; the
+// test below holds them together.
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.tenant == key.tenant.as_ref().map(|t| t.as_str()) && self.subject == &*key.subject
+    }
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<Key, Arc<Entry>> for Bytes {
+    fn weight(&self, key: &Key, entry: &Arc<Entry>) -> u64 {
+        // Map slot, entry, counters and string headers; measured, not exact. Derived bytes come
+        // later and are about half of the text, so the text counts one and a half times.
+        const OVERHEAD: usize = 240;
+        let body = entry.record.as_ref().map_or(0, |r| r.body.len());
+        let key = key.tenant.as_ref().map_or(0, |t| t.as_str().len()) + key.subject.len();
+        (OVERHEAD + key + body + body / 2) as u64
+    }
+}
+
+pub struct Near {
+    cache: Cache<Key, Arc<Entry>, Bytes>,
+}
+
+impl Near {
+    pub fn new(bytes: u64) -> Near {
+        // The estimate only sizes the first tables; they grow.
+        let items = usize::try_from(bytes / 2048).unwrap_or(usize::MAX).clamp(64, 1 << 20);
+        Near { cache: Cache::with_weighter(items, bytes.max(1), Bytes) }
+    }
+
+    pub fn get(&self, tenant: Option<&str>, subject: &str) -> Option<Arc<Entry>> {
+        self.cache.get(&KeyRef { tenant, subject })
+    }
+
+    pub(super) fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.cache.peek(key)
+    }
+
+    pub(super) fn insert(&self, key: Key, entry: Arc<Entry>) {
+        self.cache.insert(key, entry);
+    }
+
+    pub(super) fn remove(&self, key: &Key) {
+        self.cache.remove(key);
+    }
+
+    pub(super) fn clear(&self) {
+        self.cache.clear();
+    }
+
+    pub fn entries(&self) -> usize {
+        self.cache.len()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Tenant;
+    use std::hash::{BuildHasher, RandomState};
+
+    #[test]
+    fn a_borrowed_key_hashes_like_the_owned_one() {
+        let state = RandomState::new();
+        for tenant in [None, Some("a"), Some("default"), Some("ä/%")] {
+            let key = Key {
+                tenant: tenant.map(|t| Tenant::new(t).expect("a valid id")),
+                subject: "policy".into(),
+            };
+            let borrowed = KeyRef { tenant, subject: "policy" };
+            assert_eq!(state.hash_one(&key), state.hash_one(&borrowed));
+            assert!(borrowed.equivalent(&key));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Reading the origin: one read for many concurrent callers, and what its reply says about the log
+//! (rules N4, N5, N7, R1).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock::Moment;
+use super::flight::{Flight, Flights};
+use super::window::Coherence;
+use crate::backends::{Origin, OriginError, Snapshot};
+use crate::ids::Key;
+
+/// A reply of the origin and when it was sent for.
+#[derive(Debug)]
+pub struct Reading {
+    pub snapshot: Snapshot,
+    pub sent: Moment,
+}
+
+type Reply = Result<Arc<Reading>, OriginError>;
+/// Keeps a shared reply findable while a call that uses it lasts.
+pub type OriginFlight = Arc<Flight<Reply>>;
+
+pub struct OriginReader {
+    pub origin: Arc<dyn Origin>,
+    coherence: Arc<Coherence>,
+    deadline: Duration,
+    flights: Flights<Reply>,
+}
+
+/// What a caller demands of a reply that it did not send for itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand {
+    /// Start of the call.
+    pub began: Moment,
+    /// Sent at or after this moment: start of the call minus the freshness bound.
+    pub sent_from: Moment,
+    pub min_revision: u64,
+}
+
+impl OriginReader {
+    pub fn new(origin: Arc<dyn Origin>, coherence: Arc<Coherence>, deadline: Duration) -> Self {
+        OriginReader { origin, coherence, deadline, flights: Flights::new() }
+    }
+
+    /// Reads all keys from one snapshot, or shares a read that is under way or just done, if it
+    /// meets the demand (rule N7); reads by itself once otherwise.
+    pub async fn read(&self, keys: &[Key], demand: Demand) -> (OriginFlight, Reply) {
+        let flight = self.flights.join(keys, |reply| match reply {
+            None => true,
+            Some(Ok(reading)) => self.meets(keys, reading, demand),
+            // Never joined after the fact: the next caller tries again.
+            Some(Err(_)) => false,
+        });
+        let reply = flight.reply(self.send(keys)).await;
+        match &reply {
+            Ok(reading) if !self.meets(keys, reading, demand) => {
+                let own = self.flights.join(keys, |_| false);
+                let reply = own.reply(self.send(keys)).await;
+                (own, reply)
+            }
+            _ => (flight, reply),
+        }
+    }
+
+    /// A reply that was sent for after the call began is the newest there is, whatever it says.
+    fn meets(&self, keys: &[Key], reading: &Reading, demand: Demand) -> bool {
+        reading.sent >= demand.began || self.shareable(keys, reading, demand)
+    }
+
+    fn shareable(&self, keys: &[Key], reading: &Reading, demand: Demand) -> bool {
+        reading.sent >= demand.sent_from
+            && reading.snapshot.as_of >= demand.min_revision
+            && keys.iter().all(|key| self.coherence.not_overtaken(key, reading.snapshot.as_of))
+    }
+
+    async fn send(&self, keys: &[Key]) -> Reply {
+        let known = self.coherence.watermark();
+        let purges = self.coherence.purges();
+        let sent = Moment::now();
+        // The backend has the same deadline; this one holds whatever the backend does.
+        let limit = self.deadline + Duration::from_millis(20);
+        let snapshot = match tokio::time::timeout(limit, self.origin.read(keys)).await {
+            Ok(Ok(snapshot)) if snapshot.records.len() == keys.len() => snapshot,
+            Ok(Ok(_)) => return Err(OriginError::Unavailable("wrong number of records".into())),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the origin cannot be read");
+                return Err(error);
+            }
+            Err(_) => {
+                tracing::warn!("the origin did not answer within its deadline");
+                return Err(OriginError::Late);
+            }
+        };
+        // Rule N5: a head below what this host knew when it asked means another history. (Unless a
+        // purge has already dealt with it.)
+        if known.is_some_and(|w| snapshot.as_of < w) && self.coherence.purges() == purges {
+            self.coherence.purge("the origin answered from before the watermark");
+        }
+        // Rule N4: news that the feed does not have yet.
+        if self.coherence.watermark().is_none_or(|w| snapshot.as_of > w) {
+            for key in keys {
+                self.coherence.raise_fence(key, snapshot.as_of);
+            }
+        }
+        Ok(Arc::new(Reading { snapshot, sent }))
+    }
+}

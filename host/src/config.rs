@@ -1,0 +1,134 @@
+//! Flags and environment: one struct, whose doc comments are the help, and its checked form. What
+//! cannot work is refused here, with what to do, before anything starts. Not for what the values do.
+
+mod checked;
+mod environment;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+
+use crate::request::EgressMode;
+
+pub use checked::{ConfigError, Environment, Settings};
+pub use environment::{prepared, strangers};
+use values::{bytes, duration, mode, switch};
+
+/// What can be configured. A flag wins over its variable; an empty variable counts as unset.
+#[derive(Clone, Args)]
+pub struct Config {
+    /// Address to listen on; only loopback until there is access control; port 0 takes a free one
+    #[arg(
+        long,
+        env = "ORDAIN_LISTEN",
+        default_value = "127.0.0.1:7171",
+        value_name = "ADDRESS"
+    )]
+    pub listen: String,
+
+    /// production (default), development or test
+    #[arg(long, env = "ORDAIN_ENV", value_name = "NAME")]
+    pub env: Option<String>,
+
+    /// The component with the rules [default: ordain-policy.wasm beside the executable]
+    #[arg(long, env = "ORDAIN_COMPONENT", value_name = "FILE")]
+    pub component: Option<PathBuf>,
+
+    /// Postgres, the source of truth; without it policies live in memory (development and test only)
+    #[arg(long, env = "DATABASE_URL", value_name = "URL")]
+    pub database_url: Option<String>,
+
+    /// Postgres as the role that owns the tables, for migrations [default: the database URL]
+    #[arg(long, env = "ORDAIN_MIGRATE_URL", value_name = "URL")]
+    pub migrate_url: Option<String>,
+
+    /// Redis, the cache that instances share; without it there is none
+    #[arg(long, env = "REDIS_URL", value_name = "URL")]
+    pub redis_url: Option<String>,
+
+    /// Egress mode before any tenant, user or caller has a say: enforce, report-only or off
+    #[arg(long, env = "ORDAIN_EGRESS_MODE", default_value = "enforce", value_parser = mode, value_name = "MODE")]
+    pub egress_mode: EgressMode,
+
+    /// Providers that do not leave the house, comma separated
+    #[arg(
+        long,
+        env = "ORDAIN_LOCAL_PROVIDERS",
+        default_value = "local",
+        value_name = "NAMES"
+    )]
+    pub local_providers: String,
+
+    /// Provider for tenants without a policy; needs a default model too
+    #[arg(long, env = "ORDAIN_DEFAULT_PROVIDER", value_name = "NAME")]
+    pub default_provider: Option<String>,
+
+    /// Model for tenants without a policy; needs a default provider too
+    #[arg(long, env = "ORDAIN_DEFAULT_MODEL", value_name = "NAME")]
+    pub default_model: Option<String>,
+
+    /// An answer older than this is not fresh
+    #[arg(long, env = "ORDAIN_BOUND", default_value = "1s", value_parser = duration, value_name = "DURATION")]
+    pub bound: Duration,
+
+    /// How long a caller that demands a revision waits for the feed
+    #[arg(long, env = "ORDAIN_MIN_REVISION_WAIT", default_value = "100ms", value_parser = duration, value_name = "DURATION")]
+    pub min_revision_wait: Duration,
+
+    /// Deadline of one read of the change log
+    #[arg(long, env = "ORDAIN_FEED_DEADLINE", default_value = "300ms", value_parser = duration, value_name = "DURATION")]
+    pub feed_deadline: Duration,
+
+    /// Rows of the change log that are kept in memory
+    #[arg(long, env = "ORDAIN_WINDOW", default_value = "100000", value_parser = clap::value_parser!(u32).range(1..), value_name = "ROWS")]
+    pub window: u32,
+
+    /// Memory for the near cache; KiB, MiB and GiB are understood
+    #[arg(long, env = "ORDAIN_NEAR_BYTES", default_value = "256MiB", value_parser = bytes, value_name = "BYTES")]
+    pub near_bytes: u64,
+
+    /// How long a value stays in the far cache
+    #[arg(long, env = "ORDAIN_FAR_TTL", default_value = "5m", value_parser = duration, value_name = "DURATION")]
+    pub far_ttl: Duration,
+
+    /// Secret that seals far values, so that nobody with access to Redis can forge one; two, comma
+    /// separated, during a change: the first seals, both are accepted
+    #[arg(long, env = "ORDAIN_FAR_KEY", value_name = "SECRET")]
+    pub far_key: Option<String>,
+
+    /// Deadline of one call to the far cache
+    #[arg(long, env = "ORDAIN_FAR_DEADLINE", default_value = "20ms", value_parser = duration, value_name = "DURATION")]
+    pub far_deadline: Duration,
+
+    /// Deadline of one call to the origin
+    #[arg(long, env = "ORDAIN_ORIGIN_DEADLINE", default_value = "500ms", value_parser = duration, value_name = "DURATION")]
+    pub origin_deadline: Duration,
+
+    /// Deadline of one request
+    #[arg(long, env = "ORDAIN_REQUEST_DEADLINE", default_value = "1s", value_parser = duration, value_name = "DURATION")]
+    pub request_deadline: Duration,
+
+    /// Switch of all caches; a cache is on if every switch that concerns it is on
+    #[arg(long, env = "ORDAIN_CACHE", default_value = "on", value_parser = switch, action = ArgAction::Set, value_name = "on|off")]
+    pub cache: bool,
+
+    /// Switch of the caches of policies
+    #[arg(long, env = "ORDAIN_CACHE_POLICY", default_value = "on", value_parser = switch, action = ArgAction::Set, value_name = "on|off")]
+    pub cache_policy: bool,
+
+    /// Switch of the caches of configs
+    #[arg(long, env = "ORDAIN_CACHE_CONFIG", default_value = "on", value_parser = switch, action = ArgAction::Set, value_name = "on|off")]
+    pub cache_config: bool,
+
+    /// Switch of the caches in this process
+    #[arg(long, env = "ORDAIN_CACHE_NEAR", default_value = "on", value_parser = switch, action = ArgAction::Set, value_name = "on|off")]
+    pub cache_near: bool,
+
+    /// Switch of the caches in Redis
+    #[arg(long, env = "ORDAIN_CACHE_FAR", default_value = "on", value_parser = switch, action = ArgAction::Set, value_name = "on|off")]
+    pub cache_far: bool,
+}

@@ -1,0 +1,232 @@
+//! The checked form of a [`Config`]: what `serve` and the library work with. Every guard of DESIGN
+//! section 7 is here.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::Config;
+use super::values::{is_id, list};
+use crate::options::{
+    FEED_INTERVAL, Options, OriginChoice, Switches, default_component, masked_url,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    Production,
+    Development,
+    Test,
+}
+
+/// Why Ordain does not start with this configuration, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error(
+        "memory origin is not permitted in production: set DATABASE_URL, or ORDAIN_ENV=development"
+    )]
+    MemoryOrigin,
+    #[error("--dev is refused with ORDAIN_ENV=production: leave one of them out")]
+    DevInProduction,
+    #[error("ORDAIN_ENV is {0:?}: it must be production, development or test")]
+    Environment(String),
+    #[error("{0} is set without {1}: a default for tenants without a policy needs both")]
+    HalfDefault(&'static str, &'static str),
+    #[error("{0} must have 1 to 128 characters and no control characters")]
+    Id(&'static str),
+    #[error(
+        "ORDAIN_BOUND must be above the feed's interval (250ms) plus ORDAIN_FEED_DEADLINE ({0}): \
+         raise the bound or lower the deadline"
+    )]
+    Bound(String),
+    #[error("{0} must not be zero")]
+    Zero(&'static str),
+    #[error("{0:?} is no address to listen on: it looks like 127.0.0.1:7171")]
+    Listen(String),
+    #[error(
+        "listening on {0} is refused until access control exists: only loopback addresses like \
+         127.0.0.1:7171 are taken"
+    )]
+    NotLoopback(SocketAddr),
+}
+
+/// A configuration that can work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub options: Options,
+    pub listen: SocketAddr,
+    pub environment: Environment,
+    pub dev: bool,
+}
+
+impl Config {
+    /// What the library needs, for a command that has found its database.
+    pub fn options(&self, origin: OriginChoice) -> Result<Options, ConfigError> {
+        let options = Options {
+            component: self
+                .component
+                .clone()
+                .filter(|path| !path.as_os_str().is_empty())
+                .unwrap_or_else(default_component),
+            origin,
+            redis_url: given(&self.redis_url),
+            base_egress: self.egress_mode,
+            local_providers: list(&self.local_providers),
+            deployment_default: self.deployment_default()?,
+            bound: self.bound,
+            min_revision_wait: self.min_revision_wait,
+            feed_deadline: self.feed_deadline,
+            window: self.window,
+            near_bytes: self.near_bytes,
+            far_ttl: self.far_ttl,
+            far_keys: list(self.far_key.as_deref().unwrap_or_default()),
+            far_deadline: self.far_deadline,
+            origin_deadline: self.origin_deadline,
+            request_deadline: self.request_deadline,
+            switches: Switches {
+                all: self.cache,
+                policy: self.cache_policy,
+                config: self.cache_config,
+                near: self.cache_near,
+                far: self.cache_far,
+            },
+        };
+        for (name, duration) in [
+            ("ORDAIN_FEED_DEADLINE", options.feed_deadline),
+            ("ORDAIN_FAR_TTL", options.far_ttl),
+            ("ORDAIN_FAR_DEADLINE", options.far_deadline),
+            ("ORDAIN_ORIGIN_DEADLINE", options.origin_deadline),
+            ("ORDAIN_REQUEST_DEADLINE", options.request_deadline),
+        ] {
+            if duration.is_zero() {
+                return Err(ConfigError::Zero(name));
+            }
+        }
+        // Rules F3 and D1: a host that is in order must be able to prove itself within the bound.
+        if options.bound <= FEED_INTERVAL + options.feed_deadline {
+            let deadline = humantime::format_duration(options.feed_deadline).to_string();
+            return Err(ConfigError::Bound(deadline));
+        }
+        Ok(options)
+    }
+
+    /// What `serve` needs.
+    pub fn settings(&self, dev: bool) -> Result<Settings, ConfigError> {
+        let environment = match (given(&self.env).as_deref(), dev) {
+            (None, true) | (Some("development"), _) => Environment::Development,
+            (Some("production"), true) => return Err(ConfigError::DevInProduction),
+            (None | Some("production"), false) => Environment::Production,
+            (Some("test"), _) => Environment::Test,
+            (Some(other), _) => return Err(ConfigError::Environment(other.to_owned())),
+        };
+        let origin = match (given(&self.database_url), environment) {
+            (Some(url), _) => OriginChoice::Postgres {
+                url,
+                migrate_url: given(&self.migrate_url),
+            },
+            (None, Environment::Production) => return Err(ConfigError::MemoryOrigin),
+            (None, _) => OriginChoice::Memory,
+        };
+        let listen = self.address()?;
+        Ok(Settings {
+            options: self.options(origin)?,
+            listen,
+            environment,
+            dev,
+        })
+    }
+
+    fn deployment_default(&self) -> Result<Option<(String, String)>, ConfigError> {
+        const PROVIDER: &str = "ORDAIN_DEFAULT_PROVIDER";
+        const MODEL: &str = "ORDAIN_DEFAULT_MODEL";
+        match (given(&self.default_provider), given(&self.default_model)) {
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(ConfigError::HalfDefault(PROVIDER, MODEL)),
+            (None, Some(_)) => Err(ConfigError::HalfDefault(MODEL, PROVIDER)),
+            (Some(provider), _) if !is_id(&provider) => Err(ConfigError::Id(PROVIDER)),
+            (_, Some(model)) if !is_id(&model) => Err(ConfigError::Id(MODEL)),
+            (Some(provider), Some(model)) => Ok(Some((provider, model))),
+        }
+    }
+
+    fn address(&self) -> Result<SocketAddr, ConfigError> {
+        let text = self.listen.trim();
+        let address = match text.strip_prefix("localhost:").map(str::parse) {
+            Some(Ok(port)) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
+            _ => text
+                .parse()
+                .map_err(|_| ConfigError::Listen(text.to_owned()))?,
+        };
+        if address.ip().to_canonical().is_loopback() {
+            Ok(address)
+        } else {
+            Err(ConfigError::NotLoopback(address))
+        }
+    }
+}
+
+fn given(value: &Option<String>) -> Option<String> {
+    value.clone().filter(|text| !text.is_empty())
+}
+
+impl Settings {
+    /// Every setting under the name of its variable, secrets masked.
+    pub fn shown(&self) -> Vec<(&'static str, Option<String>)> {
+        let options = &self.options;
+        let time = |duration| {
+            Some(
+                humantime::format_duration(duration)
+                    .to_string()
+                    .replace(' ', ""),
+            )
+        };
+        let switch = |on| Some(if on { "on" } else { "off" }.to_owned());
+        let path = |path: &PathBuf| Some(path.display().to_string());
+        let (database, migrate) = match &options.origin {
+            OriginChoice::Memory => (None, None),
+            OriginChoice::Postgres { url, migrate_url } => (
+                Some(masked_url(url)),
+                migrate_url.as_deref().map(masked_url),
+            ),
+        };
+        let (provider, model) = options.deployment_default.clone().unzip();
+        let mode = serde_json::to_value(options.base_egress).ok();
+        vec![
+            ("ORDAIN_LISTEN", Some(self.listen.to_string())),
+            (
+                "ORDAIN_ENV",
+                Some(format!("{:?}", self.environment).to_lowercase()),
+            ),
+            ("ORDAIN_COMPONENT", path(&options.component)),
+            ("DATABASE_URL", database),
+            ("ORDAIN_MIGRATE_URL", migrate),
+            ("REDIS_URL", options.redis_url.as_deref().map(masked_url)),
+            (
+                "ORDAIN_EGRESS_MODE",
+                mode.and_then(|mode| mode.as_str().map(str::to_owned)),
+            ),
+            (
+                "ORDAIN_LOCAL_PROVIDERS",
+                Some(options.local_providers.join(",")),
+            ),
+            ("ORDAIN_DEFAULT_PROVIDER", provider),
+            ("ORDAIN_DEFAULT_MODEL", model),
+            ("ORDAIN_BOUND", time(options.bound)),
+            ("ORDAIN_MIN_REVISION_WAIT", time(options.min_revision_wait)),
+            ("ORDAIN_FEED_DEADLINE", time(options.feed_deadline)),
+            ("ORDAIN_WINDOW", Some(options.window.to_string())),
+            ("ORDAIN_NEAR_BYTES", Some(options.near_bytes.to_string())),
+            ("ORDAIN_FAR_TTL", time(options.far_ttl)),
+            (
+                "ORDAIN_FAR_KEY",
+                (!options.far_keys.is_empty()).then(|| "***".to_owned()),
+            ),
+            ("ORDAIN_FAR_DEADLINE", time(options.far_deadline)),
+            ("ORDAIN_ORIGIN_DEADLINE", time(options.origin_deadline)),
+            ("ORDAIN_REQUEST_DEADLINE", time(options.request_deadline)),
+            ("ORDAIN_CACHE", switch(options.switches.all)),
+            ("ORDAIN_CACHE_POLICY", switch(options.switches.policy)),
+            ("ORDAIN_CACHE_CONFIG", switch(options.switches.config)),
+            ("ORDAIN_CACHE_NEAR", switch(options.switches.near)),
+            ("ORDAIN_CACHE_FAR", switch(options.switches.far)),
+        ]
+    }
+}

@@ -1,0 +1,253 @@
+//! Reads and writes the headers that Ordain knows: conditions, demanded revisions, who asks and
+//! why. Not for bodies (`body`).
+
+use axum::http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
+
+use super::problem::Problem;
+use crate::backends::{Attribution, Precondition};
+
+pub const REVISION: HeaderName = HeaderName::from_static("ordain-revision");
+pub const MIN_REVISION: HeaderName = HeaderName::from_static("ordain-min-revision");
+pub const REASON: HeaderName = HeaderName::from_static("ordain-reason");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest reason of a write, in bytes.
+const REASON_LIMIT: usize = 500;
+/// Longest request id that is taken from a caller, in bytes.
+const REQUEST_ID_LIMIT: usize = 128;
+
+/// The id of the request that is being served; every request has one.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub HeaderValue);
+
+impl RequestId {
+    /// The caller's, if it is printable and short; else a new one.
+    pub fn of(headers: &HeaderMap) -> RequestId {
+        let given = headers.get(REQUEST_ID).filter(|value| {
+            let bytes = value.as_bytes();
+            (1..=REQUEST_ID_LIMIT).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+        });
+        RequestId(given.cloned().unwrap_or_else(|| {
+            let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+            let text = uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text);
+            HeaderValue::from_str(text).expect("hexadecimal digits and hyphens are header text")
+        }))
+    }
+}
+
+/// Who writes, in which request, and why.
+pub fn attribution(headers: &HeaderMap, extensions: &Extensions) -> Result<Attribution, Problem> {
+    let request_id = extensions
+        .get::<RequestId>()
+        .and_then(|id| id.0.to_str().ok())
+        .map(str::to_owned);
+    Ok(Attribution {
+        actor: "anonymous".to_owned(),
+        request_id,
+        reason: reason(headers)?,
+    })
+}
+
+fn reason(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = single(headers, &REASON)? else {
+        return Ok(None);
+    };
+    if value.len() > REASON_LIMIT {
+        let detail = format!(
+            "Ordain-Reason has {} bytes, at most {REASON_LIMIT} are kept",
+            value.len()
+        );
+        return Err(Problem::bad("invalid-header", detail));
+    }
+    let text = std::str::from_utf8(value.as_bytes())
+        .map_err(|_| Problem::bad("invalid-header", "Ordain-Reason is not UTF-8"))?;
+    if text.chars().any(char::is_control) {
+        return Err(Problem::bad(
+            "invalid-header",
+            "Ordain-Reason has a control character",
+        ));
+    }
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+/// The revision that the answer must reflect; 0 without the header.
+pub fn min_revision(headers: &HeaderMap) -> Result<u64, Problem> {
+    let Some(value) = single(headers, &MIN_REVISION)? else {
+        return Ok(0);
+    };
+    value
+        .to_str()
+        .ok()
+        .filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .filter(|revision| *revision < 1 << 53)
+        .ok_or_else(|| {
+            let detail = "Ordain-Min-Revision must be an integer from 0 to 9007199254740991";
+            Problem::bad("invalid-header", detail)
+        })
+}
+
+fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a HeaderValue>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Problem::bad(
+            "invalid-header",
+            format!("{name} is given more than once"),
+        ));
+    }
+    Ok(first)
+}
+
+/// JSON, or nothing said.
+pub fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let text = value.to_str().unwrap_or_default();
+    let kind = text
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    let json = kind == "application/json"
+        || kind
+            .split_once('/')
+            .is_some_and(|(_, subtype)| subtype.ends_with("+json"));
+    if json {
+        return Ok(());
+    }
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    let detail = format!("the body must be application/json, not {kind:?}");
+    Err(Problem::new(status, "unsupported-media-type", detail))
+}
+
+pub fn etag(revision: u64) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{revision}\"")).expect("quoted digits are header text")
+}
+
+/// What a write demands of the stored record.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Condition {
+    Plain(Precondition),
+    /// Any of several revisions.
+    AnyOf(Vec<u64>),
+}
+
+/// Reads `If-Match` and `If-None-Match` of a write.
+pub fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
+    match (tags(headers, &IF_MATCH)?, tags(headers, &IF_NONE_MATCH)?) {
+        (None, None) => Ok(Condition::Plain(Precondition::None)),
+        (Some(_), Some(_)) => Err(Problem::bad(
+            "invalid-header",
+            "If-Match and If-None-Match exclude each other",
+        )),
+        (None, Some(Tags::Any)) => Ok(Condition::Plain(Precondition::Absent)),
+        (None, Some(_)) => Err(Problem::bad(
+            "invalid-header",
+            "If-None-Match of a write can only be *",
+        )),
+        (Some(Tags::Any), None) => Ok(Condition::Plain(Precondition::Present)),
+        (Some(Tags::List(list)), None) => {
+            if list.iter().any(|tag| tag.weak) {
+                return Err(Problem::bad(
+                    "invalid-header",
+                    "If-Match takes no weak tags (W/)",
+                ));
+            }
+            let mut revisions: Vec<u64> = list.iter().filter_map(Tag::revision).collect();
+            match revisions.len() {
+                // No record has revision 0, so a tag that is none of ours matches nothing.
+                0 => Ok(Condition::Plain(Precondition::Revision(0))),
+                1 => Ok(Condition::Plain(Precondition::Revision(
+                    revisions.remove(0),
+                ))),
+                _ => Ok(Condition::AnyOf(revisions)),
+            }
+        }
+    }
+}
+
+/// Whether a reader already has this revision (`If-None-Match`, weak comparison).
+pub fn already_known(headers: &HeaderMap, revision: u64) -> Result<bool, Problem> {
+    Ok(match tags(headers, &IF_NONE_MATCH)? {
+        None => false,
+        Some(Tags::Any) => true,
+        Some(Tags::List(list)) => list.iter().any(|tag| tag.revision() == Some(revision)),
+    })
+}
+
+enum Tags {
+    Any,
+    List(Vec<Tag>),
+}
+
+struct Tag {
+    weak: bool,
+    text: String,
+}
+
+impl Tag {
+    /// The revision, if the tag is written the way we write it.
+    fn revision(&self) -> Option<u64> {
+        let revision: u64 = self.text.parse().ok()?;
+        (revision.to_string() == self.text).then_some(revision)
+    }
+}
+
+/// Reads a list of entity tags (RFC 9110 8.8.3), over several lines if need be.
+fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem> {
+    let broken = || {
+        let detail = format!("{name} must be * or a list of tags like \"1795420800123456\"");
+        Problem::bad("invalid-header", detail)
+    };
+    let mut list = Vec::new();
+    let mut any = false;
+    let mut given = false;
+    for value in headers.get_all(name) {
+        given = true;
+        let mut rest = value.to_str().map_err(|_| broken())?.trim();
+        if rest == "*" {
+            any = true;
+            continue;
+        }
+        while !rest.is_empty() {
+            let (weak, quoted) = match rest.strip_prefix("W/") {
+                Some(quoted) => (true, quoted),
+                None => (false, rest),
+            };
+            let (text, after) = quoted
+                .strip_prefix('"')
+                .and_then(|open| open.split_once('"'))
+                .ok_or_else(broken)?;
+            if text.bytes().any(|byte| byte <= b' ') {
+                return Err(broken());
+            }
+            list.push(Tag {
+                weak,
+                text: text.to_owned(),
+            });
+            let after = after.trim_start();
+            rest = match after.strip_prefix(',') {
+                Some(next) => next.trim_start_matches([' ', '\t', ',']),
+                None if after.is_empty() => after,
+                None => return Err(broken()),
+            };
+        }
+    }
+    match (given, any, list.is_empty()) {
+        (false, ..) => Ok(None),
+        (true, true, true) => Ok(Some(Tags::Any)),
+        (true, false, false) => Ok(Some(Tags::List(list))),
+        _ => Err(broken()),
+    }
+}
+
+#[cfg(test)]
+#[path = "headers_tests.rs"]
+mod tests;

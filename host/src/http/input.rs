@@ -1,0 +1,209 @@
+//! What a request brings besides its headers: the tenant in the path, query parameters, the body.
+//! Not for what these mean.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use futures::StreamExt;
+
+use super::problem::Problem;
+use crate::ids::Tenant;
+
+/// Time that a client has to send its body.
+const BODY_TIME: Duration = Duration::from_secs(30);
+/// Bytes over the limit that are read and dropped before the answer, so that a client that only
+/// reads after writing sees it.
+const DRAIN: usize = 32 << 20;
+
+/// The tenant of `/v1/tenants/{tenant}/...`, decoded strictly: a path names one tenant or none.
+pub fn tenant(uri: &Uri) -> Result<Tenant, Problem> {
+    let raw = uri.path().split('/').nth(3).unwrap_or_default();
+    let mut rest = raw.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        let digits = rest
+            .get(at + 1..at + 3)
+            .filter(|d| d.iter().all(u8::is_ascii_hexdigit));
+        if digits.is_none() {
+            let detail = "a % in the path must be followed by two hexadecimal digits";
+            return Err(Problem::bad("malformed-path", detail));
+        }
+        rest = &rest[at + 3..];
+    }
+    let id = percent_encoding::percent_decode_str(raw)
+        .decode_utf8()
+        .map_err(|_| Problem::bad("malformed-path", "the tenant in the path is not UTF-8"))?;
+    Ok(Tenant::new(&id)?)
+}
+
+/// Query parameters of a call.
+#[derive(Debug)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Refuses names that the call does not know, and names given twice.
+    pub fn read(uri: &Uri, known: &[&str]) -> Result<Query, Problem> {
+        let bad = |detail: String| Problem::bad("invalid-parameter", detail);
+        let axum::extract::Query(pairs) =
+            axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
+                .map_err(|rejection| bad(rejection.body_text()))?;
+        for (index, (name, _)) in pairs.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let takes = if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                };
+                return Err(bad(format!(
+                    "unknown query parameter {name:?}; this call takes {takes}"
+                )));
+            }
+            if pairs[..index].iter().any(|(earlier, _)| earlier == name) {
+                return Err(bad(format!(
+                    "query parameter {name} is given more than once"
+                )));
+            }
+        }
+        Ok(Query(pairs))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::bad(
+                "invalid-parameter",
+                format!("{name} must be true or false"),
+            )),
+        }
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+pub async fn body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<u64>().ok());
+    // A client that asks first need not send what is refused anyway.
+    if announced.is_some_and(|size| size > limit as u64) && headers.contains_key(EXPECT) {
+        return Err(Problem::too_large(limit));
+    }
+    tokio::time::timeout(BODY_TIME, collect(body, limit))
+        .await
+        .unwrap_or_else(|_| {
+            let detail = format!("the body did not arrive within {} s", BODY_TIME.as_secs());
+            Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body-timeout",
+                detail,
+            ))
+        })
+}
+
+async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let mut chunks = body.into_data_stream();
+    let mut first = Bytes::new();
+    let mut whole = Vec::new();
+    let mut size = 0;
+    while let Some(chunk) = chunks.next().await {
+        let chunk =
+            chunk.map_err(|_| Problem::bad("body-incomplete", "the body ended too early"))?;
+        size += chunk.len();
+        if size > limit {
+            // Dropped; only its end is of interest.
+            (first, whole) = (Bytes::new(), Vec::new());
+            if size > limit + DRAIN {
+                break;
+            }
+        } else if whole.is_empty() && first.is_empty() {
+            first = chunk;
+        } else {
+            if whole.is_empty() {
+                whole.extend_from_slice(&first);
+            }
+            whole.extend_from_slice(&chunk);
+        }
+    }
+    match (size > limit, whole.is_empty()) {
+        (true, _) => Err(Problem::too_large(limit)),
+        (false, true) => Ok(first),
+        (false, false) => Ok(whole.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(path: &str) -> Result<String, (u16, String)> {
+        tenant(&path.parse().expect("a URI"))
+            .map(|tenant| tenant.as_str().to_owned())
+            .map_err(|problem| (problem.status.as_u16(), problem.detail))
+    }
+
+    #[test]
+    fn tenants_may_hold_anything_that_can_be_encoded() {
+        assert_eq!(of("/v1/tenants/acme/policy").as_deref(), Ok("acme"));
+        assert_eq!(
+            of("/v1/tenants/a%2Fb%25%3A%20%C3%BC/policy").as_deref(),
+            Ok("a/b%: ü")
+        );
+        assert_eq!(of("/v1/tenants/a+b/history").as_deref(), Ok("a+b"));
+    }
+
+    #[test]
+    fn paths_that_name_no_tenant_say_why() {
+        for (path, status, word) in [
+            ("/v1/tenants/%FF/policy", 400, "UTF-8"),
+            ("/v1/tenants/100%/policy", 400, "hexadecimal"),
+            ("/v1/tenants/%zz/policy", 400, "hexadecimal"),
+            ("/v1/tenants/%2E%2E/policy", 422, "`..`"),
+            ("/v1/tenants/a%0Ab/policy", 422, "U+000A"),
+        ] {
+            let (got, detail) = of(path).expect_err(path);
+            assert_eq!(got, status, "{path}");
+            assert!(detail.contains(word), "{path}: {detail}");
+        }
+    }
+
+    #[test]
+    fn unknown_and_repeated_parameters_are_named() {
+        let read = |query: &str| {
+            let uri: Uri = format!("/x?{query}").parse().expect("a URI");
+            Query::read(&uri, &["limit", "cursor"]).map_err(|problem| problem.detail)
+        };
+        assert!(read("limit=5&cursor=%20x").is_ok_and(|query| query.get("cursor") == Some(" x")));
+        assert!(read("Limit=5").expect_err("unknown").contains("\"Limit\""));
+        assert!(
+            read("limit=5&limit=6")
+                .expect_err("twice")
+                .contains("limit")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
+        let read = |size: usize| async move {
+            let chunks: Vec<Result<Bytes, std::io::Error>> = vec![b'x'; size]
+                .chunks(7)
+                .map(|part| Ok(Bytes::copy_from_slice(part)))
+                .collect();
+            let stream = Body::from_stream(futures::stream::iter(chunks));
+            body(&HeaderMap::new(), stream, 100)
+                .await
+                .map(|bytes| bytes.len())
+        };
+        assert_eq!(read(0).await, Ok(0));
+        assert_eq!(read(100).await, Ok(100));
+        assert_eq!(read(101).await, Err(Problem::too_large(100)));
+    }
+}

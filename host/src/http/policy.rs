@@ -1,0 +1,186 @@
+//! `/v1/tenants/{tenant}/policy` and `.../policy/try`: reads, writes and trials of one tenant's
+//! policy. Validation is the guest's, conditions are the origin's; this file only translates.
+
+use std::future::Future;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::header::{ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+
+use super::headers::{self, Condition};
+use super::problem::Problem;
+use super::resolve::{BODY_LIMIT, json, split, with_position};
+use super::{App, input};
+use crate::backends::{Precondition, Written};
+use crate::ids::Tenant;
+use crate::ordain::InvalidRecord;
+use crate::request::{self, Body};
+
+/// Largest record.
+pub const RECORD_LIMIT: usize = 256 << 10;
+
+pub async fn get(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let tenant = input::tenant(&uri)?;
+    input::Query::read(&uri, &[])?;
+    let min_revision = headers::min_revision(&headers)?;
+    let stored = within(app.deadline, app.ordain.policy(&tenant, min_revision)).await??;
+    let Some(record) = stored.record else {
+        return Err(Problem {
+            position: Some(stored.position),
+            ..Problem::no_policy()
+        });
+    };
+    let known =
+        headers.contains_key(IF_NONE_MATCH) && headers::already_known(&headers, record.revision)?;
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        record.body.as_bytes().to_vec().into_response()
+    };
+    response
+        .headers_mut()
+        .insert(ETAG, headers::etag(record.revision));
+    Ok(with_position(response, stored.position))
+}
+
+pub async fn put(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let tenant = input::tenant(&parts.uri)?;
+    let dry_run = input::Query::read(&parts.uri, &["dryRun"])?.flag("dryRun")?;
+    headers::expect_json(&parts.headers)?;
+    let by = headers::attribution(&parts.headers, &parts.extensions)?;
+    let condition = headers::condition(&parts.headers)?;
+    let body = input::body(&parts.headers, body, RECORD_LIMIT).await?;
+    let record = std::str::from_utf8(&body)
+        .map_err(|error| Problem::bad("malformed-json", format!("the body is not UTF-8: {error}")))?
+        .to_owned();
+    if dry_run {
+        within(app.deadline, app.ordain.validate(&record)).await??;
+        return json(&serde_json::json!({"valid": true}), app.watermark());
+    }
+    let deadline = app.deadline;
+    let written = settled(deadline, async move {
+        let precondition = settle(&app, &tenant, condition).await?;
+        Ok(app
+            .ordain
+            .put_policy(&tenant, &record, precondition, &by)
+            .await?)
+    })
+    .await?;
+    let status = if written.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    write_answer(status, written, true)
+}
+
+pub async fn delete(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    let tenant = input::tenant(&parts.uri)?;
+    input::Query::read(&parts.uri, &[])?;
+    let by = headers::attribution(&parts.headers, &parts.extensions)?;
+    let condition = headers::condition(&parts.headers)?;
+    let deadline = app.deadline;
+    let written = settled(deadline, async move {
+        let precondition = settle(&app, &tenant, condition).await?;
+        Ok(app.ordain.delete_policy(&tenant, precondition, &by).await?)
+    })
+    .await?;
+    write_answer(StatusCode::OK, written, false)
+}
+
+pub async fn try_out(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let tenant = input::tenant(&parts.uri)?;
+    input::Query::read(&parts.uri, &[])?;
+    headers::expect_json(&parts.headers)?;
+    let min_revision = headers::min_revision(&parts.headers)?;
+    let body = input::body(&parts.headers, body, BODY_LIMIT).await?;
+    let trial = request::parse_trial(&body, &tenant)?.map_err(Problem::request)?;
+    if trial.record.len() > RECORD_LIMIT {
+        return Err(Problem::too_large(RECORD_LIMIT));
+    }
+    let items = match trial.requests {
+        Body::Many(items) => items,
+        Body::TooMany(count) => return Err(Problem::batch_too_large(count)),
+        Body::One(_) => return Err(Problem::internal()),
+    };
+    let (requests, outcome) = split(items, min_revision);
+    let requests: Vec<_> = requests.into_iter().map(|one| one.request).collect();
+    let answers = within(
+        app.deadline,
+        app.ordain.try_policy(&tenant, trial.record, &requests),
+    )
+    .await?
+    .map_err(|invalid| match invalid {
+        InvalidRecord::Faults(_) => Problem::from(invalid).under("/record"),
+        other => other.into(),
+    })?;
+    outcome.respond(answers, app.watermark())
+}
+
+fn write_answer(status: StatusCode, written: Written, stored: bool) -> Result<Response, Problem> {
+    let mut response = json(
+        &serde_json::json!({"revision": written.revision}),
+        written.revision,
+    )?;
+    *response.status_mut() = status;
+    if stored {
+        response
+            .headers_mut()
+            .insert(ETAG, headers::etag(written.revision));
+    }
+    Ok(response)
+}
+
+/// Bounds a call that changes nothing.
+pub async fn within<T>(deadline: Duration, call: impl Future<Output = T>) -> Result<T, Problem> {
+    tokio::time::timeout(deadline, call)
+        .await
+        .map_err(|_| Problem::deadline())
+}
+
+/// Bounds a write. It runs on a task of its own, because neither a deadline nor a client that goes
+/// away may stop it half-way: what was committed must reach this host's caches (rule N4). Late, its
+/// outcome is not known here, and that is what the caller is told.
+async fn settled(
+    deadline: Duration,
+    write: impl Future<Output = Result<Written, Problem>> + Send + 'static,
+) -> Result<Written, Problem> {
+    match tokio::time::timeout(deadline, tokio::spawn(write)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(failed)) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Problem::write_outcome_unknown()),
+        },
+        Err(_) => {
+            tracing::warn!("a write did not end within the request's deadline");
+            Err(Problem::write_outcome_unknown())
+        }
+    }
+}
+
+/// Origins compare with one revision. Of several, the stored one is taken; should it change before
+/// the write, the write fails as it must.
+async fn settle(app: &App, tenant: &Tenant, condition: Condition) -> Result<Precondition, Problem> {
+    let revisions = match condition {
+        Condition::Plain(precondition) => return Ok(precondition),
+        Condition::AnyOf(revisions) => revisions,
+    };
+    let stored = app
+        .ordain
+        .policy(tenant, 0)
+        .await?
+        .record
+        .map(|record| record.revision);
+    Ok(Precondition::Revision(
+        stored.filter(|now| revisions.contains(now)).unwrap_or(0),
+    ))
+}

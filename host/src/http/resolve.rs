@@ -1,0 +1,140 @@
+//! `POST /v1/resolve`: one request or a list of them. Parses, asks [`Ordain`](crate::ordain::Ordain)
+//! and writes the answer; nothing is decided here.
+
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+
+use super::headers::{self, REVISION};
+use super::problem::Problem;
+use super::{App, input};
+use crate::answer::{Answer, ResolveError};
+use crate::request::{self, Body, Fault, Item, TenantRequest};
+
+/// Largest body, one request or many.
+pub const BODY_LIMIT: usize = 4 << 20;
+
+pub async fn resolve(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    input::Query::read(&parts.uri, &[])?;
+    headers::expect_json(&parts.headers)?;
+    let min_revision = headers::min_revision(&parts.headers)?;
+    let body: Bytes = input::body(&parts.headers, body, BODY_LIMIT).await?;
+    match request::parse(&body, None)? {
+        Body::One(item) => {
+            let mut one = item.map_err(Problem::request)?;
+            one.request.min_revision = one.request.min_revision.max(min_revision);
+            let answer = app.ordain.resolve(&one.tenant, &one.request).await?;
+            json(&answer, answer.provenance.position)
+        }
+        Body::Many(items) => {
+            let (requests, outcome) = split(items, min_revision);
+            let answers = app.ordain.resolve_batch(requests).await;
+            outcome.respond(answers, app.watermark())
+        }
+        Body::TooMany(count) => Err(Problem::batch_too_large(count)),
+    }
+}
+
+/// Takes the requests that can be asked out of a batch; what is left knows the place of each.
+pub fn split(items: Vec<Item>, min_revision: u64) -> (Vec<TenantRequest>, Outcome) {
+    let mut requests = Vec::with_capacity(items.len());
+    let faulty = items
+        .into_iter()
+        .map(|item| match item {
+            Ok(mut one) => {
+                one.request.min_revision = one.request.min_revision.max(min_revision);
+                requests.push(one);
+                None
+            }
+            Err(faults) => Some(faults),
+        })
+        .collect();
+    (requests, Outcome { faulty })
+}
+
+/// The places of a batch: `Some` is a request that could not be asked.
+pub struct Outcome {
+    faulty: Vec<Option<Vec<Fault>>>,
+}
+
+impl Outcome {
+    /// Puts the answers into their places. The batch is complete up to the lowest position of its
+    /// answers, or up to `watermark` if it has none.
+    pub fn respond(
+        self,
+        answers: Vec<Result<Answer, ResolveError>>,
+        watermark: u64,
+    ) -> Result<Response, Problem> {
+        let position = answers
+            .iter()
+            .flatten()
+            .map(|answer| answer.provenance.position)
+            .min();
+        let mut answers = answers.into_iter();
+        let places: Vec<Place> = self
+            .faulty
+            .into_iter()
+            .map(|faults| match faults {
+                Some(faults) => Place::Problem(Box::new(Problem::request(faults))),
+                None => match answers.next() {
+                    Some(Ok(answer)) => Place::Answer(Box::new(answer)),
+                    Some(Err(error)) => Place::Problem(Box::new(error.into())),
+                    None => Place::Problem(Box::new(Problem::internal())),
+                },
+            })
+            .collect();
+        json(&Places(places), position.unwrap_or(watermark))
+    }
+}
+
+enum Place {
+    Answer(Box<Answer>),
+    Problem(Box<Problem>),
+}
+
+struct Places(Vec<Place>);
+
+impl Serialize for Places {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+        for place in &self.0 {
+            list.serialize_element(place)?;
+        }
+        list.end()
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Place::Answer(answer) => answer.serialize(serializer),
+            Place::Problem(problem) => {
+                let mut object = serializer.serialize_map(Some(1))?;
+                object.serialize_entry("problem", problem)?;
+                object.end()
+            }
+        }
+    }
+}
+
+/// A 200 of JSON that is complete up to `position`.
+pub fn json<T: Serialize + ?Sized>(value: &T, position: u64) -> Result<Response, Problem> {
+    let mut body = Vec::with_capacity(512);
+    serde_json::to_writer(&mut body, value).map_err(|error| {
+        tracing::error!(%error, "an answer could not be written as JSON");
+        Problem::internal()
+    })?;
+    Ok(with_position(body.into_response(), position))
+}
+
+/// Marks a response as JSON that is complete up to `position`.
+pub fn with_position(mut response: Response, position: u64) -> Response {
+    let map = response.headers_mut();
+    map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    map.insert(REVISION, HeaderValue::from(position));
+    response
+}

@@ -1,0 +1,276 @@
+//! What an [`Ordain`](crate::ordain::Ordain) needs to start, with the defaults of DESIGN section 5.
+//! Not where the values come from: flags and environment are read in `config`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::request::EgressMode;
+
+/// Pause between two reads of the change log (rule F3).
+pub const FEED_INTERVAL: Duration = Duration::from_millis(250);
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Options {
+    /// File of the component.
+    pub component: PathBuf,
+    pub origin: OriginChoice,
+    /// `None`: there is no far cache.
+    pub redis_url: Option<String>,
+    /// Egress mode before any tenant, user or caller has a say.
+    pub base_egress: EgressMode,
+    /// Providers that do not leave the house.
+    pub local_providers: Vec<String>,
+    /// Provider and model for tenants without a policy; `None`: they are refused.
+    pub deployment_default: Option<(String, String)>,
+    /// An answer older than this is not fresh.
+    pub bound: Duration,
+    /// How long a caller that demands a revision waits for the feed.
+    pub min_revision_wait: Duration,
+    /// Deadline of one read of the change log.
+    pub feed_deadline: Duration,
+    /// Rows of the change log that are kept in memory.
+    pub window: u32,
+    /// Memory for the near cache.
+    pub near_bytes: u64,
+    /// How long a value stays in far.
+    pub far_ttl: Duration,
+    /// Keys that seal far values; the first one seals, all are accepted. Empty: no seal.
+    pub far_keys: Vec<String>,
+    pub far_deadline: Duration,
+    pub origin_deadline: Duration,
+    pub request_deadline: Duration,
+    pub switches: Switches,
+}
+
+/// The source of truth.
+#[derive(Clone, PartialEq, Eq)]
+pub enum OriginChoice {
+    /// Gone when the process ends; for development and tests.
+    Memory,
+    Postgres {
+        url: String,
+        /// Role that owns the tables; `None`: the one of `url`.
+        migrate_url: Option<String>,
+    },
+}
+
+/// Configured switches of the caches. A cache is on if all that concern it are (DESIGN section 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switches {
+    pub all: bool,
+    pub policy: bool,
+    pub config: bool,
+    pub near: bool,
+    pub far: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Switches {
+        Switches {
+            all: true,
+            policy: true,
+            config: true,
+            near: true,
+            far: true,
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            component: default_component(),
+            origin: OriginChoice::Memory,
+            redis_url: None,
+            base_egress: EgressMode::Enforce,
+            local_providers: vec!["local".to_owned()],
+            deployment_default: None,
+            bound: Duration::from_secs(1),
+            min_revision_wait: Duration::from_millis(100),
+            feed_deadline: Duration::from_millis(300),
+            window: 100_000,
+            near_bytes: 256 << 20,
+            far_ttl: Duration::from_secs(300),
+            far_keys: Vec::new(),
+            far_deadline: Duration::from_millis(20),
+            origin_deadline: Duration::from_millis(500),
+            request_deadline: Duration::from_secs(1),
+            switches: Switches::default(),
+        }
+    }
+}
+
+/// `ordain-policy.wasm` beside the executable.
+pub fn default_component() -> PathBuf {
+    let name = "ordain-policy.wasm";
+    std::env::current_exe()
+        .ok()
+        .and_then(|path| path.parent().map(|folder| folder.join(name)))
+        .unwrap_or_else(|| PathBuf::from(name))
+}
+
+impl Options {
+    /// Each cache of policies, and why it is off if it is.
+    pub fn caches(&self) -> [(&'static str, Option<&'static str>); 2] {
+        let common = if !self.switches.all {
+            Some("ORDAIN_CACHE is off")
+        } else if !self.switches.policy {
+            Some("ORDAIN_CACHE_POLICY is off")
+        } else {
+            None
+        };
+        let near = common.or((!self.switches.near).then_some("ORDAIN_CACHE_NEAR is off"));
+        let far = common
+            .or((!self.switches.far).then_some("ORDAIN_CACHE_FAR is off"))
+            .or(self.redis_url.is_none().then_some("REDIS_URL is not set"));
+        [("policy near", near), ("policy far", far)]
+    }
+}
+
+/// A connection URL as it may be shown: passwords in it are masked. What does not look like a URL is
+/// masked as a whole, for it may be anything.
+pub fn masked_url(url: &str) -> String {
+    const MASK: &str = "***";
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return MASK.to_owned();
+    };
+    // The last `@` ends the user: an unescaped one inside a password must not show its tail.
+    let (user, place) = match rest.rfind('@') {
+        Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
+        None => (None, rest),
+    };
+    let (place, query) = match place.split_once('?') {
+        Some((place, query)) => (place, Some(query)),
+        None => (place, None),
+    };
+    let mut shown = format!("{scheme}://");
+    if let Some(user) = user {
+        match user.split_once(':') {
+            Some((name, _)) => shown.push_str(&format!("{name}:{MASK}@")),
+            None => shown.push_str(&format!("{user}@")),
+        }
+    }
+    shown.push_str(place);
+    for (index, pair) in query
+        .into_iter()
+        .flat_map(|query| query.split('&'))
+        .enumerate()
+    {
+        shown.push(if index == 0 { '?' } else { '&' });
+        match pair.split_once('=') {
+            Some((name, _)) if name.to_ascii_lowercase().contains("pass") => {
+                shown.push_str(&format!("{name}={MASK}"));
+            }
+            _ => shown.push_str(pair),
+        }
+    }
+    shown
+}
+
+impl fmt::Debug for OriginChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OriginChoice::Memory => f.write_str("Memory"),
+            OriginChoice::Postgres { url, migrate_url } => f
+                .debug_struct("Postgres")
+                .field("url", &masked_url(url))
+                .field("migrate_url", &migrate_url.as_deref().map(masked_url))
+                .finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("component", &self.component)
+            .field("origin", &self.origin)
+            .field("redis_url", &self.redis_url.as_deref().map(masked_url))
+            .field("base_egress", &self.base_egress)
+            .field("local_providers", &self.local_providers)
+            .field("deployment_default", &self.deployment_default)
+            .field("bound", &self.bound)
+            .field("min_revision_wait", &self.min_revision_wait)
+            .field("feed_deadline", &self.feed_deadline)
+            .field("window", &self.window)
+            .field("near_bytes", &self.near_bytes)
+            .field("far_ttl", &self.far_ttl)
+            .field("far_keys", &format_args!("{} keys", self.far_keys.len()))
+            .field("far_deadline", &self.far_deadline)
+            .field("origin_deadline", &self.origin_deadline)
+            .field("request_deadline", &self.request_deadline)
+            .field("switches", &self.switches)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_of_urls_are_masked_and_the_rest_stays_readable() {
+        assert_eq!(
+            masked_url("postgres://me:s3cret@db:5432/x"),
+            "postgres://me:***@db:5432/x"
+        );
+        assert_eq!(
+            masked_url("postgres://me:a@b/c?d@db/x"),
+            "postgres://me:***@db/x"
+        );
+        assert_eq!(
+            masked_url("redis://:s3cret@cache/0"),
+            "redis://:***@cache/0"
+        );
+        assert_eq!(masked_url("redis://cache:6379"), "redis://cache:6379");
+        assert_eq!(
+            masked_url("postgres://db/x?user=me&password=s3cret&sslmode=require"),
+            "postgres://db/x?user=me&password=***&sslmode=require"
+        );
+        assert_eq!(masked_url("host=db password=s3cret"), "***");
+    }
+
+    #[test]
+    fn debug_output_holds_no_secret() {
+        let options = Options {
+            origin: OriginChoice::Postgres {
+                url: "postgres://me:s3cret@db/x".into(),
+                migrate_url: Some("postgres://owner:s3cret@db/x".into()),
+            },
+            redis_url: Some("redis://:s3cret@cache".into()),
+            far_keys: vec!["s3cret".into()],
+            ..Options::default()
+        };
+        let shown = format!("{options:?}");
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("postgres://owner:***@db/x"), "{shown}");
+    }
+
+    #[test]
+    fn a_cache_that_is_off_names_the_reason() {
+        let mut options = Options::default();
+        assert_eq!(
+            options.caches(),
+            [
+                ("policy near", None),
+                ("policy far", Some("REDIS_URL is not set"))
+            ]
+        );
+        options.redis_url = Some("redis://cache".into());
+        options.switches.near = false;
+        assert_eq!(
+            options.caches(),
+            [
+                ("policy near", Some("ORDAIN_CACHE_NEAR is off")),
+                ("policy far", None)
+            ]
+        );
+        options.switches.all = false;
+        let off = Some("ORDAIN_CACHE is off");
+        assert_eq!(
+            options.caches(),
+            [("policy near", off), ("policy far", off)]
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! Starting an Ordain: backends, component, feed. Not for reading configuration (`config.rs`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::{ComponentInfo, Inner, Ordain};
+use crate::backends::memory::MemoryOrigin;
+use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError};
+use crate::backends::redis::RedisFar;
+use crate::backends::{ChangeLog, FarError, Origin, OriginError};
+use crate::capabilities::{GuestSettings, Services};
+use crate::coherence::Coherence;
+use crate::coherence::far::Far;
+use crate::coherence::feed::Feed;
+use crate::coherence::origin::OriginReader;
+use crate::options::{Options, OriginChoice};
+use crate::runtime::{EngineError, Generation, GuestEngine, LoadError, Runtime, inspect};
+
+/// Fills that wait for the feed at once; one more is dropped, which costs a later miss.
+const LATE_FILLS_MAX: usize = 256;
+
+/// Why an Ordain did not start. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot read the component {}: {source}; build it with `make guest` or name another with --component (ORDAIN_COMPONENT)", path.display())]
+    ComponentFile { path: PathBuf, source: std::io::Error },
+    #[error("cannot load the component {}: {source}", path.display())]
+    Component { path: PathBuf, source: LoadError },
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("cannot use the database: {0}")]
+    Origin(#[from] OriginError),
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    #[error("cannot use REDIS_URL: {0}")]
+    Far(FarError),
+    #[error("starting was interrupted")]
+    Interrupted,
+}
+
+/// Chooses what an Ordain is started with; everything has a default.
+#[derive(Debug, Clone, Default)]
+pub struct Builder {
+    options: Options,
+}
+
+impl Builder {
+    /// The component file; default `ordain-policy.wasm` beside the executable.
+    pub fn component(mut self, file: impl Into<PathBuf>) -> Builder {
+        self.options.component = file.into();
+        self
+    }
+
+    /// Keeps policies in this database, after migrating it. Default: in memory.
+    pub fn postgres(mut self, url: impl Into<String>) -> Builder {
+        let url = url.into();
+        let migrate_url = Some(url.clone());
+        self.options.origin = OriginChoice::Postgres { url, migrate_url };
+        self
+    }
+
+    /// Shares a far cache with other instances. Default: none.
+    pub fn redis(mut self, url: impl Into<String>) -> Builder {
+        self.options.redis_url = Some(url.into());
+        self
+    }
+
+    /// Everything else.
+    pub fn options(mut self, change: impl FnOnce(&mut Options)) -> Builder {
+        change(&mut self.options);
+        self
+    }
+
+    pub async fn start(self) -> Result<Ordain, StartError> {
+        Ordain::start(self.options).await
+    }
+}
+
+impl Ordain {
+    /// Connects, migrates if told to, loads the component, and starts to follow the log. Redis may
+    /// be down, and so may Postgres if it need not be migrated.
+    pub async fn start(options: Options) -> Result<Ordain, StartError> {
+        let (origin, log) = open_origin(&options).await?;
+        let far = open_far(&options)?;
+        let window = usize::try_from(options.window).unwrap_or(usize::MAX);
+        let coherence = Arc::new(Coherence::new(options.near_bytes, window));
+        let [(_, near_off), (_, far_off)] = options.caches();
+        let services = Arc::new(Services {
+            coherence: coherence.clone(),
+            origin: OriginReader::new(origin.clone(), coherence.clone(), options.origin_deadline),
+            far: far.clone(),
+            settings: GuestSettings::new(&options),
+            near_on: near_off.is_none(),
+            far_on: far_off.is_none(),
+            bound: options.bound,
+            feed_deadline: options.feed_deadline,
+            late_fills: Arc::new(Semaphore::new(LATE_FILLS_MAX)),
+        });
+        let generation = load(&options.component, services.clone()).await?;
+        let runtime = Runtime::new(Arc::new(generation), services, options.request_deadline);
+        let feed =
+            Feed { coherence: coherence.clone(), log, deadline: options.feed_deadline }.run();
+        let feed = tokio::spawn(feed);
+        let inner = Inner { options, runtime, coherence, origin, far, feed };
+        Ok(Ordain { inner: Arc::new(inner) })
+    }
+}
+
+async fn open_origin(
+    options: &Options,
+) -> Result<(Arc<dyn Origin>, Arc<dyn ChangeLog>), StartError> {
+    match &options.origin {
+        OriginChoice::Memory => {
+            let memory = Arc::new(MemoryOrigin::new());
+            Ok((memory.clone(), memory))
+        }
+        OriginChoice::Postgres { url, migrate_url } => {
+            if let Some(migrate_url) = migrate_url {
+                Postgres::migrate(migrate_url).await?;
+            }
+            let postgres = Postgres::connect(PostgresOptions {
+                deadline: options.origin_deadline,
+                feed_deadline: options.feed_deadline,
+                ..PostgresOptions::new(url)
+            })?;
+            Ok((postgres.clone(), postgres))
+        }
+    }
+}
+
+fn open_far(options: &Options) -> Result<Option<Arc<Far>>, StartError> {
+    let Some(url) = &options.redis_url else { return Ok(None) };
+    let backend = RedisFar::connect(url, options.far_deadline).map_err(StartError::Far)?;
+    if options.far_keys.is_empty() {
+        tracing::warn!(
+            "far values are not signed: whoever can write to Redis can forge policies; set ORDAIN_FAR_KEY"
+        );
+    }
+    let far = Far::new(Arc::new(backend), &options.far_keys, options.far_deadline);
+    Ok(Some(Arc::new(far)))
+}
+
+async fn load(path: &Path, services: Arc<Services>) -> Result<Generation, StartError> {
+    let bytes = read(path)?;
+    let engine = GuestEngine::new()?;
+    // Compiling computes for a while: not on a thread that serves.
+    tokio::task::spawn_blocking(move || Generation::load(&engine, &bytes, services))
+        .await
+        .map_err(|_| StartError::Interrupted)?
+        .map_err(|source| StartError::Component { path: path.into(), source })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(path).map_err(|source| StartError::ComponentFile { path: path.into(), source })
+}
+
+/// Digest, size, imports and exports of a component file.
+pub fn inspect_component(path: &Path) -> Result<ComponentInfo, StartError> {
+    let bytes = read(path)?;
+    let engine = GuestEngine::new()?;
+    inspect(&engine, &bytes).map_err(|source| StartError::Component { path: path.into(), source })
+}
+
+/// Brings the database's schema up to date.
+pub async fn migrate(url: &str) -> Result<(), StartError> {
+    Ok(Postgres::migrate(url).await?)
+}

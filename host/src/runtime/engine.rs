@@ -1,0 +1,76 @@
+//! The Wasmtime engine: limits, pooling, and the ticker behind the guest's time budget. One per
+//! process is enough; generations share it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, PoolingAllocationConfig};
+
+use crate::capabilities::{HostState, link_prompt, link_waiting};
+
+/// Memory that one instance may use.
+pub const MEMORY_MAX: usize = 64 << 20;
+/// Instances at once, of all generations together.
+const INSTANCES_MAX: u32 = 1024;
+/// How often a computing guest is looked at.
+const TICK: Duration = Duration::from_millis(10);
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start the WebAssembly engine: {0:#}")]
+pub struct EngineError(#[from] wasmtime::Error);
+
+/// The engine and the two linkers (see `capabilities`).
+pub struct GuestEngine {
+    pub(super) engine: Engine,
+    pub(super) prompt: Linker<HostState>,
+    pub(super) waiting: Linker<HostState>,
+}
+
+impl GuestEngine {
+    pub fn new() -> Result<Arc<GuestEngine>, EngineError> {
+        let engine = Engine::new(&config())?;
+        let mut prompt = Linker::new(&engine);
+        link_prompt(&mut prompt)?;
+        let mut waiting = Linker::new(&engine);
+        link_waiting(&mut waiting)?;
+        tick(&engine)?;
+        Ok(Arc::new(GuestEngine { engine, prompt, waiting }))
+    }
+}
+
+fn config() -> Config {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(INSTANCES_MAX)
+        // A component is a module of its own and a few adapters that the tool adds.
+        .total_core_instances(INSTANCES_MAX * 4)
+        .total_memories(INSTANCES_MAX)
+        .total_tables(INSTANCES_MAX * 2)
+        .total_stacks(INSTANCES_MAX)
+        .max_memory_size(MEMORY_MAX)
+        .linear_memory_keep_resident(64 << 10)
+        .table_keep_resident(64 << 10);
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// Raises the engine's epoch for as long as the engine lives: the thread holds it weakly.
+fn tick(engine: &Engine) -> Result<(), EngineError> {
+    let engine = engine.weak();
+    std::thread::Builder::new()
+        .name("epoch".into())
+        .spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(TICK);
+            }
+        })
+        .map_err(wasmtime::Error::from)?;
+    Ok(())
+}

@@ -1,0 +1,40 @@
+#!/bin/sh
+# guest-build.sh TARGET_DIR FOLDER...
+#
+# Builds the component with cargo-component and puts it as ordain-policy.wasm into every FOLDER, beside
+# the binaries that look for it there. Copies only what changed.
+set -eu
+cd "$(dirname "$0")/.."
+root=$PWD
+target_dir=$1
+toolchain=$target_dir/guest-toolchain
+
+sh tests/guest-toolchain.sh "$toolchain"
+
+# Debian's compiler has no linker for WebAssembly of its own; rustup's has.
+case $(cat "$toolchain/stamp") in
+std*) export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld ;;
+esac
+
+# The paths of this machine stay out of the component, so that equal source gives equal bytes.
+export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/crates --remap-path-prefix=$root=/src --remap-path-prefix=$toolchain=/toolchain"
+
+# RUSTUP_TOOLCHAIN would make cargo-component ask rustup for a target that is not used; CARGO and
+# RUSTC are set when another cargo calls this script.
+env -u RUSTUP_TOOLCHAIN -u CARGO -u RUSTC -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET \
+    PATH="$toolchain/bin:$PATH" \
+    cargo component build --quiet --locked -p guest --profile guest \
+    --target wasm32-unknown-unknown --target-dir "$target_dir/guest"
+
+built=$target_dir/guest/wasm32-unknown-unknown/guest/guest.wasm
+shift
+for folder in "$@"; do
+    copy=$folder/ordain-policy.wasm
+    if ! cmp -s "$built" "$copy"; then
+        mkdir -p "$folder"
+        # Renamed into place: whoever opens it sees the old file or the new one, never a half.
+        cp "$built" "$copy.new"
+        mv "$copy.new" "$copy"
+        echo "$copy: $(wc -c < "$copy") bytes"
+    fi
+done

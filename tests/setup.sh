@@ -1,0 +1,61 @@
+#!/bin/sh
+# setup.sh
+#
+# Installs what building and testing need and this machine lacks: build tools, Postgres and Redis as
+# Debian packages (their binaries: tests start servers of their own), cargo-component with cargo.
+# Silent and quick when nothing is missing.
+set -eu
+
+missing=
+need() { # command package
+    command -v "$1" >/dev/null || missing="$missing $2"
+}
+need cc gcc
+need make make
+need pkg-config pkg-config
+need curl curl
+need redis-server redis-server
+
+postgres_there() {
+    command -v initdb >/dev/null && return
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
+}
+if ! postgres_there; then
+    # Debian 12 has 15; elsewhere whatever is current.
+    if apt-cache show postgresql-15 >/dev/null 2>&1; then
+        missing="$missing postgresql-15"
+    else
+        missing="$missing postgresql"
+    fi
+fi
+
+if [ -n "$missing" ]; then
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: please install:$missing (this machine has no apt-get)" >&2
+        exit 1
+    elif [ "$(id -u)" = 0 ]; then
+        sudo=
+    elif command -v sudo >/dev/null; then
+        sudo=sudo
+    else
+        echo "setup: missing packages, and neither root nor sudo to install them. As root:" >&2
+        echo "  apt-get update && apt-get install --no-install-recommends$missing" >&2
+        exit 1
+    fi
+    echo "setup: installing$missing" >&2
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086  # a list of words
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
+fi
+
+if ! command -v cargo >/dev/null; then
+    echo "setup: no cargo: install Rust's stable toolchain with rustup first" >&2
+    exit 1
+fi
+
+if ! cargo component --version >/dev/null 2>&1; then
+    echo "setup: installing cargo-component (a few minutes, once)" >&2
+    # Not optimised: it builds in half the time and runs for a fraction of a second.
+    env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 \
+        cargo install --quiet --locked --debug cargo-component --version 0.21.1
+fi
