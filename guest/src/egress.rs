@@ -45,7 +45,7 @@ pub fn egress(policy: Option<&Policy>, request: &Request, base: EgressMode) -> E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::UserPolicy;
+    use crate::policy::{Fields, UserPolicy};
     use EgressMode::{Enforce, Off, ReportOnly};
 
     fn policy(
@@ -53,19 +53,17 @@ mod tests {
         may: Option<bool>,
         user: Option<(Option<EgressMode>, Option<bool>)>,
     ) -> Policy {
-        let mut policy = Policy::new("p".into(), "m".into());
-        policy.egress_mode = mode;
-        policy.allow_off_mode = may;
-        policy.set_users(
-            user.map(|(egress_mode, allow_off_mode)| UserPolicy {
-                user: "u".into(),
-                egress_mode,
-                allow_off_mode,
-            })
-            .into_iter()
-            .collect(),
-        );
-        policy
+        let entry = |(egress_mode, allow_off_mode)| UserPolicy {
+            user: "u",
+            egress_mode,
+            allow_off_mode,
+        };
+        Policy::pack(Fields {
+            egress_mode: mode,
+            allow_off_mode: may,
+            users: user.map(entry).into_iter().collect(),
+            ..Fields::new("p", "m")
+        })
     }
 
     fn of(

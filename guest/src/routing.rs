@@ -17,15 +17,15 @@ pub fn route(policy: Option<&Policy>, request: &Request, settings: &Settings) ->
         );
     };
     let (provider, model) = match chosen {
-        Some(candidate) => (&candidate.provider, &candidate.model),
-        None => (&policy.default_provider, &policy.default_model),
+        Some(candidate) => (candidate.provider, candidate.model),
+        None => (policy.default_provider(), policy.default_model()),
     };
     // A caller's model replaces the name only after the provider is settled (4.2.5).
     let (model, model_rule) = match &request.model {
-        Some(model) => (model, Rule::Caller),
+        Some(model) => (model.as_str(), Rule::Caller),
         None => (model, rule),
     };
-    if let Some(globs) = &policy.allowed_models
+    if let Some(globs) = policy.allowed_models()
         && !is_allowed(globs, provider, model)
     {
         return refuse(
@@ -36,9 +36,9 @@ pub fn route(policy: Option<&Policy>, request: &Request, settings: &Settings) ->
     let temperature = chosen.and_then(|candidate| candidate.temperature);
     let max_tokens = chosen.and_then(|candidate| candidate.max_tokens);
     Verdict::Allow(Route {
-        provider: provider.clone(),
+        provider: provider.to_owned(),
         provider_rule: rule,
-        model: model.clone(),
+        model: model.to_owned(),
         model_rule,
         temperature: parameter(temperature, request.temperature.map(f64::abs)),
         max_tokens: parameter(max_tokens, request.max_tokens),
@@ -71,19 +71,23 @@ fn choose<'a>(
     policy: &'a Policy,
     request: &'a Request,
     settings: &Settings,
-) -> Option<(Option<&'a Candidate>, Rule)> {
-    let may_use = |provider: &String| {
-        policy.allow_remote_egress || settings.local_providers.contains(provider)
+) -> Option<(Option<Candidate<'a>>, Rule)> {
+    let may_use = |provider: &str| {
+        policy.allow_remote_egress
+            || settings
+                .local_providers
+                .iter()
+                .any(|local| local == provider)
     };
     let candidate = request.task.as_deref().and_then(|task| {
         policy
             .candidates(task)
-            .find(|candidate| may_use(&candidate.provider))
+            .find(|candidate| may_use(candidate.provider))
     });
     if candidate.is_some() {
         return Some((candidate, Rule::Task));
     }
-    may_use(&policy.default_provider).then_some((None, Rule::Tenant))
+    may_use(policy.default_provider()).then_some((None, Rule::Tenant))
 }
 
 /// 4.2.4: the candidate's value beats the caller's. (Callers of this take the absolute value of a
@@ -95,9 +99,19 @@ fn parameter<T>(candidate: Option<T>, caller: Option<T>) -> Option<(T, Rule)> {
 }
 
 /// 4.2.6
-fn is_allowed(globs: &[String], provider: &str, model: &str) -> bool {
-    let name = [provider, "/", model].concat();
-    globs.iter().any(|glob| globs::matches(glob, &name))
+fn is_allowed<'a>(mut globs: impl Iterator<Item = &'a str>, provider: &str, model: &str) -> bool {
+    globs.any(|glob| match beyond_provider(glob, provider) {
+        Some(rest) => globs::matches(rest, model),
+        None => globs::matches(glob, &[provider, "/", model].concat()),
+    })
+}
+
+/// What is left of a glob that begins with exactly this provider and its slash, as nearly all do:
+/// that spares putting the name together. Only where no star comes before, as a star stands for
+/// anything, also in the name of a provider.
+fn beyond_provider<'a>(glob: &'a str, provider: &str) -> Option<&'a str> {
+    let rest = glob.strip_prefix(provider)?.strip_prefix('/')?;
+    (!provider.contains('*')).then_some(rest)
 }
 
 fn refuse(code: RefusalCode, message: String) -> Verdict {
@@ -107,7 +121,8 @@ fn refuse(code: RefusalCode, message: String) -> Verdict {
 fn remote_egress_disabled(policy: &Policy, request: &Request) -> String {
     let default = format!(
         "the tenant's default, {}/{}",
-        policy.default_provider, policy.default_model
+        policy.default_provider(),
+        policy.default_model()
     );
     let Some(task) = request.task.as_deref() else {
         return format!("remote egress is disabled, and {default}, is not local");

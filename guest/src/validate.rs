@@ -7,9 +7,9 @@ mod fields;
 use crate::faults::{Faults, Path};
 use crate::json::Json;
 use crate::limits;
-use crate::policy::{Candidate, Policy, UserPolicy};
+use crate::policy::{Candidate, Fields, Policy, UserPolicy};
 use crate::words::{EgressMode, Fault, Invalid};
-use fields::{Members, glob, id, items, members, text_of};
+use fields::{glob, id, items, members, text_of};
 
 const POLICY: &[&str] = &[
     "defaultProvider",
@@ -52,12 +52,12 @@ pub fn decode(text: &str) -> Result<Policy, Vec<Fault>> {
         }
     };
     let mut faults = Faults::default();
-    let policy = check(&tree, &mut faults);
+    let fields = check(&tree, &mut faults);
     if text.len() > SURELY_SMALL {
         check_size(tree.canonical().as_deref(), &mut faults);
     }
-    match policy {
-        Some(policy) if faults.is_empty() => Ok(policy),
+    match fields {
+        Some(fields) if faults.is_empty() => Ok(Policy::pack(fields)),
         _ => Err(faults.into_list()),
     }
 }
@@ -86,7 +86,7 @@ fn whole(message: String) -> Fault {
 }
 
 /// Adds all faults of the tree. What it returns means nothing if there are any.
-fn check(tree: &Json, faults: &mut Faults) -> Option<Policy> {
+fn check<'a>(tree: &'a Json, faults: &mut Faults) -> Option<Fields<'a>> {
     let root = Path::Root;
     fields::duplicates(tree, &root, faults);
     let policy = members(tree, &root, POLICY, faults)?;
@@ -102,17 +102,18 @@ fn check(tree: &Json, faults: &mut Faults) -> Option<Policy> {
     let globs = policy.optional("allowedModels", faults, |json, at, faults| {
         items(json, at, faults, glob)
     });
-    let mut decoded = Policy::new(provider?, model?);
-    decoded.allow_remote_egress = remote.unwrap_or(true);
-    decoded.egress_mode = egress_mode;
-    decoded.allow_off_mode = allow_off_mode;
-    decoded.set_tasks(tasks.unwrap_or_default());
-    decoded.set_users(users.unwrap_or_default());
-    decoded.allowed_models = globs;
-    Some(decoded)
+    Some(Fields {
+        allow_remote_egress: remote.unwrap_or(true),
+        egress_mode,
+        allow_off_mode,
+        tasks: tasks.unwrap_or_default(),
+        users: users.unwrap_or_default(),
+        allowed_models: globs,
+        ..Fields::new(provider?, model?)
+    })
 }
 
-fn candidate(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<Candidate> {
+fn candidate<'a>(json: &'a Json, at: &Path<'_>, faults: &mut Faults) -> Option<Candidate<'a>> {
     let entry = members(json, at, TASK, faults)?;
     let task = entry.required("task", faults, id);
     let provider = entry.required("provider", faults, id);
@@ -128,7 +129,7 @@ fn candidate(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<Candidat
     })
 }
 
-fn users(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<Vec<UserPolicy>> {
+fn users<'a>(json: &'a Json, at: &Path<'_>, faults: &mut Faults) -> Option<Vec<UserPolicy<'a>>> {
     let Json::Object(entries) = json else {
         faults.add(
             at,
@@ -147,12 +148,17 @@ fn users(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<Vec<UserPoli
     Some(users)
 }
 
-fn user_policy(user: &str, json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<UserPolicy> {
-    let entry: Members<'_> = members(json, at, USER, faults)?;
+fn user_policy<'a>(
+    user: &'a str,
+    json: &Json,
+    at: &Path<'_>,
+    faults: &mut Faults,
+) -> Option<UserPolicy<'a>> {
+    let entry = members(json, at, USER, faults)?;
     let egress_mode = entry.optional("egressMode", faults, egress_mode);
     let allow_off_mode = entry.optional("allowOffMode", faults, boolean);
     Some(UserPolicy {
-        user: user.to_owned(),
+        user,
         egress_mode,
         allow_off_mode,
     })

@@ -15,8 +15,8 @@ fn model(decoded: &mut Decoded, ports: &mut Fake, fill: u64) -> String {
     decoded
         .policy(ports, present)
         .expect("a valid record")
-        .default_model
-        .clone()
+        .default_model()
+        .to_owned()
 }
 
 fn with_model(name: &str) -> String {

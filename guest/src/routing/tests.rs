@@ -1,26 +1,40 @@
 use super::*;
+use crate::policy::Fields;
 use crate::ports::{DeploymentDefault, fake};
 
-fn candidate(task: &str, provider: &str, model: &str) -> Candidate {
+fn candidate<'a>(task: &'a str, provider: &'a str, model: &'a str) -> Candidate<'a> {
     Candidate {
-        task: task.into(),
-        provider: provider.into(),
-        model: model.into(),
+        task,
+        provider,
+        model,
         temperature: None,
         max_tokens: None,
     }
 }
 
+fn fields() -> Fields<'static> {
+    Fields {
+        tasks: vec![
+            Candidate {
+                temperature: Some(0.5),
+                ..candidate("chat", "anthropic", "claude")
+            },
+            candidate("chat", "local", "llama"),
+            candidate("sum", "openai", "mini"),
+        ],
+        ..Fields::new("openai", "gpt")
+    }
+}
+
 fn policy() -> Policy {
-    let mut policy = Policy::new("openai".into(), "gpt".into());
-    let mut first = candidate("chat", "anthropic", "claude");
-    first.temperature = Some(0.5);
-    policy.set_tasks(vec![
-        first,
-        candidate("chat", "local", "llama"),
-        candidate("sum", "openai", "mini"),
-    ]);
-    policy
+    Policy::pack(fields())
+}
+
+fn allowing(globs: &[&'static str]) -> Policy {
+    Policy::pack(Fields {
+        allowed_models: Some(globs.to_vec()),
+        ..fields()
+    })
 }
 
 fn request(task: &str) -> Request {
@@ -105,8 +119,10 @@ fn the_first_candidate_wins_and_the_default_serves_other_tasks() {
 #[test]
 fn without_remote_egress_only_local_providers_are_left() {
     let mut settings = fake::settings();
-    let mut policy = policy();
-    policy.allow_remote_egress = false;
+    let policy = Policy::pack(Fields {
+        allow_remote_egress: false,
+        ..fields()
+    });
     assert_eq!(
         names(route(Some(&policy), &request("chat"), &settings)),
         ("local".into(), Rule::Task, "llama".into(), Rule::Task)
@@ -151,8 +167,7 @@ fn a_candidates_parameters_beat_the_callers() {
 #[test]
 fn the_resulting_name_must_be_allowed() {
     let settings = fake::settings();
-    let mut policy = policy();
-    policy.allowed_models = Some(vec!["anthropic/*".into(), "openai/gpt".into()]);
+    let policy = allowing(&["anthropic/*", "openai/gpt"]);
     assert_eq!(
         names(route(Some(&policy), &request("chat"), &settings)).2,
         "claude"
@@ -172,9 +187,33 @@ fn the_resulting_name_must_be_allowed() {
         "{}",
         refusal.message
     );
-    policy.allowed_models = Some(Vec::new());
+    let policy = allowing(&[]);
     assert_eq!(
         refused(route(Some(&policy), &Request::default(), &settings)).code,
         RefusalCode::ModelNotAllowed
     );
+}
+
+#[test]
+fn a_star_in_a_provider_or_before_its_slash_is_no_different() {
+    let settings = fake::settings();
+    let model = |provider, globs: &[&'static str]| {
+        let fields = Fields::new(provider, "m/x");
+        let policy = Policy::pack(Fields {
+            allowed_models: Some(globs.to_vec()),
+            ..fields
+        });
+        matches!(
+            route(Some(&policy), &Request::default(), &settings),
+            Verdict::Allow(_)
+        )
+    };
+    for globs in [["a*/m/x"], ["*x"], ["a*b/m/x"], ["a*b/*"], ["*"]] {
+        assert!(model("a*b", &globs), "{globs:?}");
+    }
+    for globs in [["a*b"], ["a*b/m"], ["a*b/x"], ["ab/*"]] {
+        assert!(!model("a*b", &globs), "{globs:?}");
+    }
+    assert!(model("a", &["a/m/x"]) && model("a", &["a/m/*"]) && model("a/m", &["a/*/x"]));
+    assert!(!model("a", &["a/x"]) && !model("a", &["a/"]) && !model("a", &["a"]));
 }

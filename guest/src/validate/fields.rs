@@ -6,18 +6,18 @@ use crate::json::Json;
 use crate::limits;
 
 /// The members of one object, of which only `known` ones are left to be asked for.
-pub struct Members<'a> {
+pub struct Members<'a, 'p> {
     object: &'a [(String, Json)],
-    at: &'a Path<'a>,
+    at: &'p Path<'p>,
 }
 
 /// Takes an object and refuses the members that are not known.
-pub fn members<'a>(
+pub fn members<'a, 'p>(
     json: &'a Json,
-    at: &'a Path<'a>,
+    at: &'p Path<'p>,
     known: &[&str],
     faults: &mut Faults,
-) -> Option<Members<'a>> {
+) -> Option<Members<'a, 'p>> {
     let Json::Object(object) = json else {
         faults.add(at, format!("must be an object, not {}", json.kind()));
         return None;
@@ -33,14 +33,14 @@ pub fn members<'a>(
     Some(Members { object, at })
 }
 
-impl Members<'_> {
+impl<'a> Members<'a, '_> {
     /// Reads a member that may be absent. Of a member that is there twice (a fault that
     /// [`duplicates`] lists) both are read, so that the faults of either are listed.
     pub fn optional<T>(
         &self,
         name: &str,
         faults: &mut Faults,
-        read: impl Fn(&Json, &Path<'_>, &mut Faults) -> Option<T>,
+        read: impl Fn(&'a Json, &Path<'_>, &mut Faults) -> Option<T>,
     ) -> Option<T> {
         let at = self.at.member(name);
         let mut value = None;
@@ -60,7 +60,7 @@ impl Members<'_> {
         &self,
         name: &str,
         faults: &mut Faults,
-        read: impl Fn(&Json, &Path<'_>, &mut Faults) -> Option<T>,
+        read: impl Fn(&'a Json, &Path<'_>, &mut Faults) -> Option<T>,
     ) -> Option<T> {
         if !self.object.iter().any(|(key, _)| key == name) {
             faults.add(&self.at.member(name), "is required, but missing");
@@ -70,11 +70,11 @@ impl Members<'_> {
 }
 
 /// Reads every item of a list.
-pub fn items<T>(
-    json: &Json,
+pub fn items<'a, T>(
+    json: &'a Json,
     at: &Path<'_>,
     faults: &mut Faults,
-    read: impl Fn(&Json, &Path<'_>, &mut Faults) -> Option<T>,
+    read: impl Fn(&'a Json, &Path<'_>, &mut Faults) -> Option<T>,
 ) -> Option<Vec<T>> {
     let Json::Array(array) = json else {
         faults.add(at, format!("must be a list, not {}", json.kind()));
@@ -96,22 +96,27 @@ pub fn text_of<'a>(json: &'a Json, at: &Path<'_>, faults: &mut Faults) -> Option
 }
 
 /// Reads the id of a task, a provider or a model.
-pub fn id(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<String> {
+pub fn id<'a>(json: &'a Json, at: &Path<'_>, faults: &mut Faults) -> Option<&'a str> {
     limited(json, at, limits::ID, faults)
 }
 
 /// Reads an entry of `allowedModels`.
-pub fn glob(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<String> {
+pub fn glob<'a>(json: &'a Json, at: &Path<'_>, faults: &mut Faults) -> Option<&'a str> {
     limited(json, at, limits::GLOB, faults)
 }
 
-fn limited(json: &Json, at: &Path<'_>, longest: usize, faults: &mut Faults) -> Option<String> {
+fn limited<'a>(
+    json: &'a Json,
+    at: &Path<'_>,
+    longest: usize,
+    faults: &mut Faults,
+) -> Option<&'a str> {
     let text = text_of(json, at, faults)?;
     if let Some(message) = limits::text_fault(text, longest) {
         faults.add(at, message);
         return None;
     }
-    Some(text.to_owned())
+    Some(text)
 }
 
 /// Lists the members of the whole tree whose name an earlier one of the same object has. The depth
