@@ -8,9 +8,14 @@ impl Host for HostState {
     fn look_up(&mut self, subjects: Vec<Subject>) -> LookedUp {
         self.held.clear();
         if let Some(trial) = &self.trial {
-            self.held.extend(subjects.iter().map(|_| Held::Near(trial.clone())));
+            self.held
+                .extend(subjects.iter().map(|_| Held::Near(trial.clone())));
             let position = self.services.coherence.watermark().unwrap_or(0);
-            return LookedUp::View(View { position, age_ms: 0, tier: Tier::Near });
+            return LookedUp::View(View {
+                position,
+                age_ms: 0,
+                tier: Tier::Near,
+            });
         }
         if !self.services.near_on {
             return LookedUp::Unavailable(Unavailable::Off);
