@@ -4,10 +4,13 @@
 mod json;
 #[cfg(test)]
 mod tests;
+mod token;
+mod trial;
 
 use crate::ids::Tenant;
 
-pub use json::{BATCH_LIMIT, Body, Item, Malformed, Trial, parse, parse_trial};
+pub use json::{BATCH_LIMIT, Body, Item, Malformed, parse};
+pub use trial::{Trial, parse_trial};
 
 /// Egress mode (DESIGN 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -69,8 +69,9 @@ impl Component {
 fn inspect(file: &str) -> Result<ComponentInfo, Failure> {
     let bytes = read_input(file)?;
     let engine = Engine::default();
-    let component = Wasm::from_binary(&engine, &bytes)
-        .map_err(|error| Failure::new(format!("{file} is no component: {error:#}")))?;
+    let component = Wasm::from_binary(&engine, &bytes).map_err(|error| {
+        Failure::new(format!("{file} is no component that can run here: {error}"))
+    })?;
     let kind = component.component_type();
     let imports: BTreeSet<String> = kind
         .imports(&engine)

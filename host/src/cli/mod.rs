@@ -15,6 +15,7 @@ mod tests;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::prepared;
@@ -83,7 +84,16 @@ struct Migrate {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let matches = prepared(Cli::command()).get_matches();
+    let mut command = prepared(Cli::command());
+    let matches = match command.try_get_matches_from_mut(std::env::args_os()) {
+        Ok(matches) => matches,
+        Err(error) => {
+            if let Some(variable) = variable_of(&command, &error) {
+                output::note(&format!("{variable} is not set to what it must be:"));
+            }
+            error.exit()
+        }
+    };
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -100,6 +110,26 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output::ended(failure, json),
     }
+}
+
+/// The variable that a refused value came from: the parser names the flag only.
+fn variable_of(command: &clap::Command, error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let flag = shown.split_whitespace().next()?;
+    let assigned = format!("{flag}=");
+    if std::env::args_os().any(|text| {
+        let text = text.to_string_lossy();
+        text == flag || text.starts_with(&assigned)
+    }) {
+        return None;
+    }
+    std::iter::once(command)
+        .chain(command.get_subcommands())
+        .flat_map(clap::Command::get_arguments)
+        .filter(|argument| argument.get_long() == flag.strip_prefix("--"))
+        .find_map(|argument| argument.get_env()?.to_str().map(str::to_owned))
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {

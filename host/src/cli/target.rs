@@ -79,12 +79,16 @@ pub enum Target {
 
 fn server(url: &str) -> Result<Target, Failure> {
     let base = url.trim_end_matches('/').to_owned();
-    let uri: Uri = base.parse().map_err(|_| {
-        Failure::Usage(format!(
-            "{} is no URL like {DEFAULT_SERVER}",
+    let no_url = || {
+        // Only what has a user in it can hide a password.
+        let shown = if url.contains('@') {
             masked_url(url)
-        ))
-    })?;
+        } else {
+            url.to_owned()
+        };
+        Failure::Usage(format!("{shown} is no URL like {DEFAULT_SERVER}"))
+    };
+    let uri: Uri = base.parse().map_err(|_| no_url())?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let local = host == "localhost"
         || host
@@ -95,12 +99,7 @@ fn server(url: &str) -> Result<Target, Failure> {
         // No certificate is needed, and a machine without any must do.
         Some("http") => builder = builder.tls_certs_only([]),
         Some("https") => {}
-        _ => {
-            return Err(Failure::Usage(format!(
-                "{} is no URL like {DEFAULT_SERVER}",
-                masked_url(url)
-            )));
-        }
+        _ => return Err(no_url()),
     }
     if local {
         builder = builder.no_proxy();
@@ -314,7 +313,13 @@ impl Reply {
             (Some(detail), Some(code)) => format!("{detail} ({code})"),
             _ => format!("the server answered {}", self.status),
         };
-        for fault in problem["errors"].as_array().into_iter().flatten() {
+        let faults = problem["errors"].as_array();
+        let faults = faults.map(Vec::as_slice).unwrap_or_default();
+        if let [_] = faults {
+            // The detail has it.
+            return text;
+        }
+        for fault in faults {
             let pointer = fault["pointer"].as_str().unwrap_or_default();
             let message = fault["message"].as_str().unwrap_or_default();
             let place = if pointer.is_empty() {

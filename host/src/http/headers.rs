@@ -22,6 +22,11 @@ const REQUEST_ID_LIMIT: usize = 128;
 pub struct RequestId(pub HeaderValue);
 
 impl RequestId {
+    /// As text: printable ASCII, by construction.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
     /// The caller's, if it is printable and short; else a new one.
     pub fn of(headers: &HeaderMap) -> RequestId {
         let given = headers.get(REQUEST_ID).filter(|value| {
@@ -40,8 +45,7 @@ impl RequestId {
 pub fn attribution(headers: &HeaderMap, extensions: &Extensions) -> Result<Attribution, Problem> {
     let request_id = extensions
         .get::<RequestId>()
-        .and_then(|id| id.0.to_str().ok())
-        .map(str::to_owned);
+        .map(|id| id.as_str().to_owned());
     Ok(Attribution {
         actor: "anonymous".to_owned(),
         request_id,

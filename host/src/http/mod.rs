@@ -121,9 +121,9 @@ async fn identify(mut request: Request, next: Next) -> Response {
     if let Some((method, path, start)) = line {
         let status = response.status().as_u16();
         let micros = start.elapsed().as_micros();
-        tracing::debug!(%method, path, status, micros, request_id = ?id.0, "answered");
+        tracing::debug!(%method, path, status, micros, request_id = id.as_str(), "answered");
     } else if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::error!(request_id = ?id.0, "a request failed");
+        tracing::error!(request_id = id.as_str(), "a request failed");
     }
     response.headers_mut().insert(REQUEST_ID, id.0);
     response

@@ -120,7 +120,12 @@ pub async fn try_out(State(app): State<App>, request: Request) -> Result<Respons
     )
     .await?
     .map_err(|invalid| match invalid {
-        InvalidRecord::Faults(_) => Problem::from(invalid).under("/record"),
+        InvalidRecord::Faults(mut faults) => {
+            for fault in &mut faults {
+                fault.pointer.insert_str(0, "/record");
+            }
+            Problem::from(InvalidRecord::Faults(faults))
+        }
         other => other.into(),
     })?;
     outcome.respond(answers, app.watermark())

@@ -126,14 +126,6 @@ impl Problem {
         let detail = "an error of Ordain itself; its log has the cause under this X-Request-Id";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
-
-    /// The faults belong to a part of the document.
-    pub fn under(mut self, pointer: &str) -> Problem {
-        for fault in &mut self.errors {
-            fault.pointer.insert_str(0, pointer);
-        }
-        self
-    }
 }
 
 fn shown(pointer: &str) -> &str {
