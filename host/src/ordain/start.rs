@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use super::{ComponentInfo, Inner, Ordain};
 use crate::backends::memory::MemoryOrigin;
-use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError};
+use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};
 use crate::backends::redis::RedisFar;
 use crate::backends::{ChangeLog, FarError, Origin, OriginError};
 use crate::capabilities::{GuestSettings, Services};
@@ -20,6 +21,8 @@ use crate::runtime::{EngineError, Generation, GuestEngine, LoadError, Runtime, i
 
 /// Fills that wait for the feed at once; one more is dropped, which costs a later miss.
 const LATE_FILLS_MAX: usize = 256;
+/// For a look at the schema.
+const SCHEMA_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Why an Ordain did not start. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +39,8 @@ pub enum StartError {
     Schema(#[from] SchemaError),
     #[error("cannot use REDIS_URL: {0}")]
     Far(FarError),
+    #[error("the database's schema is missing or too old: run `ordain migrate` (or `ordain serve` without --no-migrate)")]
+    NotMigrated,
     #[error("starting was interrupted")]
     Interrupted,
 }
@@ -56,8 +61,7 @@ impl Builder {
     /// Keeps policies in this database, after migrating it. Default: in memory.
     pub fn postgres(mut self, url: impl Into<String>) -> Builder {
         let url = url.into();
-        let migrate_url = Some(url.clone());
-        self.options.origin = OriginChoice::Postgres { url, migrate_url };
+        self.options.origin = OriginChoice::Postgres { url, migrate_url: None };
         self
     }
 
@@ -73,14 +77,19 @@ impl Builder {
         self
     }
 
+    /// Migrates the database, if there is one, and starts.
     pub async fn start(self) -> Result<Ordain, StartError> {
+        if let OriginChoice::Postgres { url, migrate_url } = &self.options.origin {
+            migrate(migrate_url.as_ref().unwrap_or(url)).await?;
+        }
         Ordain::start(self.options).await
     }
 }
 
 impl Ordain {
-    /// Connects, migrates if told to, loads the component, and starts to follow the log. Redis may
-    /// be down, and so may Postgres if it need not be migrated.
+    /// Connects, loads the component, and starts to follow the log. Migrates nothing: a database
+    /// that answers and lacks the schema is refused. Redis and Postgres may be down: what needs
+    /// them waits for them.
     pub async fn start(options: Options) -> Result<Ordain, StartError> {
         let (origin, log) = open_origin(&options).await?;
         let far = open_far(&options)?;
@@ -116,16 +125,31 @@ async fn open_origin(
             let memory = Arc::new(MemoryOrigin::new());
             Ok((memory.clone(), memory))
         }
-        OriginChoice::Postgres { url, migrate_url } => {
-            if let Some(migrate_url) = migrate_url {
-                Postgres::migrate(migrate_url).await?;
-            }
+        OriginChoice::Postgres { url, .. } => {
             let postgres = Postgres::connect(PostgresOptions {
                 deadline: options.origin_deadline,
                 feed_deadline: options.feed_deadline,
                 ..PostgresOptions::new(url)
             })?;
+            refuse_other_schema(&postgres).await?;
             Ok((postgres.clone(), postgres))
+        }
+    }
+}
+
+/// A database that is down may come up later; one that answers and has no schema never will.
+async fn refuse_other_schema(postgres: &Postgres) -> Result<(), StartError> {
+    match tokio::time::timeout(SCHEMA_DEADLINE, postgres.schema_status()).await {
+        Ok(Ok(SchemaStatus::Current | SchemaStatus::Ahead { .. })) => Ok(()),
+        Ok(Ok(SchemaStatus::Missing | SchemaStatus::Behind { .. })) => Err(StartError::NotMigrated),
+        Ok(Err(SchemaError::Unreachable(cause))) => {
+            tracing::warn!(cause, "the database cannot be reached yet");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => {
+            tracing::warn!("the database does not answer yet");
+            Ok(())
         }
     }
 }
@@ -133,11 +157,6 @@ async fn open_origin(
 fn open_far(options: &Options) -> Result<Option<Arc<Far>>, StartError> {
     let Some(url) = &options.redis_url else { return Ok(None) };
     let backend = RedisFar::connect(url, options.far_deadline).map_err(StartError::Far)?;
-    if options.far_keys.is_empty() {
-        tracing::warn!(
-            "far values are not signed: whoever can write to Redis can forge policies; set ORDAIN_FAR_KEY"
-        );
-    }
     let far = Far::new(Arc::new(backend), &options.far_keys, options.far_deadline);
     Ok(Some(Arc::new(far)))
 }
@@ -156,11 +175,18 @@ fn read(path: &Path) -> Result<Vec<u8>, StartError> {
     std::fs::read(path).map_err(|source| StartError::ComponentFile { path: path.into(), source })
 }
 
-/// Digest, size, imports and exports of a component file.
-pub fn inspect_component(path: &Path) -> Result<ComponentInfo, StartError> {
-    let bytes = read(path)?;
-    let engine = GuestEngine::new()?;
-    inspect(&engine, &bytes).map_err(|source| StartError::Component { path: path.into(), source })
+/// Digest, size, world, imports and exports of a component; runs none of it.
+pub fn inspect_component(bytes: &[u8]) -> Result<ComponentInfo, InspectError> {
+    Ok(inspect(&*GuestEngine::new()?, bytes)?)
+}
+
+/// Why a component could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Component(#[from] LoadError),
 }
 
 /// Brings the database's schema up to date.

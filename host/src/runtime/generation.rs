@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Store;
-use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Instance};
 
 use super::bindings::PolicyPre;
@@ -20,7 +19,7 @@ use crate::ordain::{ComponentInfo, InvalidRecord};
 use crate::request::Request;
 
 const RESOLVER: &str = "ordain:policy/resolver@0.1.0";
-pub const WORLD: &str = "ordain:policy/policy@0.1.0";
+const WORLD: &str = "ordain:policy/policy@0.1.0";
 
 /// What the guest says about one request.
 pub type Outcome = Result<Decision, Failure>;
@@ -49,17 +48,17 @@ pub fn inspect(engine: &GuestEngine, bytes: &[u8]) -> Result<ComponentInfo, Load
 fn compile(engine: &GuestEngine, bytes: &[u8]) -> Result<(Component, ComponentInfo), LoadError> {
     let component = Component::new(&engine.engine, bytes).map_err(LoadError::Compile)?;
     let ty = component.component_type();
-    let info = ComponentInfo {
-        digest: format!("sha256:{:x}", Sha256::digest(bytes)),
-        size: bytes.len() as u64,
-        world: WORLD.into(),
-        imports: ty.imports(&engine.engine).map(|(name, _)| name.to_string()).collect(),
-        exports: ty
-            .exports(&engine.engine)
-            .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
-            .map(|(name, _)| name.to_string())
-            .collect(),
-    };
+    let mut imports: Vec<String> =
+        ty.imports(&engine.engine).map(|(name, _)| name.to_string()).collect();
+    let mut exports: Vec<String> =
+        ty.exports(&engine.engine).map(|(name, _)| name.to_string()).collect();
+    imports.sort();
+    exports.sort();
+    // The resolver's version is the world's: all interfaces are of one package.
+    let version = exports.iter().find_map(|name| name.strip_prefix("ordain:policy/resolver@"));
+    let world = version.map_or("unknown".into(), |v| format!("ordain:policy/policy@{v}"));
+    let digest = format!("sha256:{:x}", Sha256::digest(bytes));
+    let info = ComponentInfo { digest, size: bytes.len() as u64, world, imports, exports };
     Ok((component, info))
 }
 

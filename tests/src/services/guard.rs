@@ -17,7 +17,7 @@ if [ -n "$pid" ]; then
     victims=$pid
     for stat in /proc/[0-9]*/stat; do
         { read -r line < "$stat"; } 2>/dev/null || continue
-        set -- "$1" "$2" ${line##*) } 
+        set -- "$1" "$2" ${line##*) }
         [ "$4" = "$pid" ] && { child=${stat#/proc/}; victims="$victims ${child%/stat}"; }
     done
     kill -KILL $victims 2>/dev/null
@@ -69,6 +69,10 @@ impl Guard {
             .next()
             .and_then(|line| line.trim().parse().ok())
             .unwrap_or(0);
+        if server <= 1 {
+            // It does not run; everything is a child of somebody else's.
+            return Vec::new();
+        }
         let children = std::fs::read_dir("/proc")
             .into_iter()
             .flatten()
@@ -87,16 +91,20 @@ impl Guard {
         // The server first, lest it starts further children.
         std::iter::once(server)
             .chain(children)
-            .filter(|pid| *pid > 1)
             .filter_map(Pid::from_raw)
             .collect()
     }
 
-    /// Waits until the server and its children are gone.
-    pub fn await_end(&self) {
+    /// Ends the server and its children, and waits until they are gone.
+    pub fn kill(&self) {
+        let processes = self.processes();
+        self.signal(Signal::KILL);
         poll("the server to end", || {
-            self.processes().iter().all(|pid| !alive(*pid))
+            processes.iter().all(|pid| !alive(*pid))
         });
+        // Whoever inherits a dead process may be slow to see to it; until then it has its number,
+        // and a new server would take the old one for alive.
+        let _ = std::fs::remove_file(&self.pid_file);
     }
 }
 

@@ -1,5 +1,6 @@
 //! A Postgres server for tests: on a socket, forgetful of power cuts, hence quick.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -88,9 +89,17 @@ impl Postgres {
         ]);
         psql.arg("-h")
             .arg(&self.guard.folder)
-            .args(["-c", sql])
             .env("PGCLIENTENCODING", "UTF8");
-        let output = psql.stdin(Stdio::null()).output().expect("psql runs");
+        // By the pipe: an argument cannot be as long as a record.
+        psql.stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = psql.spawn().expect("psql runs");
+        let mut input = child.stdin.take().expect("the input is a pipe");
+        // If psql gave up before it read everything, its own words say why.
+        let _ = input.write_all(sql.as_bytes());
+        drop(input);
+        let output = child.wait_with_output().expect("psql runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
         if output.status.success() {
             Ok(text(&output.stdout))
@@ -111,8 +120,8 @@ impl Postgres {
 
     /// All processes die at once.
     pub fn kill(&self) {
-        self.guard.signal(Signal::KILL);
-        self.guard.await_end();
+        self.guard.kill();
+        let _ = std::fs::remove_file(self.guard.folder.join(".s.PGSQL.5432.lock"));
     }
 
     /// Starts again what was killed, or restarts what runs; all connections are lost either way.

@@ -76,21 +76,32 @@ impl Log {
         connecting: Duration,
     ) -> Result<Vec<LogRow>, OriginError> {
         let mut slot = self.connection.lock().await;
-        let mut connection = match slot.take() {
-            Some(connection) => connection,
+        let query = || {
+            arguments
+                .iter()
+                .fold(sqlx::query(statement), |query, n| query.bind(*n))
+        };
+        // A connection that died since its last use costs a new one, not the read: whatever the new
+        // one answers is no older than the time at which the caller asked.
+        let used = match slot.take() {
+            Some(mut connection) => match query().fetch_all(&mut connection).await {
+                Err(error) if fault::is_broken(&error) => None,
+                rows => Some((connection, rows)),
+            },
+            None => None,
+        };
+        let (connection, rows) = match used {
+            Some(used) => used,
             None => {
-                within(connecting, async {
-                    open(&self.connect, &self.setup)
-                        .await
-                        .map_err(|error| fault::of_origin(&error))
+                let mut connection = within(connecting, async {
+                    let opened = open(&self.connect, &self.setup).await;
+                    opened.map_err(|error| fault::of_origin(&error))
                 })
-                .await?
+                .await?;
+                let rows = query().fetch_all(&mut connection).await;
+                (connection, rows)
             }
         };
-        let query = arguments
-            .into_iter()
-            .fold(sqlx::query(statement), |query, n| query.bind(n));
-        let rows = query.fetch_all(&mut connection).await;
         let rows = rows.map_err(|error| fault::of_origin(&error))?;
         read::refuse_replica(&rows)?;
         *slot = Some(connection);

@@ -92,9 +92,10 @@ impl Postgres {
         deadline: Duration,
     ) -> Result<Written, WriteError> {
         let until = Instant::now() + deadline;
-        let begin = begin(by, self.deadline, deadline);
         // All writers wait for one lock (O2). They do so here, not with all connections in hand.
-        let Ok(Ok(_turn)) = tokio::time::timeout_at(until, self.writers.acquire()).await else {
+        // Who waits in vain is told to try again while there is still time to tell.
+        let patience = deadline * 3 / 5;
+        let Ok(Ok(_turn)) = tokio::time::timeout(patience, self.writers.acquire()).await else {
             return Err(WriteError::Busy);
         };
         let (mut conflicts, mut broken) = (0, 0);
@@ -106,7 +107,14 @@ impl Postgres {
                 Ok(lease) => lease.map_err(|error| fault::of_origin(&error))?,
                 Err(_) => return Err(OriginError::Late.into()),
             };
-            match attempt(&mut lease.connection, &begin, work, until).await {
+            // 400 ms of the default 500, less after waiting for the turn.
+            let lock = self
+                .deadline
+                .min(until.saturating_duration_since(Instant::now()))
+                * 4
+                / 5;
+            let begin = begin(by, lock, deadline);
+            match attempt(&mut lease.connection, begin, work, until).await {
                 Ok(written) => {
                     lease.give_back();
                     return Ok(written);
@@ -141,13 +149,13 @@ impl Postgres {
 
 async fn attempt(
     connection: &mut PgConnection,
-    begin: &str,
+    begin: String,
     work: &Work<'_>,
     until: Instant,
 ) -> Result<Written, Stop> {
     let before = async {
         // Safe: hexadecimal digits and numbers only.
-        let begin = sqlx::raw_sql(AssertSqlSafe(begin.to_owned()));
+        let begin = sqlx::raw_sql(AssertSqlSafe(begin));
         begin
             .execute(&mut *connection)
             .await
@@ -210,15 +218,14 @@ fn begin(by: &Attribution, lock: Duration, deadline: Duration) -> String {
             "set_config('{name}', convert_from(decode('{digits}', 'hex'), 'UTF8'), true), "
         );
     }
-    // 400 ms of the default 500: whoever waits for the lock in vain is told so in time.
-    let lock = lock.as_millis() * 4 / 5;
     let statement = deadline.as_millis() + 100;
     sql + &format!(
         "set_config('lock_timeout', '{}ms', true), \
          set_config('statement_timeout', '{statement}ms', true), \
          set_config('synchronous_commit', 'on', true); \
          SELECT position FROM public.log_head WHERE one FOR UPDATE",
-        lock.max(1)
+        // 0 would be no limit.
+        lock.as_millis().max(1)
     )
 }
 

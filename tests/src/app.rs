@@ -1,0 +1,164 @@
+//! A running `ordain serve`: the real binary on a port of its own. Its log is shown if the test
+//! fails, and it ends with the test.
+
+use std::ops::Deref;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::http::Client;
+use crate::process::{self, Process};
+use crate::wait::{PATIENCE, eventually};
+
+/// What to start.
+#[derive(Debug, Clone, Default)]
+pub struct Builder {
+    env: Vec<(String, String)>,
+    args: Vec<String>,
+    unready: bool,
+    name: Option<String>,
+}
+
+impl Builder {
+    pub fn postgres(self, url: &str) -> Builder {
+        self.env("DATABASE_URL", url)
+    }
+
+    pub fn redis(self, url: &str) -> Builder {
+        self.env("REDIS_URL", url)
+    }
+
+    /// Memory origin, no authentication.
+    pub fn dev(self) -> Builder {
+        self.arg("--dev")
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Builder {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn arg(mut self, arg: &str) -> Builder {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// Its name in the log that a failing test shows.
+    pub fn name(mut self, name: &str) -> Builder {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// Returns as soon as it listens, ready or not.
+    pub fn unready(mut self) -> Builder {
+        self.unready = true;
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(process::binary());
+        process::component();
+        for name in process::scrubbed() {
+            command.env_remove(name);
+        }
+        command.current_dir(process::empty_folder());
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(&self.args);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(self) -> App {
+        let name = self.name.as_deref().unwrap_or("ordain serve");
+        let mut process = Process::start(self.command(), name);
+        let start = Instant::now();
+        let base = loop {
+            if let Some(base) = process.printed("listening on ") {
+                break base;
+            }
+            if let Some(status) = process.exited() {
+                panic!("ordain serve ended before it listened: {status}");
+            }
+            assert!(start.elapsed() < PATIENCE, "ordain serve does not listen");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        let app = App {
+            process,
+            client: Client::new(base.trim()),
+        };
+        if !self.unready {
+            app.wait_ready().await;
+        }
+        app
+    }
+
+    /// Starts what should not start: its exit code and all that it printed.
+    pub async fn refused(self) -> (Option<i32>, String) {
+        let mut process = Process::start(self.command(), "ordain serve, to be refused");
+        let status = process.wait_exit(PATIENCE).await;
+        // The reading threads see the end of the streams a moment after the exit.
+        let said = || async {
+            Some(process.log())
+                .filter(|log| !log.is_empty())
+                .ok_or("silent")
+        };
+        let log = eventually("a message", PATIENCE, said).await;
+        (status.code(), log)
+    }
+}
+
+/// A running server; calls go through [`Client`].
+pub struct App {
+    process: Process,
+    client: Client,
+}
+
+impl Deref for App {
+    type Target = Client;
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl App {
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// In memory, for tests of what does not depend on a backend.
+    pub async fn memory() -> App {
+        App::builder().dev().start().await
+    }
+
+    pub async fn wait_ready(&self) {
+        let ready = || async {
+            let reply = self.get("/readyz").await;
+            if reply.status == 200 {
+                Ok(())
+            } else {
+                Err(reply)
+            }
+        };
+        eventually("ready", PATIENCE, ready).await;
+    }
+
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    pub fn sigterm(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Stops it without warning, as a crash would.
+    pub fn sigkill(&self) {
+        self.process.signal(Signal::KILL);
+    }
+
+    pub async fn wait_exit(&mut self) -> ExitStatus {
+        self.process.wait_exit(PATIENCE).await
+    }
+}

@@ -1,0 +1,24 @@
+//! End to end: the real binary over HTTP and as a command line, on real servers and with the real
+//! component. One executable, since linking is what costs.
+#![allow(clippy::unwrap_used)]
+
+mod batch;
+mod broken_records;
+mod cli_embedded;
+mod cli_remote;
+mod component;
+mod feed;
+mod lists;
+mod outages;
+mod poison;
+mod policies;
+mod preconditions;
+mod problems;
+mod random;
+mod records;
+mod resolve;
+mod revisions;
+mod start;
+mod start_refused;
+mod support;
+mod tiers;

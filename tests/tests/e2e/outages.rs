@@ -1,0 +1,259 @@
+//! Servers that die, hang, lose everything or do not let us in, during traffic.
+
+use std::time::{Duration, Instant};
+
+use ordain_tests::app::App;
+use ordain_tests::http::Reply;
+use ordain_tests::services::{Postgres, Redis, RedisOptions};
+use ordain_tests::wait::{PATIENCE, eventually, holds};
+use serde_json::json;
+
+use crate::support::{
+    BOUND, Deployment, REQUEST_DEADLINE, SLACK, caught_up, database, far_key, model, plain,
+    redis_cli, version, warm,
+};
+
+/// One request, which must be over within the request's deadline, whatever the answer.
+async fn timed(app: &App, tenant: &str) -> Reply {
+    let start = Instant::now();
+    let reply = app.resolve(&plain(tenant)).await;
+    let took = start.elapsed();
+    assert!(took <= REQUEST_DEADLINE + SLACK, "{took:?}: {reply:?}");
+    reply
+}
+
+/// Stores some policies and returns their tenants.
+async fn some_tenants(app: &App, count: usize) -> Vec<String> {
+    let tenants: Vec<String> = (0..count)
+        .map(|number| format!("tenant-{number}"))
+        .collect();
+    for (number, tenant) in tenants.iter().enumerate() {
+        app.store(tenant, &version(number)).await;
+    }
+    tenants
+}
+
+/// Every tenant is answered, rightly, while far is out of order.
+async fn all_are_answered(app: &App, tenants: &[String]) {
+    let answers = tenants
+        .iter()
+        .enumerate()
+        .map(|(number, tenant)| async move {
+            let reply = timed(app, tenant).await.expect(200);
+            assert_eq!(model(&reply.json), format!("m{number}"));
+            assert_ne!(reply.tier(), "far");
+        });
+    futures::future::join_all(answers).await;
+}
+
+#[tokio::test]
+async fn a_stopped_redis_costs_no_answer_and_is_used_again_when_it_is_back() {
+    let deployment = Deployment::start().await;
+    let (one, two) = futures::join!(
+        deployment.instance("one").start(),
+        deployment.instance("two").start()
+    );
+    let tenants = some_tenants(&one, 20).await;
+    warm(&one, &tenants[0]).await;
+    deployment.redis.stop();
+    all_are_answered(&one, &tenants).await;
+    all_are_answered(&two, &tenants).await;
+    let ready = one.get("/readyz").await.expect(200);
+    assert!(ready.text.contains("degraded"), "{}", ready.text);
+    // An instance that starts without its Redis works as well.
+    let three = deployment.instance("three").start().await;
+    all_are_answered(&three, &tenants).await;
+
+    deployment.redis.restart_empty();
+    let used = |number: usize| {
+        let (one, redis) = (&one, deployment.redis.url());
+        async move {
+            let tenant = format!("after-{number}");
+            let revision = one.store(&tenant, &version(number)).await;
+            caught_up(one, revision).await;
+            timed(one, &tenant).await.expect(200);
+            let mut redis = redis_cli(&redis).await;
+            let keys: usize = redis::cmd("DBSIZE")
+                .query_async(&mut redis)
+                .await
+                .expect("DBSIZE");
+            holds(keys > 0, "far is still empty")
+        }
+    };
+    let mut number = 0;
+    let again = || {
+        number += 1;
+        used(number)
+    };
+    eventually("far is used again", PATIENCE, again).await;
+}
+
+#[tokio::test]
+async fn a_wrong_redis_password_costs_no_answer_and_stays_secret() {
+    let redis = Redis::start_with(RedisOptions {
+        password: Some("right-password".to_owned()),
+        ..RedisOptions::default()
+    });
+    let url = redis.url().replace("right-password", "wrong-password");
+    assert_ne!(url, redis.url(), "the URL carries the password");
+    let app = App::builder()
+        .postgres(&database().await)
+        .redis(&url)
+        .start()
+        .await;
+    let tenants = some_tenants(&app, 20).await;
+    all_are_answered(&app, &tenants).await;
+    all_are_answered(&app, &tenants).await;
+    let ready = app.get("/readyz").await.expect(200);
+    assert!(ready.text.contains("degraded"), "{}", ready.text);
+    assert!(!app.log().contains("wrong-password"), "a secret in the log");
+    assert!(
+        !ready.text.contains("wrong-password"),
+        "a secret in an answer"
+    );
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_during_traffic_costs_no_answer() {
+    let deployment = Deployment::start().await;
+    let app = deployment.instance("one").start().await;
+    let tenants = some_tenants(&app, 40).await;
+    for tenant in &tenants[..20] {
+        warm(&app, tenant).await;
+    }
+    deployment.redis.freeze();
+    // Warm and cold ones, at once and again and again, and writes between them.
+    for round in 0..3 {
+        all_are_answered(&app, &tenants).await;
+        let start = Instant::now();
+        app.store(&tenants[round], &version(round)).await;
+        assert!(
+            start.elapsed() < REQUEST_DEADLINE + SLACK,
+            "a write waits for no cache"
+        );
+    }
+    let three = deployment
+        .instance("started with a hung Redis")
+        .start()
+        .await;
+    all_are_answered(&three, &tenants).await;
+    deployment.redis.thaw();
+    all_after_thaw(&app, &tenants).await;
+}
+
+/// What was put while Redis hung is never an old answer afterwards.
+async fn all_after_thaw(app: &App, tenants: &[String]) {
+    for (number, tenant) in tenants.iter().enumerate() {
+        let revision = app.store(tenant, &version(number + 1)).await;
+        let reply = timed(app, tenant).await.expect(200);
+        assert_eq!(reply.json["provenance"]["revision"], revision);
+    }
+}
+
+#[tokio::test]
+async fn an_emptied_redis_costs_no_answer_and_fills_again() {
+    let deployment = Deployment::start().await;
+    let app = deployment.instance("one").start().await;
+    let tenants = some_tenants(&app, 10).await;
+    all_are_answered(&app, &tenants).await;
+    let mut redis = redis_cli(&deployment.redis.url()).await;
+    redis::cmd("FLUSHALL")
+        .query_async::<()>(&mut redis)
+        .await
+        .expect("FLUSHALL");
+    all_are_answered(&app, &tenants).await;
+    let revision = app.store("later", &version(1)).await;
+    caught_up(&app, revision).await;
+    timed(&app, "later").await.expect(200);
+    far_key(&mut redis, "later").await;
+}
+
+#[tokio::test]
+async fn a_postgres_that_hangs_leaves_near_for_the_bound_then_quick_503s_and_recovers_by_itself() {
+    let postgres = Postgres::start();
+    let redis = Redis::start();
+    let app = App::builder()
+        .postgres(&postgres.database())
+        .redis(&redis.url())
+        .start()
+        .await;
+    app.store("warm", &version(1)).await;
+    app.store("cold", &version(2)).await;
+    warm(&app, "warm").await;
+    postgres.stop_signal();
+    let frozen = Instant::now();
+    let mut fresh = 0;
+    loop {
+        let asked = frozen.elapsed();
+        let reply = timed(&app, "warm").await;
+        if reply.status == 200 {
+            assert_eq!((reply.tier(), model(&reply.json)), ("near", "m1"));
+            assert_eq!(reply.json["provenance"]["stale"], false);
+            assert!(
+                asked <= BOUND,
+                "an answer {asked:?} after the last proof cannot be fresh"
+            );
+            fresh += 1;
+        } else {
+            let reply = reply.error(503);
+            assert!(!reply.header("retry-after").is_empty());
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // The last proof was at most one interval of the feed (250 ms) and its reply old.
+    assert!(
+        fresh >= 10,
+        "near answered only {fresh} times within the bound"
+    );
+    for tenant in ["cold", "warm", "nobody"] {
+        let reply = timed(&app, tenant).await.error(503);
+        assert!(!reply.header("retry-after").is_empty());
+    }
+    app.get("/healthz").await.expect(200);
+    app.get("/readyz").await.expect(503);
+    let start = Instant::now();
+    let write = app
+        .put("/v1/tenants/x/policy", &version(3))
+        .await
+        .error(503);
+    assert!(start.elapsed() <= REQUEST_DEADLINE + SLACK && !write.header("retry-after").is_empty());
+
+    postgres.cont();
+    let back = || async {
+        let reply = timed(&app, "cold").await;
+        holds(reply.status == 200, format!("{reply:?}"))
+    };
+    eventually("answers again", PATIENCE, back).await;
+    assert_eq!(model(&warm(&app, "warm").await), "m1");
+    app.wait_ready().await;
+}
+
+#[tokio::test]
+async fn a_postgres_that_dies_is_a_503_until_it_is_back() {
+    let postgres = Postgres::start();
+    let app = App::builder().postgres(&postgres.database()).start().await;
+    app.store("t", &version(1)).await;
+    postgres.kill();
+    let gone = || async {
+        let reply = timed(&app, "t").await;
+        holds(reply.status == 503, format!("{reply:?}"))
+    };
+    eventually("503 after the bound", PATIENCE, gone).await;
+    let batch = app
+        .resolve(&json!([plain("t"), plain("u")]))
+        .await
+        .expect(200);
+    assert_eq!(batch.json[1]["problem"]["status"], 503);
+    postgres.restart();
+    let back = || async {
+        let reply = timed(&app, "t").await;
+        holds(
+            reply.status == 200 && model(&reply.json) == "m1",
+            format!("{reply:?}"),
+        )
+    };
+    eventually("answers again", PATIENCE, back).await;
+    app.store("t", &version(2)).await;
+    assert_eq!(model(&app.resolve(&plain("t")).await.json), "m2");
+}
