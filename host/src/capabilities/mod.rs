@@ -170,7 +170,7 @@ fn link_common(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     bindings::clock::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
     bindings::log::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
     bindings::held::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
-    bindings::near::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
+    near::link(linker)?;
     bindings::types::add_to_linker::<_, HasSelf<_>>(linker, |s| s)
 }
 
