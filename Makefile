@@ -43,7 +43,7 @@ bless: setup host ## write the generated documents anew
 	@ORDAIN_BLESS=1 cargo test --locked -p ordain-tests --test docs
 
 audit: ## known vulnerabilities and licences of all dependencies (fetches the database)
-	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	@cargo deny --version >/dev/null 2>&1 || env -u CARGO_TARGET_DIR cargo install --locked cargo-deny
 	cargo deny --workspace check
 
 clean: ## remove all that was built
