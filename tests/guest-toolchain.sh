@@ -106,7 +106,7 @@ TOML
     resolved=$(readlink -f "$source")
     env -u RUSTFLAGS -u CARGO_BUILD_TARGET -u RUSTC_WRAPPER \
         RUSTC="$rustc" RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR="$build/target" \
-        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=$resolved=/rust --remap-path-prefix=$source=/rust" \
+        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=$resolved=/rust --remap-path-prefix=$source=/rust --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/crates" \
         /usr/bin/cargo build -q --release -Zbuild-std=std,panic_abort --target "$target" \
         --manifest-path "$build/Cargo.toml"
     rm -f "$build/target/$target"/release/deps/libempty-*

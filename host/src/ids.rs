@@ -72,6 +72,9 @@ pub struct Key {
 
 impl Key {
     pub fn policy(tenant: &Tenant) -> Key {
-        Key { tenant: Some(tenant.clone()), subject: POLICY.into() }
+        Key {
+            tenant: Some(tenant.clone()),
+            subject: POLICY.into(),
+        }
     }
 }

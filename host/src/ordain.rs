@@ -25,8 +25,7 @@ use crate::runtime::Runtime;
 
 pub use start::{Builder, StartError, inspect_component, migrate};
 pub use types::{
-    ComponentInfo, FarStatus, ImportError, InvalidRecord, PutError, ReadError, Status,
-    StoredPolicy,
+    ComponentInfo, FarStatus, ImportError, InvalidRecord, PutError, ReadError, Status, StoredPolicy,
 };
 
 /// Policies of one import transaction (rule O4).
@@ -110,7 +109,10 @@ impl Ordain {
         for (tenant, indices) in tenants {
             let items: Vec<&Request> = indices.iter().map(|i| &requests[*i].request).collect();
             groups.push(async move {
-                (indices, self.inner.runtime.resolve_batch(tenant, &items).await)
+                (
+                    indices,
+                    self.inner.runtime.resolve_batch(tenant, &items).await,
+                )
             });
         }
         let mut answers: Vec<_> = requests.iter().map(|_| Err(ResolveError::Late)).collect();
@@ -138,7 +140,11 @@ impl Ordain {
         let body = self.inner.runtime.validate(record)?.into();
         let entry = Arc::new(Entry::new(Some(Record { body, revision: 0 }), 0));
         let requests: Vec<&Request> = requests.iter().collect();
-        Ok(self.inner.runtime.try_record(tenant, entry, &requests).await)
+        Ok(self
+            .inner
+            .runtime
+            .try_record(tenant, entry, &requests)
+            .await)
     }
 
     /// Validates and stores; this instance answers by the new policy from now on (rule N4).
@@ -150,7 +156,9 @@ impl Ordain {
         by: &Attribution,
     ) -> Result<Written, PutError> {
         let body = self.inner.runtime.validate(record)?;
-        Ok(self.write(tenant, Change::Put(body.into()), precondition, by).await?)
+        Ok(self
+            .write(tenant, Change::Put(body.into()), precondition, by)
+            .await?)
     }
 
     pub async fn delete_policy(
@@ -174,11 +182,18 @@ impl Ordain {
         let inner = self.inner.clone();
         let (tenant, by) = (tenant.clone(), by.clone());
         let write = async move {
-            let written = inner.origin.write(&tenant, change, precondition, &by).await?;
-            inner.coherence.raise_fence(&Key::policy(&tenant), written.revision);
+            let written = inner
+                .origin
+                .write(&tenant, change, precondition, &by)
+                .await?;
+            inner
+                .coherence
+                .raise_fence(&Key::policy(&tenant), written.revision);
             Ok(written)
         };
-        tokio::spawn(write).await.unwrap_or(Err(WriteError::OutcomeUnknown))
+        tokio::spawn(write)
+            .await
+            .unwrap_or(Err(WriteError::OutcomeUnknown))
     }
 
     /// Validates all, then stores all, in transactions of 500. Nothing is stored if one record is
@@ -208,7 +223,9 @@ impl Ordain {
             let written = self.inner.origin.put_many(chunk, by).await;
             revision = written.map_err(|cause| ImportError::Write { stored, cause })?;
             for (tenant, _) in chunk {
-                self.inner.coherence.raise_fence(&Key::policy(tenant), revision);
+                self.inner
+                    .coherence
+                    .raise_fence(&Key::policy(tenant), revision);
             }
             stored += chunk.len();
             progress(stored);
@@ -226,7 +243,10 @@ impl Ordain {
         let snapshot = self.inner.origin.read(&[Key::policy(tenant)]).await?;
         known(snapshot.as_of, min_revision)?;
         let record = snapshot.records.into_iter().next().flatten();
-        Ok(StoredPolicy { record, position: snapshot.as_of })
+        Ok(StoredPolicy {
+            record,
+            position: snapshot.as_of,
+        })
     }
 
     /// Tenants that have a policy, in byte order, those after `after`.
@@ -258,10 +278,19 @@ impl Ordain {
 
     /// A demanded revision that this host does not know yet is waited for, as in resolve (rule R2).
     async fn await_revision(&self, min_revision: u64) {
-        if self.inner.coherence.watermark().is_none_or(|w| w < min_revision) && min_revision > 0 {
+        if self
+            .inner
+            .coherence
+            .watermark()
+            .is_none_or(|w| w < min_revision)
+            && min_revision > 0
+        {
             let any_age = Moment::now().minus(Duration::from_secs(u32::MAX.into()));
             let limit = self.inner.options.min_revision_wait;
-            self.inner.coherence.wait(min_revision, any_age, limit).await;
+            self.inner
+                .coherence
+                .wait(min_revision, any_age, limit)
+                .await;
         }
     }
 
@@ -282,5 +311,9 @@ impl Ordain {
 }
 
 fn known(as_of: u64, min_revision: u64) -> Result<(), ReadError> {
-    if as_of < min_revision { Err(ReadError::RevisionUnknown) } else { Ok(()) }
+    if as_of < min_revision {
+        Err(ReadError::RevisionUnknown)
+    } else {
+        Ok(())
+    }
 }

@@ -20,7 +20,10 @@ impl HostState {
     async fn far_look_up(&mut self, subjects: &[Subject]) -> LookedUp {
         self.held.clear();
         let services = self.services.clone();
-        let Some(far) = services.far.as_ref().filter(|_| services.far_on && self.trial.is_none())
+        let Some(far) = services
+            .far
+            .as_ref()
+            .filter(|_| services.far_on && self.trial.is_none())
         else {
             return LookedUp::Unavailable(Unavailable::Off);
         };
@@ -46,7 +49,12 @@ impl HostState {
             match far.codec().decode(&key, value) {
                 Some(read) if services.coherence.usable(&key, read.as_of) => {
                     let (record, as_of) = (read.record, read.as_of);
-                    self.held.push(Held::Read { key, record, as_of, from_origin: false });
+                    self.held.push(Held::Read {
+                        key,
+                        record,
+                        as_of,
+                        from_origin: false,
+                    });
                 }
                 _ => {
                     if as_of(value) > Some(view.watermark) {

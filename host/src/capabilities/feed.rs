@@ -15,12 +15,19 @@ impl Host for HostState {
         let paused = Moment::now();
         let services = self.services.clone();
         let mut limit = Duration::from_millis(wait_ms.into()).min(self.deadline.since(paused));
-        if services.coherence.watermark().is_some_and(|w| w >= min_revision) {
+        if services
+            .coherence
+            .watermark()
+            .is_some_and(|w| w >= min_revision)
+        {
             // One feed read is all that a proof takes; what is left of the request is the origin's.
             limit = limit.min(services.feed_deadline);
         }
         let fresh_from = self.began.minus(services.bound);
-        services.coherence.wait(min_revision, fresh_from, limit).await;
+        services
+            .coherence
+            .wait(min_revision, fresh_from, limit)
+            .await;
         let view = services.coherence.view();
         self.resume(paused);
         match view {

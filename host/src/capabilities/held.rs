@@ -20,13 +20,17 @@ impl Host for HostState {
             Some(Held::Read { record, .. }) => (record, 0),
         };
         match record {
-            Some(record) => State::Present(Present { fill, revision: record.revision }),
+            Some(record) => State::Present(Present {
+                fill,
+                revision: record.revision,
+            }),
             None => State::Absent,
         }
     }
 
     fn text(&mut self, index: u32) -> String {
-        self.record(index).map_or_else(String::new, |record| record.body.to_string())
+        self.record(index)
+            .map_or_else(String::new, |record| record.body.to_string())
     }
 
     fn derived(&mut self, index: u32) -> Vec<u8> {
@@ -46,11 +50,18 @@ impl Host for HostState {
 
     fn keep(&mut self, index: u32, far_ttl_ms: u32) -> u64 {
         let services = self.services.clone();
-        let Some(held) = self.held.get_mut(index as usize) else { return 0 };
+        let Some(held) = self.held.get_mut(index as usize) else {
+            return 0;
+        };
         let (key, record, as_of, from_origin) = match held {
             Held::Missing => return 0,
             Held::Near(entry) => return entry.fill,
-            Held::Read { key, record, as_of, from_origin } => (key, record, *as_of, *from_origin),
+            Held::Read {
+                key,
+                record,
+                as_of,
+                from_origin,
+            } => (key, record, *as_of, *from_origin),
         };
         // Rule A4: only what the origin said, and not before the log is known.
         if let Some(far) = &services.far
@@ -61,7 +72,13 @@ impl Host for HostState {
         {
             let seen = self.seen.iter().find(|(k, _)| k == key);
             let seen = seen.map_or_else(Vec::new, |(_, header)| header.clone());
-            far.put(key, record.as_ref(), as_of, seen, Duration::from_millis(far_ttl_ms.into()));
+            far.put(
+                key,
+                record.as_ref(),
+                as_of,
+                seen,
+                Duration::from_millis(far_ttl_ms.into()),
+            );
         }
         if !services.near_on {
             return 0;

@@ -71,7 +71,12 @@ pub struct HostState {
 enum Held {
     Missing,
     Near(Arc<Entry>),
-    Read { key: Key, record: Option<Record>, as_of: u64, from_origin: bool },
+    Read {
+        key: Key,
+        record: Option<Record>,
+        as_of: u64,
+        from_origin: bool,
+    },
 }
 
 impl HostState {
@@ -127,7 +132,10 @@ impl HostState {
                     Scope::Tenant => Some(self.tenant.clone()?),
                     Scope::Fleet => None,
                 };
-                Some(Key { tenant, subject: subject.name.as_str().into() })
+                Some(Key {
+                    tenant,
+                    subject: subject.name.as_str().into(),
+                })
             })
             .collect()
     }
@@ -162,7 +170,7 @@ fn link_common(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     bindings::clock::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
     bindings::log::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
     bindings::held::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
-    bindings::near::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
+    near::link(linker)?;
     bindings::types::add_to_linker::<_, HasSelf<_>>(linker, |s| s)
 }
 
@@ -184,12 +192,14 @@ pub fn link_prompt(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             Ok((store.data_mut().want_io(),))
         },
     )?;
-    linker.instance("ordain:policy/policy-origin@0.1.0")?.func_wrap(
-        "read",
-        |mut store: wasmtime::StoreContextMut<'_, HostState>, (_, _): (Vec<Subject>, u64)| {
-            Ok((store.data_mut().want_io(),))
-        },
-    )?;
+    linker
+        .instance("ordain:policy/policy-origin@0.1.0")?
+        .func_wrap(
+            "read",
+            |mut store: wasmtime::StoreContextMut<'_, HostState>, (_, _): (Vec<Subject>, u64)| {
+                Ok((store.data_mut().want_io(),))
+            },
+        )?;
     linker.instance("ordain:policy/feed@0.1.0")?.func_wrap(
         "catch-up",
         |mut store: wasmtime::StoreContextMut<'_, HostState>, (_, _): (u64, u32)| {

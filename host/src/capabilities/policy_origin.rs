@@ -31,7 +31,11 @@ impl HostState {
         }
         let services = self.services.clone();
         let sent_from = self.began.minus(services.bound);
-        let demand = Demand { began: self.began, sent_from, min_revision };
+        let demand = Demand {
+            began: self.began,
+            sent_from,
+            min_revision,
+        };
         let (flight, reply) = services.origin.read(&keys, demand).await;
         self.flights.1 = Some(flight);
         let reading = match reply {
@@ -43,12 +47,16 @@ impl HostState {
         };
         let as_of = reading.snapshot.as_of;
         let records = reading.snapshot.records.iter().cloned();
-        self.held.extend(keys.into_iter().zip(records).map(|(key, record)| Held::Read {
-            key,
-            record,
-            as_of,
-            from_origin: true,
-        }));
+        self.held.extend(
+            keys.into_iter()
+                .zip(records)
+                .map(|(key, record)| Held::Read {
+                    key,
+                    record,
+                    as_of,
+                    from_origin: true,
+                }),
+        );
         LookedUp::View(View {
             position: as_of,
             age_ms: millis(self.began.since(reading.sent)),

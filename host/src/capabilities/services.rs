@@ -21,20 +21,25 @@ pub struct GuestSettings {
 
 impl GuestSettings {
     pub fn new(options: &Options) -> GuestSettings {
-        let millis = |time: std::time::Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let millis =
+            |time: std::time::Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         let values = settings::Settings {
             base_egress: options.base_egress.into(),
             local_providers: options.local_providers.clone(),
-            deployment_default: options.deployment_default.clone().map(|(provider, model)| {
-                settings::DeploymentDefault { provider, model }
-            }),
+            deployment_default: options
+                .deployment_default
+                .clone()
+                .map(|(provider, model)| settings::DeploymentDefault { provider, model }),
             bound_ms: millis(options.bound),
             min_revision_wait_ms: millis(options.min_revision_wait),
             far_ttl_ms: millis(options.far_ttl),
         };
         // `Debug` shows every field; the digest only has to differ when they do.
         let digest = blake3::hash(format!("{values:?}").as_bytes()).to_hex();
-        GuestSettings { values, digest: digest[..8].into() }
+        GuestSettings {
+            values,
+            digest: digest[..8].into(),
+        }
     }
 }
 

@@ -24,11 +24,17 @@ impl Moment {
     }
 
     pub fn plus(self, time: Duration) -> Moment {
-        Moment(self.0.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+        Moment(
+            self.0
+                .saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 
     pub fn minus(self, time: Duration) -> Moment {
-        Moment(self.0.saturating_sub(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+        Moment(
+            self.0
+                .saturating_sub(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 
     pub(super) fn nanos(self) -> u64 {

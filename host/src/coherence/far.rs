@@ -74,7 +74,14 @@ impl Far {
     }
 
     /// Puts a value read from the origin, in the background (rule A4).
-    pub fn put(self: &Arc<Self>, key: &Key, record: Option<&Record>, as_of: u64, seen: Vec<u8>, ttl: Duration) {
+    pub fn put(
+        self: &Arc<Self>,
+        key: &Key,
+        record: Option<&Record>,
+        as_of: u64,
+        seen: Vec<u8>,
+        ttl: Duration,
+    ) {
         let Ok(permit) = self.puts.clone().try_acquire_owned() else {
             return;
         };

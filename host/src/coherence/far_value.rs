@@ -50,7 +50,11 @@ impl FarCodec {
                 (name, Some(key))
             })
             .collect::<Vec<_>>();
-        let keys = if keys.is_empty() { vec![(*b"unkeyed.", None)] } else { keys };
+        let keys = if keys.is_empty() {
+            vec![(*b"unkeyed.", None)]
+        } else {
+            keys
+        };
         FarCodec { keys }
     }
 
@@ -101,7 +105,10 @@ impl FarCodec {
             return None;
         }
         let record = match present {
-            1 => Some(Record { body: Arc::from(std::str::from_utf8(body).ok()?), revision }),
+            1 => Some(Record {
+                body: Arc::from(std::str::from_utf8(body).ok()?),
+                revision,
+            }),
             _ => None,
         };
         Some(FarValue { as_of, record })
@@ -161,7 +168,10 @@ mod tests {
     }
 
     fn record() -> Record {
-        Record { body: "{\"a\":1}".into(), revision: 7 }
+        Record {
+            body: "{\"a\":1}".into(),
+            revision: 7,
+        }
     }
 
     #[test]
@@ -169,7 +179,10 @@ mod tests {
         let codec = FarCodec::new(&["secret".into()]);
         for record in [None, Some(record())] {
             let value = codec.encode(&key("a:b"), record.as_ref(), 42);
-            assert_eq!(codec.decode(&key("a:b"), &value), Some(FarValue { as_of: 42, record }));
+            assert_eq!(
+                codec.decode(&key("a:b"), &value),
+                Some(FarValue { as_of: 42, record })
+            );
             assert_eq!(as_of(&value), Some(42));
         }
     }
@@ -192,7 +205,10 @@ mod tests {
         let value = codec.encode(&key("a"), Some(&record()), 42);
         assert_eq!(codec.decode(&key("b"), &value), None);
         let old = FarCodec::new(&["old".into()]).encode(&key("a"), None, 42);
-        assert!(codec.decode(&key("a"), &old).is_some(), "the old key is still accepted");
+        assert!(
+            codec.decode(&key("a"), &old).is_some(),
+            "the old key is still accepted"
+        );
         let foreign = FarCodec::new(&["other".into()]).encode(&key("a"), None, 42);
         assert_eq!(codec.decode(&key("a"), &foreign), None);
         let unkeyed = FarCodec::new(&[]).encode(&key("a"), None, 42);
@@ -203,7 +219,10 @@ mod tests {
     fn far_keys_of_different_keys_differ() {
         let odd = ["a", "a:b", "a%3Ab", "a{b}", "policy", "a b", "ä", "default"];
         let mut seen: Vec<String> = odd.iter().map(|t| far_key(&key(t))).collect();
-        seen.push(far_key(&Key { tenant: None, subject: "policy".into() }));
+        seen.push(far_key(&Key {
+            tenant: None,
+            subject: "policy".into(),
+        }));
         assert!(seen.iter().all(|k| k.bytes().all(|b| b.is_ascii_graphic())));
         seen.sort();
         seen.dedup();

@@ -38,7 +38,11 @@ impl Feed {
                         if !a.error.is_empty() {
                             tracing::info!("the feed works again");
                         }
-                        *a = Attempts { applied: a.applied + 1, failed: a.failed, error: String::new() };
+                        *a = Attempts {
+                            applied: a.applied + 1,
+                            failed: a.failed,
+                            error: String::new(),
+                        };
                     });
                     tokio::select! {
                         () = tokio::time::sleep(INTERVAL) => {}
@@ -52,7 +56,11 @@ impl Feed {
                         if a.error != error {
                             tracing::warn!(%error, "the feed cannot read the change log");
                         }
-                        *a = Attempts { applied: a.applied, failed: a.failed + 1, error };
+                        *a = Attempts {
+                            applied: a.applied,
+                            failed: a.failed + 1,
+                            error,
+                        };
                     });
                     tokio::time::sleep(BREATH).await;
                     let jitter = rand::rng().random_range(0.5..1.0);
@@ -81,7 +89,8 @@ impl Feed {
             // none, and then every row is news.)
             let known = watermark == 0 || rows.first().is_some_and(|r| r.position == watermark);
             if !known {
-                self.coherence.purge("the change log no longer has the watermark");
+                self.coherence
+                    .purge("the change log no longer has the watermark");
                 continue;
             }
             let news = &rows[usize::from(watermark != 0)..];
@@ -108,7 +117,8 @@ impl Feed {
         let sent = Moment::now();
         let limit = u32::try_from(self.coherence.window_max()).unwrap_or(u32::MAX);
         let (rows, whole) = self.read(self.log.newest(limit)).await?;
-        self.coherence.step(purges, || self.coherence.load(&rows, whole, sent));
+        self.coherence
+            .step(purges, || self.coherence.load(&rows, whole, sent));
         tracing::debug!(rows = rows.len(), "the change log is loaded");
         Ok(())
     }
@@ -119,7 +129,9 @@ impl Feed {
     ) -> Result<T, OriginError> {
         // The backend has the same deadline; this one holds whatever the backend does.
         let limit = self.deadline + Duration::from_millis(50);
-        tokio::time::timeout(limit, read).await.unwrap_or(Err(OriginError::Late))
+        tokio::time::timeout(limit, read)
+            .await
+            .unwrap_or(Err(OriginError::Late))
     }
 }
 
@@ -131,7 +143,8 @@ impl Coherence {
         let mut attempts = self.attempts.subscribe();
         let failed = attempts.borrow_and_update().failed;
         let reached = || {
-            self.view().is_some_and(|v| v.watermark >= min_revision && v.proven >= fresh_from)
+            self.view()
+                .is_some_and(|v| v.watermark >= min_revision && v.proven >= fresh_from)
         };
         if reached() {
             return;

@@ -19,7 +19,9 @@ pub struct Flights<T> {
 
 impl<T: Clone> Flights<T> {
     pub fn new() -> Flights<T> {
-        Flights { flights: Mutex::default() }
+        Flights {
+            flights: Mutex::default(),
+        }
     }
 
     /// The flight of these keys that `joinable` accepts (it sees the reply if there is one), or a
@@ -35,7 +37,9 @@ impl<T: Clone> Flights<T> {
         if flights.len() >= 1024 && flights.len() == flights.capacity() {
             flights.retain(|_, flight| flight.strong_count() > 0);
         }
-        let flight = Arc::new(Flight { reply: OnceCell::new() });
+        let flight = Arc::new(Flight {
+            reply: OnceCell::new(),
+        });
         flights.insert(keys.to_vec(), Arc::downgrade(&flight));
         flight
     }

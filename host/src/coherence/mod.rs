@@ -11,6 +11,9 @@ pub mod near;
 pub mod origin;
 pub mod window;
 
+#[cfg(test)]
+mod tests;
+
 pub use clock::Moment;
 pub use near::Entry;
 pub use window::Coherence;

@@ -32,7 +32,12 @@ impl Entry {
         // Starts at 1: 0 means "in no cache". 2^64 fills take longer than the machine lasts.
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let fill = NEXT.fetch_add(1, Ordering::Relaxed);
-        Entry { record, as_of, fill, derived: ArcSwapOption::empty() }
+        Entry {
+            record,
+            as_of,
+            fill,
+            derived: ArcSwapOption::empty(),
+        }
     }
 
     /// Bytes that the component of this digest attached; another component sees none.
@@ -44,7 +49,10 @@ impl Entry {
     }
 
     pub fn attach(&self, component: &Arc<str>, bytes: Vec<u8>) {
-        self.derived.store(Some(Arc::new(Derived { component: component.clone(), bytes })));
+        self.derived.store(Some(Arc::new(Derived {
+            component: component.clone(),
+            bytes,
+        })));
     }
 }
 
@@ -84,8 +92,12 @@ pub struct Near {
 impl Near {
     pub fn new(bytes: u64) -> Near {
         // The estimate only sizes the first tables; they grow.
-        let items = usize::try_from(bytes / 2048).unwrap_or(usize::MAX).clamp(64, 1 << 20);
-        Near { cache: Cache::with_weighter(items, bytes.max(1), Bytes) }
+        let items = usize::try_from(bytes / 2048)
+            .unwrap_or(usize::MAX)
+            .clamp(64, 1 << 20);
+        Near {
+            cache: Cache::with_weighter(items, bytes.max(1), Bytes),
+        }
     }
 
     pub fn get(&self, tenant: Option<&str>, subject: &str) -> Option<Arc<Entry>> {
@@ -131,7 +143,10 @@ mod tests {
                 tenant: tenant.map(|t| Tenant::new(t).expect("a valid id")),
                 subject: "policy".into(),
             };
-            let borrowed = KeyRef { tenant, subject: "policy" };
+            let borrowed = KeyRef {
+                tenant,
+                subject: "policy",
+            };
             assert_eq!(state.hash_one(&key), state.hash_one(&borrowed));
             assert!(borrowed.equivalent(&key));
         }

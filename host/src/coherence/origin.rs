@@ -40,7 +40,12 @@ pub struct Demand {
 
 impl OriginReader {
     pub fn new(origin: Arc<dyn Origin>, coherence: Arc<Coherence>, deadline: Duration) -> Self {
-        OriginReader { origin, coherence, deadline, flights: Flights::new() }
+        OriginReader {
+            origin,
+            coherence,
+            deadline,
+            flights: Flights::new(),
+        }
     }
 
     /// Reads all keys from one snapshot, or shares a read that is under way or just done, if it
@@ -71,7 +76,9 @@ impl OriginReader {
     fn shareable(&self, keys: &[Key], reading: &Reading, demand: Demand) -> bool {
         reading.sent >= demand.sent_from
             && reading.snapshot.as_of >= demand.min_revision
-            && keys.iter().all(|key| self.coherence.not_overtaken(key, reading.snapshot.as_of))
+            && keys
+                .iter()
+                .all(|key| self.coherence.not_overtaken(key, reading.snapshot.as_of))
     }
 
     async fn send(&self, keys: &[Key]) -> Reply {
@@ -95,10 +102,15 @@ impl OriginReader {
         // Rule N5: a head below what this host knew when it asked means another history. (Unless a
         // purge has already dealt with it.)
         if known.is_some_and(|w| snapshot.as_of < w) && self.coherence.purges() == purges {
-            self.coherence.purge("the origin answered from before the watermark");
+            self.coherence
+                .purge("the origin answered from before the watermark");
         }
         // Rule N4: news that the feed does not have yet.
-        if self.coherence.watermark().is_none_or(|w| snapshot.as_of > w) {
+        if self
+            .coherence
+            .watermark()
+            .is_none_or(|w| snapshot.as_of > w)
+        {
             for key in keys {
                 self.coherence.raise_fence(key, snapshot.as_of);
             }

@@ -119,8 +119,10 @@ impl Coherence {
     pub fn view(&self) -> Option<View> {
         let proven = self.proven.load(Ordering::Acquire);
         let watermark = self.watermark.load(Ordering::Acquire);
-        (watermark != NONE && proven != 0)
-            .then(|| View { watermark, proven: Moment::from_nanos(proven) })
+        (watermark != NONE && proven != 0).then(|| View {
+            watermark,
+            proven: Moment::from_nanos(proven),
+        })
     }
 
     pub fn watermark(&self) -> Option<u64> {
@@ -138,7 +140,11 @@ impl Coherence {
     }
 
     pub fn window_rows(&self) -> usize {
-        self.rows.read().unwrap_or_else(PoisonError::into_inner).rows.len()
+        self.rows
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .rows
+            .len()
     }
 
     pub(super) fn window_max(&self) -> usize {
@@ -157,7 +163,10 @@ impl Coherence {
             return false;
         }
         if stripe.last.get(key).is_some_and(|last| *last > as_of)
-            || stripe.fence.get(key).is_some_and(|(fence, _)| as_of < *fence)
+            || stripe
+                .fence
+                .get(key)
+                .is_some_and(|(fence, _)| as_of < *fence)
             || lock(&self.fence_all).is_some_and(|(fence, _)| as_of < fence)
         {
             return false;
@@ -168,7 +177,10 @@ impl Coherence {
         }
         // Membership, not only order, is what rejects values of a lost history.
         (as_of == 0 && rows.floor == 0)
-            || rows.rows.binary_search_by_key(&as_of, |(position, _)| *position).is_ok()
+            || rows
+                .rows
+                .binary_search_by_key(&as_of, |(position, _)| *position)
+                .is_ok()
     }
 
     /// Whether a far value may be shown (rule A2).
@@ -182,7 +194,10 @@ impl Coherence {
         let stripe = self.stripe(key);
         let all = self.rows.read().unwrap_or_else(PoisonError::into_inner).all;
         stripe.last.get(key).is_none_or(|last| *last <= as_of)
-            && stripe.fence.get(key).is_none_or(|(fence, _)| as_of >= *fence)
+            && stripe
+                .fence
+                .get(key)
+                .is_none_or(|(fence, _)| as_of >= *fence)
             && lock(&self.fence_all).is_none_or(|(fence, _)| as_of >= fence)
             && all <= as_of
     }
@@ -223,7 +238,11 @@ impl Coherence {
                 self.wake.notify_one();
                 return;
             }
-            if self.near.peek(key).is_some_and(|entry| entry.as_of < position) {
+            if self
+                .near
+                .peek(key)
+                .is_some_and(|entry| entry.as_of < position)
+            {
                 self.near.remove(key);
             }
         }
@@ -268,7 +287,9 @@ impl Coherence {
                 rows.floor = rows.rows.front().map_or(0, |(position, _)| *position);
                 oldest
             };
-            let Some((position, Some(key))) = oldest else { continue };
+            let Some((position, Some(key))) = oldest else {
+                continue;
+            };
             let mut stripe = self.stripe(&key);
             if stripe.last.get(&key) == Some(&position) {
                 stripe.last.remove(&key);
@@ -301,8 +322,15 @@ impl Coherence {
             }
             rows.rows.push_back((row.position, key));
         }
-        rows.floor = if whole { 0 } else { newest.first().map_or(0, |row| row.position) };
-        self.watermark.store(newest.last().map_or(0, |row| row.position), Ordering::Release);
+        rows.floor = if whole {
+            0
+        } else {
+            newest.first().map_or(0, |row| row.position)
+        };
+        self.watermark.store(
+            newest.last().map_or(0, |row| row.position),
+            Ordering::Release,
+        );
         self.proven.store(sent.nanos(), Ordering::Release);
     }
 
@@ -359,5 +387,8 @@ fn key_of(row: &LogRow) -> Option<Key> {
         // everything is the safe reading of a log that we do not understand.
         Some(tenant) => Some(Tenant::new(tenant).ok()?),
     };
-    Some(Key { tenant, subject: row.subject.as_str().into() })
+    Some(Key {
+        tenant,
+        subject: row.subject.as_str().into(),
+    })
 }

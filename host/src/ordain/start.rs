@@ -28,7 +28,10 @@ const SCHEMA_DEADLINE: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot read the component {}: {source}; build it with `make guest` or name another with --component (ORDAIN_COMPONENT)", path.display())]
-    ComponentFile { path: PathBuf, source: std::io::Error },
+    ComponentFile {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("cannot load the component {}: {source}", path.display())]
     Component { path: PathBuf, source: LoadError },
     #[error(transparent)]
@@ -39,7 +42,9 @@ pub enum StartError {
     Schema(#[from] SchemaError),
     #[error("cannot use REDIS_URL: {0}")]
     Far(FarError),
-    #[error("the database's schema is missing or too old: run `ordain migrate` (or `ordain serve` without --no-migrate)")]
+    #[error(
+        "the database's schema is missing or too old: run `ordain migrate` (or `ordain serve` without --no-migrate)"
+    )]
     NotMigrated,
     #[error("starting was interrupted")]
     Interrupted,
@@ -61,7 +66,10 @@ impl Builder {
     /// Keeps policies in this database, after migrating it. Default: in memory.
     pub fn postgres(mut self, url: impl Into<String>) -> Builder {
         let url = url.into();
-        self.options.origin = OriginChoice::Postgres { url, migrate_url: None };
+        self.options.origin = OriginChoice::Postgres {
+            url,
+            migrate_url: None,
+        };
         self
     }
 
@@ -109,11 +117,24 @@ impl Ordain {
         });
         let generation = load(&options.component, services.clone()).await?;
         let runtime = Runtime::new(Arc::new(generation), services, options.request_deadline);
-        let feed =
-            Feed { coherence: coherence.clone(), log, deadline: options.feed_deadline }.run();
+        let feed = Feed {
+            coherence: coherence.clone(),
+            log,
+            deadline: options.feed_deadline,
+        }
+        .run();
         let feed = tokio::spawn(feed);
-        let inner = Inner { options, runtime, coherence, origin, far, feed };
-        Ok(Ordain { inner: Arc::new(inner) })
+        let inner = Inner {
+            options,
+            runtime,
+            coherence,
+            origin,
+            far,
+            feed,
+        };
+        Ok(Ordain {
+            inner: Arc::new(inner),
+        })
     }
 }
 
@@ -155,7 +176,9 @@ async fn refuse_other_schema(postgres: &Postgres) -> Result<(), StartError> {
 }
 
 fn open_far(options: &Options) -> Result<Option<Arc<Far>>, StartError> {
-    let Some(url) = &options.redis_url else { return Ok(None) };
+    let Some(url) = &options.redis_url else {
+        return Ok(None);
+    };
     let backend = RedisFar::connect(url, options.far_deadline).map_err(StartError::Far)?;
     let far = Far::new(Arc::new(backend), &options.far_keys, options.far_deadline);
     Ok(Some(Arc::new(far)))
@@ -168,11 +191,17 @@ async fn load(path: &Path, services: Arc<Services>) -> Result<Generation, StartE
     tokio::task::spawn_blocking(move || Generation::load(&engine, &bytes, services))
         .await
         .map_err(|_| StartError::Interrupted)?
-        .map_err(|source| StartError::Component { path: path.into(), source })
+        .map_err(|source| StartError::Component {
+            path: path.into(),
+            source,
+        })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StartError> {
-    std::fs::read(path).map_err(|source| StartError::ComponentFile { path: path.into(), source })
+    std::fs::read(path).map_err(|source| StartError::ComponentFile {
+        path: path.into(),
+        source,
+    })
 }
 
 /// Digest, size, world, imports and exports of a component; runs none of it.

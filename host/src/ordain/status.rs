@@ -6,7 +6,10 @@ use crate::coherence::Moment;
 impl Ordain {
     pub fn status(&self) -> Status {
         let inner = &self.inner;
-        let age = inner.coherence.view().map(|view| Moment::now().since(view.proven));
+        let age = inner
+            .coherence
+            .view()
+            .map(|view| Moment::now().since(view.proven));
         Status {
             ready: age.is_some_and(|age| age <= inner.options.bound),
             origin: inner.origin.describe(),

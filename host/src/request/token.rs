@@ -144,6 +144,12 @@ pub(super) fn integer(value: Token<'_>) -> Result<u64, String> {
     match value {
         Token::Integer(value) if value <= SAFE_INTEGER => Ok(value),
         Token::Integer(_) => Err(format!("must not be above {SAFE_INTEGER}")),
+        // JSON has one kind of number: 100.0 is the integer 100, in records too.
+        Token::Number(value)
+            if value.fract() == 0.0 && (0.0..=SAFE_INTEGER as f64).contains(&value) =>
+        {
+            Ok(value as u64)
+        }
         other => Err(wrong("an integer that is not negative", &other)),
     }
 }

@@ -14,6 +14,4 @@ wasmtime::component::bindgen!({
 });
 
 pub use exports::ordain::policy::resolver;
-pub use ordain::policy::{
-    clock, far, feed, held, log, near, policy_origin, settings, types,
-};
+pub use ordain::policy::{clock, far, feed, held, log, near, policy_origin, settings, types};

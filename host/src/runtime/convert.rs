@@ -87,7 +87,10 @@ pub fn answer(
 pub fn faults(faults: Vec<types::Fault>) -> Vec<Fault> {
     faults
         .into_iter()
-        .map(|fault| Fault { pointer: fault.pointer, message: fault.message })
+        .map(|fault| Fault {
+            pointer: fault.pointer,
+            message: fault.message,
+        })
         .collect()
 }
 

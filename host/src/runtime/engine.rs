@@ -35,7 +35,11 @@ impl GuestEngine {
         let mut waiting = Linker::new(&engine);
         link_waiting(&mut waiting)?;
         tick(&engine)?;
-        Ok(Arc::new(GuestEngine { engine, prompt, waiting }))
+        Ok(Arc::new(GuestEngine {
+            engine,
+            prompt,
+            waiting,
+        }))
     }
 }
 

@@ -8,8 +8,8 @@ use wasmtime::Store;
 use wasmtime::component::{Component, Instance};
 
 use super::bindings::PolicyPre;
-use super::bindings::resolver::{Decision, Failure, Invalid};
 use super::bindings::resolver as wit;
+use super::bindings::resolver::{Decision, Failure, Invalid};
 use super::convert;
 use super::engine::GuestEngine;
 use super::instances::{ExportIndices, Instances};
@@ -48,17 +48,29 @@ pub fn inspect(engine: &GuestEngine, bytes: &[u8]) -> Result<ComponentInfo, Load
 fn compile(engine: &GuestEngine, bytes: &[u8]) -> Result<(Component, ComponentInfo), LoadError> {
     let component = Component::new(&engine.engine, bytes).map_err(LoadError::Compile)?;
     let ty = component.component_type();
-    let mut imports: Vec<String> =
-        ty.imports(&engine.engine).map(|(name, _)| name.to_string()).collect();
-    let mut exports: Vec<String> =
-        ty.exports(&engine.engine).map(|(name, _)| name.to_string()).collect();
+    let mut imports: Vec<String> = ty
+        .imports(&engine.engine)
+        .map(|(name, _)| name.to_string())
+        .collect();
+    let mut exports: Vec<String> = ty
+        .exports(&engine.engine)
+        .map(|(name, _)| name.to_string())
+        .collect();
     imports.sort();
     exports.sort();
     // The resolver's version is the world's: all interfaces are of one package.
-    let version = exports.iter().find_map(|name| name.strip_prefix("ordain:policy/resolver@"));
+    let version = exports
+        .iter()
+        .find_map(|name| name.strip_prefix("ordain:policy/resolver@"));
     let world = version.map_or("unknown".into(), |v| format!("ordain:policy/policy@{v}"));
     let digest = format!("sha256:{:x}", Sha256::digest(bytes));
-    let info = ComponentInfo { digest, size: bytes.len() as u64, world, imports, exports };
+    let info = ComponentInfo {
+        digest,
+        size: bytes.len() as u64,
+        world,
+        imports,
+        exports,
+    };
     Ok((component, info))
 }
 
@@ -72,19 +84,33 @@ impl Generation {
         let (component, info) = compile(engine, bytes)?;
         let index = |name: &str| {
             let resolver = component.get_export_index(None, RESOLVER);
-            resolver.and_then(|resolver| component.get_export_index(Some(&resolver), name)).ok_or_else(
-                || LoadError::World(wasmtime::Error::msg(format!("no export {RESOLVER}#{name}"))),
-            )
+            resolver
+                .and_then(|resolver| component.get_export_index(Some(&resolver), name))
+                .ok_or_else(|| {
+                    LoadError::World(wasmtime::Error::msg(format!("no export {RESOLVER}#{name}")))
+                })
         };
-        let exports =
-            ExportIndices { resolve: index("resolve")?, resolve_batch: index("resolve-batch")? };
+        let exports = ExportIndices {
+            resolve: index("resolve")?,
+            resolve_batch: index("resolve-batch")?,
+        };
         let digest: Arc<str> = info.digest.as_str().into();
-        let waiting = engine.waiting.instantiate_pre(&component).map_err(LoadError::World)?;
-        let prompt = engine.prompt.instantiate_pre(&component).map_err(LoadError::World)?;
+        let waiting = engine
+            .waiting
+            .instantiate_pre(&component)
+            .map_err(LoadError::World)?;
+        let prompt = engine
+            .prompt
+            .instantiate_pre(&component)
+            .map_err(LoadError::World)?;
         let prompt = PolicyPre::new(prompt).map_err(LoadError::World)?;
-        let instances =
-            Instances::new(&engine.engine, services, digest.clone(), prompt, waiting);
-        Ok(Generation { info, digest, exports, instances })
+        let instances = Instances::new(&engine.engine, services, digest.clone(), prompt, waiting);
+        Ok(Generation {
+            info,
+            digest,
+            exports,
+            instances,
+        })
     }
 
     pub fn info(&self) -> &ComponentInfo {
@@ -103,8 +129,9 @@ impl Generation {
     ) -> Result<Option<Outcome>, ResolveError> {
         let mut warm = self.instances.prompt(call).map_err(trap)?;
         let resolver = warm.exports.ordain_policy_resolver();
-        let outcome =
-            resolver.call_resolve(&mut warm.store, convert::request(request)).map_err(trap)?;
+        let outcome = resolver
+            .call_resolve(&mut warm.store, convert::request(request))
+            .map_err(trap)?;
         let wanted_io = warm.store.data().wanted_io;
         self.instances.keep_prompt(warm);
         Ok((!wanted_io).then_some(outcome))
@@ -118,8 +145,9 @@ impl Generation {
         let mut warm = self.instances.prompt(call).map_err(trap)?;
         let resolver = warm.exports.ordain_policy_resolver();
         let requests: Vec<_> = requests.iter().map(|r| convert::request(r)).collect();
-        let outcomes =
-            resolver.call_resolve_batch(&mut warm.store, &requests).map_err(trap)?;
+        let outcomes = resolver
+            .call_resolve_batch(&mut warm.store, &requests)
+            .map_err(trap)?;
         let wanted_io = warm.store.data().wanted_io;
         self.instances.keep_prompt(warm);
         complete(outcomes, requests.len()).map(|outcomes| (!wanted_io).then_some(outcomes))
@@ -131,7 +159,11 @@ impl Generation {
         request: &Request,
     ) -> Result<Outcome, ResolveError> {
         let mut warm = self.instances.waiting(call).await.map_err(trap)?;
-        let resolve = func(&mut warm.store, &warm.exports.instance, &self.exports.resolve)?;
+        let resolve = func(
+            &mut warm.store,
+            &warm.exports.instance,
+            &self.exports.resolve,
+        )?;
         let resolve = resolve
             .typed::<(wit::Request<'_>,), (Outcome,)>(&warm.store)
             .map_err(trap)?;
@@ -149,13 +181,19 @@ impl Generation {
         requests: &[&Request],
     ) -> Result<Vec<Outcome>, ResolveError> {
         let mut warm = self.instances.waiting(call).await.map_err(trap)?;
-        let resolve = func(&mut warm.store, &warm.exports.instance, &self.exports.resolve_batch)?;
+        let resolve = func(
+            &mut warm.store,
+            &warm.exports.instance,
+            &self.exports.resolve_batch,
+        )?;
         let resolve = resolve
             .typed::<(&[wit::Request<'_>],), (Vec<Outcome>,)>(&warm.store)
             .map_err(trap)?;
         let requests: Vec<_> = requests.iter().map(|r| convert::request(r)).collect();
-        let (outcomes,) =
-            resolve.call_async(&mut warm.store, (&requests[..],)).await.map_err(trap)?;
+        let (outcomes,) = resolve
+            .call_async(&mut warm.store, (&requests[..],))
+            .await
+            .map_err(trap)?;
         self.instances.keep_waiting(warm);
         complete(outcomes, requests.len())
     }
@@ -164,7 +202,9 @@ impl Generation {
         let failed = |error: wasmtime::Error| InvalidRecord::Component(report(&error));
         let mut warm = self.instances.prompt(call).map_err(failed)?;
         let resolver = warm.exports.ordain_policy_resolver();
-        let outcome = resolver.call_validate(&mut warm.store, record).map_err(failed)?;
+        let outcome = resolver
+            .call_validate(&mut warm.store, record)
+            .map_err(failed)?;
         self.instances.keep_prompt(warm);
         outcome.map_err(|invalid| match invalid {
             Invalid::Malformed(message) => InvalidRecord::Malformed(message),

@@ -72,7 +72,11 @@ impl Instances {
                 let mut store = self.store();
                 store.set_epoch_deadline(1);
                 let exports = self.prompt_pre.instantiate(&mut store)?;
-                Warm { store, exports, calls: 0 }
+                Warm {
+                    store,
+                    exports,
+                    calls: 0,
+                }
             }
         };
         warm.begin(call);
@@ -87,7 +91,11 @@ impl Instances {
                 let mut store = self.store();
                 store.set_epoch_deadline(1);
                 let instance = self.waiting_pre.instantiate_async(&mut store).await?;
-                Warm { store, exports: Waiting { instance }, calls: 0 }
+                Warm {
+                    store,
+                    exports: Waiting { instance },
+                    calls: 0,
+                }
             }
         };
         warm.begin(call);

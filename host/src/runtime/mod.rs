@@ -121,7 +121,10 @@ impl Runtime {
         let generation = self.current.load_full();
         let outcomes = match generation.resolve_batch_promptly(call, requests) {
             Ok(Some(outcomes)) => Ok(outcomes),
-            Ok(None) => self.wait(call, generation.resolve_batch_waiting(call, requests)).await,
+            Ok(None) => {
+                self.wait(call, generation.resolve_batch_waiting(call, requests))
+                    .await
+            }
             Err(error) => Err(error),
         };
         let digest = &self.services.settings.digest;
@@ -156,6 +159,8 @@ impl Runtime {
             waiting.await
         };
         let left = call.deadline.since(Moment::now());
-        tokio::time::timeout(left, work).await.unwrap_or(Err(ResolveError::Late))
+        tokio::time::timeout(left, work)
+            .await
+            .unwrap_or(Err(ResolveError::Late))
     }
 }

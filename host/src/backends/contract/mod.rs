@@ -1,0 +1,64 @@
+//! What every backend must do, as functions to run against one (`--features contract`): an own
+//! backend passes them, or it is none. Each function for origins wants an empty one; those for far
+//! want keys of their own only. They panic where a backend breaks the contract.
+
+mod far;
+mod log;
+mod origin;
+
+use std::sync::Arc;
+
+pub use self::far::*;
+pub use self::log::*;
+pub use self::origin::*;
+
+use super::{Attribution, Change, Origin, Precondition, WriteError, Written};
+use crate::ids::{Key, Tenant};
+
+/// A record that every origin takes.
+pub fn body(model: &str) -> Arc<str> {
+    format!(r#"{{"defaultModel":"{model}","defaultProvider":"local"}}"#).into()
+}
+
+pub fn tenant(id: &str) -> Tenant {
+    Tenant::new(id).expect("the contract uses proper ids")
+}
+
+fn somebody() -> Attribution {
+    Attribution {
+        actor: "contract".to_owned(),
+        ..Attribution::default()
+    }
+}
+
+async fn put(origin: &dyn Origin, id: &str, model: &str) -> Written {
+    let change = Change::Put(body(model));
+    let written = origin
+        .write(&tenant(id), change, Precondition::None, &somebody())
+        .await;
+    written.expect("a put without precondition succeeds")
+}
+
+async fn write(
+    origin: &dyn Origin,
+    id: &str,
+    change: Change,
+    precondition: Precondition,
+) -> Result<Written, WriteError> {
+    origin
+        .write(&tenant(id), change, precondition, &somebody())
+        .await
+}
+
+async fn read_one(origin: &dyn Origin, id: &str) -> (u64, Option<(Arc<str>, u64)>) {
+    let snapshot = origin
+        .read(&[Key::policy(&tenant(id))])
+        .await
+        .expect("the origin answers");
+    assert_eq!(snapshot.records.len(), 1);
+    let record = snapshot.records.into_iter().next().flatten();
+    (
+        snapshot.as_of,
+        record.map(|record| (record.body, record.revision)),
+    )
+}

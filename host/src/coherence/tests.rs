@@ -1,0 +1,244 @@
+//! Tests of the window, the test V and the feed, on a scripted change log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::clock::Moment;
+use super::feed::Feed;
+use super::window::Coherence;
+use crate::backends::memory::MemoryOrigin;
+use crate::backends::{Attribution, Change, LogRow, Origin, Precondition, Record};
+use crate::ids::{Key, Tenant};
+
+fn key(tenant: &str) -> Key {
+    Key::policy(&Tenant::new(tenant).expect("a valid id"))
+}
+
+fn row(position: u64, tenant: &str) -> LogRow {
+    LogRow {
+        position,
+        tenant: Some(tenant.into()),
+        subject: "policy".into(),
+        op: "put".into(),
+    }
+}
+
+fn record(revision: u64) -> Record {
+    Record {
+        body: "{}".into(),
+        revision,
+    }
+}
+
+/// A host that has loaded rows 10 (a), 20 (b), 30 (a).
+fn loaded() -> Coherence {
+    let coherence = Coherence::new(1 << 20, 100);
+    coherence.load(
+        &[row(10, "a"), row(20, "b"), row(30, "a")],
+        true,
+        Moment::now(),
+    );
+    coherence
+}
+
+#[test]
+fn nothing_is_valid_before_the_log_is_known() {
+    let coherence = Coherence::new(1 << 20, 100);
+    assert!(coherence.view().is_none());
+    assert!(coherence.fill(&key("a"), None, 0).is_none());
+}
+
+#[test]
+fn a_value_is_valid_only_as_of_a_position_of_the_window_after_its_last_change() {
+    let coherence = loaded();
+    for (tenant, as_of, valid) in [
+        ("a", 30, true),
+        ("a", 20, false), // changed at 30
+        ("b", 20, true),
+        ("b", 30, true),
+        ("b", 10, false), // changed at 20
+        ("b", 25, false), // no position of this history
+        ("b", 31, false), // from the future
+        ("c", 10, true),
+        ("c", 0, true), // the window holds the whole log
+        ("a", 0, false),
+    ] {
+        assert_eq!(
+            coherence.usable(&key(tenant), as_of),
+            valid,
+            "{tenant} as of {as_of}"
+        );
+    }
+}
+
+#[test]
+fn without_the_whole_log_nothing_is_valid_as_of_its_beginning() {
+    let coherence = Coherence::new(1 << 20, 100);
+    coherence.load(&[row(10, "a")], false, Moment::now());
+    assert!(!coherence.usable(&key("c"), 0));
+    assert!(coherence.usable(&key("c"), 10));
+}
+
+#[test]
+fn applying_a_change_removes_the_entry_and_refuses_its_return() {
+    let coherence = loaded();
+    coherence
+        .fill(&key("a"), Some(&record(30)), 30)
+        .expect("valid");
+    coherence.apply(&row(40, "a"));
+    assert!(coherence.near.get(Some("a"), "policy").is_none());
+    assert!(
+        coherence.fill(&key("a"), Some(&record(30)), 30).is_none(),
+        "a late fill"
+    );
+    assert!(coherence.fill(&key("a"), Some(&record(40)), 40).is_some());
+}
+
+#[test]
+fn a_fence_holds_until_a_later_read_of_the_log_proves_what_it_knew() {
+    let coherence = loaded();
+    coherence
+        .fill(&key("a"), Some(&record(30)), 30)
+        .expect("valid");
+    coherence.raise_fence(&key("a"), 35);
+    assert!(coherence.near.get(Some("a"), "policy").is_none());
+    assert!(!coherence.usable(&key("a"), 30));
+    // A read that was sent before the fence was raised says nothing about it.
+    coherence.prove(Moment::now().minus(Duration::from_secs(1)));
+    assert!(!coherence.usable(&key("a"), 30));
+    // One that was sent afterwards does: the change at 35 was of a history that is lost.
+    coherence.prove(Moment::now());
+    assert!(coherence.usable(&key("a"), 30));
+}
+
+#[test]
+fn too_many_fences_become_one_for_all_keys() {
+    let coherence = loaded();
+    for i in 0..10_001 {
+        coherence.raise_fence(&key(&format!("t{i}")), 35);
+    }
+    assert!(!coherence.usable(&key("never fenced"), 30));
+    coherence.prove(Moment::now());
+    assert!(coherence.usable(&key("never fenced"), 30));
+}
+
+#[test]
+fn a_window_that_overflows_forgets_its_oldest_rows_and_what_depends_on_them() {
+    let coherence = Coherence::new(1 << 20, 2);
+    coherence.load(&[row(10, "a"), row(20, "b")], true, Moment::now());
+    coherence.apply(&row(30, "c"));
+    assert_eq!(coherence.window_rows(), 2);
+    assert!(!coherence.usable(&key("a"), 10));
+    assert!(!coherence.usable(&key("d"), 0));
+    assert!(coherence.usable(&key("a"), 20));
+}
+
+#[test]
+fn a_purge_drops_everything_and_a_reply_from_before_it_is_not_applied() {
+    let coherence = loaded();
+    coherence
+        .fill(&key("a"), Some(&record(30)), 30)
+        .expect("valid");
+    let before = coherence.purges();
+    coherence.purge("a test");
+    assert!(coherence.view().is_none());
+    assert!(coherence.near.get(Some("a"), "policy").is_none());
+    assert!(!coherence.step(before, || coherence.apply(&row(40, "a"))));
+    assert!(coherence.view().is_none());
+}
+
+#[test]
+fn a_logged_purge_and_a_row_that_names_no_tenant_touch_every_key() {
+    for odd in [
+        LogRow {
+            tenant: None,
+            op: "purge".into(),
+            ..row(40, "")
+        },
+        row(40, "\u{7}"),
+    ] {
+        let coherence = loaded();
+        coherence
+            .fill(&key("b"), Some(&record(20)), 30)
+            .expect("valid");
+        coherence.apply(&odd);
+        assert!(coherence.near.get(Some("b"), "policy").is_none());
+        assert!(!coherence.usable(&key("b"), 30));
+        assert!(coherence.usable(&key("b"), 40));
+    }
+}
+
+proptest! {
+    /// Against a naive reading of V over the whole history of rows.
+    #[test]
+    fn v_agrees_with_the_history(
+        changes in prop::collection::vec((1u64..5, 0usize..3), 1..40),
+        loaded in 0usize..40,
+        window in 1usize..20,
+        tenant in 0usize..4,
+        as_of in 0u64..120,
+    ) {
+        let names = ["a", "b", "c", "d"];
+        let mut position = 0;
+        let rows: Vec<LogRow> = changes
+            .iter()
+            .map(|(gap, tenant)| {
+                position += gap;
+                row(position, names[*tenant])
+            })
+            .collect();
+        let loaded = loaded.min(rows.len());
+        let kept = &rows[loaded.saturating_sub(window)..loaded];
+        let coherence = Coherence::new(1 << 20, window);
+        coherence.load(kept, kept.len() == loaded, Moment::now());
+        rows[loaded..].iter().for_each(|row| coherence.apply(row));
+
+        let visible = &rows[rows.len().saturating_sub(window)..];
+        let whole = visible.len() == rows.len();
+        let in_window = visible.iter().any(|row| row.position == as_of);
+        let changed_since = rows.iter().any(|row| {
+            row.tenant.as_deref() == Some(names[tenant]) && row.position > as_of
+        });
+        let expected = (in_window || (as_of == 0 && whole)) && !changed_since;
+        prop_assert_eq!(coherence.usable(&key(names[tenant]), as_of), expected);
+    }
+}
+
+/// A feed on a memory origin; the handle stops it.
+fn follow(origin: &Arc<MemoryOrigin>) -> (Arc<Coherence>, tokio::task::JoinHandle<()>) {
+    let coherence = Arc::new(Coherence::new(1 << 20, 100));
+    let feed = Feed {
+        coherence: coherence.clone(),
+        log: origin.clone(),
+        deadline: Duration::from_millis(300),
+    };
+    (coherence, tokio::spawn(feed.run()))
+}
+
+#[tokio::test]
+async fn the_feed_reaches_a_revision_that_a_reader_waits_for() {
+    let origin = Arc::new(MemoryOrigin::new());
+    let (coherence, feed) = follow(&origin);
+    let tenant = Tenant::new("a").expect("a valid id");
+    for _ in 0..100 {
+        let change = Change::Put("{}".into());
+        let by = Attribution {
+            actor: "test".into(),
+            ..Attribution::default()
+        };
+        let written = origin
+            .write(&tenant, change, Precondition::None, &by)
+            .await
+            .expect("written");
+        let start = Moment::now();
+        coherence
+            .wait(written.revision, start, Duration::from_secs(5))
+            .await;
+        let view = coherence.view().expect("the log is known");
+        assert!(view.watermark >= written.revision);
+        assert!(view.proven >= start);
+    }
+    feed.abort();
+}
