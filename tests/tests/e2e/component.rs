@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ordain_tests::process::component;
 use wasmtime::Engine;
 use wasmtime::component::Component;
-use wit_bindgen_core::wit_parser::{Resolve, WorldItem, WorldKey};
+use wit_parser::{Resolve, WorldItem, WorldKey};
 
 /// Names of what the world of `wit/` imports and exports.
 fn world() -> (BTreeSet<String>, BTreeSet<String>) {
