@@ -10,7 +10,7 @@ SHELL := /bin/bash
 
 CRATES := -p guest -p ordain -p ordain-tests
 
-.PHONY: help run test build guest lint bench bless audit clean setup host
+.PHONY: help run test build guest lint bench bless audit clean setup servers host
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -18,7 +18,7 @@ help: ## this list
 run: setup host guest ## build everything, start the service with three demo tenants
 	@exec "$(TARGET)/debug/ordain" serve --dev --load docs/demo-policies.jsonl
 
-test: setup host guest ## install what is missing, then run all tests (own Postgres and Redis)
+test: servers host guest ## install what is missing, then run all tests (own Postgres and Redis)
 	@cargo test --locked $(CRATES)
 
 build: setup ## release binary and component in target/release
@@ -30,16 +30,16 @@ guest: setup ## the WebAssembly component, beside the binaries
 	if [ -x "$(TARGET)/release/ordain" ]; then folders+=("$(TARGET)/release"); fi
 	sh tests/guest-build.sh "$(TARGET)" "$${folders[@]}"
 
-lint: setup host ## format, clippy, generated documents
+lint: servers host ## format, clippy, generated documents
 	@cargo fmt --all --check
 	cargo clippy --locked $(CRATES) --all-targets -- -D warnings
 	cargo test --locked -p ordain-tests --test docs
 
-bench: setup ## measure beside peers; table here and in target/bench/result.json
+bench: servers ## measure beside peers; table here and in target/bench/result.json
 	@sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/release"
 	cargo run --locked --release -p ordain-bench -- "$(TARGET)"
 
-bless: setup host ## write the generated documents anew
+bless: servers host ## write the generated documents anew
 	@ORDAIN_BLESS=1 cargo test --locked -p ordain-tests --test docs
 
 audit: ## known vulnerabilities and licences of all dependencies (fetches the database)
@@ -51,6 +51,9 @@ clean: ## remove all that was built
 
 setup:
 	@sh tests/setup.sh
+
+servers:
+	@sh tests/setup.sh servers
 
 # With the tests' crates in one command, so that all targets agree on features and nothing is built twice.
 host: setup

@@ -33,7 +33,7 @@ for folder in "$@"; do
     if ! cmp -s "$built" "$copy"; then
         mkdir -p "$folder"
         # Renamed into place: whoever opens it sees the old file or the new one, never a half.
-        cp "$built" "$copy.new"
+        install -m 644 "$built" "$copy.new"
         mv "$copy.new" "$copy"
         echo "$copy: $(wc -c < "$copy") bytes"
     fi

@@ -1,8 +1,8 @@
 #!/bin/sh
-# setup.sh
+# setup.sh [servers]
 #
-# Installs what building and testing need and this machine lacks: build tools, Postgres and Redis as
-# Debian packages (their binaries: tests start servers of their own), cargo-component with cargo.
+# Installs what this machine lacks: build tools as Debian packages and cargo-component with cargo; with
+# `servers` also Postgres and Redis (their binaries: tests and bench start servers of their own).
 # Silent and quick when nothing is missing.
 set -eu
 
@@ -14,13 +14,14 @@ need cc gcc
 need make make
 need pkg-config pkg-config
 need curl curl
-need redis-server redis-server
-
 postgres_there() {
     command -v initdb >/dev/null && return
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
 }
-if ! postgres_there; then
+if [ "${1:-}" = servers ]; then
+    need redis-server redis-server
+fi
+if [ "${1:-}" = servers ] && ! postgres_there; then
     # Debian 12 has 15; elsewhere whatever is current.
     if apt-cache show postgresql-15 >/dev/null 2>&1; then
         missing="$missing postgresql-15"

@@ -31,9 +31,15 @@ fn look_up(
     state.held.clear();
     if let Some(trial) = &state.trial {
         let trial = trial.clone();
-        state.held.extend((0..subjects.len()).map(|_| Held::Near(trial.clone())));
+        state
+            .held
+            .extend((0..subjects.len()).map(|_| Held::Near(trial.clone())));
         let position = state.services.coherence.watermark().unwrap_or(0);
-        let view = View { position, age_ms: 0, tier: Tier::Near };
+        let view = View {
+            position,
+            age_ms: 0,
+            tier: Tier::Near,
+        };
         return Ok(LookedUp::View(view));
     }
     if !state.services.near_on {
@@ -44,7 +50,9 @@ fn look_up(
         return Ok(LookedUp::Unavailable(Unavailable::NotReady));
     };
     for index in 0..subjects.len() {
-        let Some(subject) = subjects.get(&mut store, index).transpose()? else { break };
+        let Some(subject) = subjects.get(&mut store, index).transpose()? else {
+            break;
+        };
         let name = subject.name.to_str(&store)?;
         let state = store.data();
         let tenant = match (subject.scope, &state.tenant) {
@@ -53,7 +61,10 @@ fn look_up(
             (Scope::Tenant, None) => return Ok(LookedUp::Unavailable(Unavailable::Failed)),
         };
         let entry = state.services.coherence.near.get(tenant, &name);
-        store.data_mut().held.push(entry.map_or(Held::Missing, Held::Near));
+        store
+            .data_mut()
+            .held
+            .push(entry.map_or(Held::Missing, Held::Near));
     }
     Ok(store.data().view(view, Tier::Near))
 }

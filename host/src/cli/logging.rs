@@ -13,6 +13,12 @@ pub fn start(filter: &str) -> Result<(), Failure> {
             "ORDAIN_LOG (--log) is not a log filter like info or ordain=debug: {error}"
         ))
     })?;
+    // Warns of unknown parameters of a database URL with their values, a mistyped password's too.
+    let silent = "sqlx_postgres::options=off";
+    let filter = match silent.parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

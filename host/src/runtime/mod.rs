@@ -74,15 +74,15 @@ impl Runtime {
     ) -> Result<Answer, ResolveError> {
         let generation = self.current.load();
         let call = self.call(Some(tenant.clone()));
-        let digest = &self.services.settings.digest;
-        if let Some(outcome) = generation.resolve_promptly(&call, request)? {
-            return convert::answer(outcome, tenant, request, generation.digest(), digest);
-        }
-        let generation = Arc::clone(&generation);
-        let outcome = self
-            .wait(&call, generation.resolve_waiting(&call, request))
-            .await?;
-        convert::answer(outcome, tenant, request, generation.digest(), digest)
+        let outcome = match generation.resolve_promptly(&call, request)? {
+            Some(outcome) => call.in_time(outcome)?,
+            None => {
+                let waiting = generation.resolve_waiting(&call, request);
+                self.wait(&call, waiting).await?
+            }
+        };
+        let settings = &self.services.settings.digest;
+        convert::answer(outcome, tenant, request, generation.digest(), settings)
     }
 
     /// Resolves requests of one tenant, in order, by one call of the guest.
@@ -120,7 +120,7 @@ impl Runtime {
     ) -> Vec<Result<Answer, ResolveError>> {
         let generation = self.current.load_full();
         let outcomes = match generation.resolve_batch_promptly(call, requests) {
-            Ok(Some(outcomes)) => Ok(outcomes),
+            Ok(Some(outcomes)) => call.in_time(outcomes),
             Ok(None) => {
                 self.wait(call, generation.resolve_batch_waiting(call, requests))
                     .await
@@ -159,8 +159,18 @@ impl Runtime {
             waiting.await
         };
         let left = call.deadline.since(Moment::now());
-        tokio::time::timeout(left, work)
-            .await
-            .unwrap_or(Err(ResolveError::Late))
+        let outcome = tokio::time::timeout(left, work).await;
+        call.in_time(outcome.unwrap_or(Err(ResolveError::Late))?)
+    }
+}
+
+impl Call {
+    /// Rule K2: a process that was stopped on the way answers with an error, not late.
+    fn in_time<T>(&self, outcome: T) -> Result<T, ResolveError> {
+        if Moment::now() <= self.deadline {
+            Ok(outcome)
+        } else {
+            Err(ResolveError::Late)
+        }
     }
 }

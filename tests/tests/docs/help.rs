@@ -1,8 +1,9 @@
 //! Every `--help` of the binary, and the variables that it names.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
+
+use ordain_tests::process::binary;
 
 /// All help texts, each under the command that prints it, parents before children.
 pub fn reference() -> String {
@@ -82,20 +83,4 @@ fn help(path: &[String]) -> String {
     text.lines()
         .map(|line| line.trim_end().to_owned() + "\n")
         .collect()
-}
-
-/// The binary of this build: `target/debug/ordain`, beside the folder of this test executable.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .expect("a test lies in target/debug/deps");
-    let path = folder.join("ordain");
-    assert!(
-        path.is_file(),
-        "{} is missing, run: cargo build -p ordain",
-        path.display()
-    );
-    path
 }
