@@ -89,7 +89,8 @@ impl HostState {
             tenant: None,
             began: Moment::now(),
             deadline: Moment::now(),
-            guest_until: Moment::now(),
+            // Instantiation runs guest code too, before `begin`.
+            guest_until: Moment::now().plus(crate::runtime::GUEST_BUDGET),
             held: Vec::new(),
             seen: Vec::new(),
             flights: (None, None),
@@ -104,7 +105,8 @@ impl HostState {
         self.tenant.clone_from(&call.tenant);
         self.began = call.began;
         self.deadline = call.deadline;
-        self.guest_until = call.began.plus(call.guest_budget);
+        // From here, not from the call's begin: only time inside the guest is an overrun.
+        self.guest_until = Moment::now().plus(call.guest_budget);
         self.trial.clone_from(&call.trial);
         self.wanted_io = false;
     }

@@ -24,7 +24,7 @@ pub use engine::{EngineError, GuestEngine};
 pub use generation::{Generation, LoadError, inspect};
 
 /// How long the guest may compute in one call; time spent in imports does not count.
-const GUEST_BUDGET: Duration = Duration::from_millis(250);
+pub const GUEST_BUDGET: Duration = Duration::from_millis(250);
 /// Calls that wait for servers at once; a near hit needs none of these places.
 const WAITING_MAX: usize = 512;
 
