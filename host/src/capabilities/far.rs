@@ -47,7 +47,11 @@ impl HostState {
                 continue;
             };
             match far.codec().decode(&key, value) {
-                Some(read) if services.coherence.usable(&key, read.as_of) => {
+                // Of one state with the view (rule R4), so not newer than it either.
+                Some(read)
+                    if read.as_of <= view.watermark
+                        && services.coherence.usable(&key, read.as_of) =>
+                {
                     let (record, as_of) = (read.record, read.as_of);
                     self.held.push(Held::Read {
                         key,

@@ -142,6 +142,19 @@ impl HostState {
             .collect()
     }
 
+    /// Whether all that near has given belongs to the state at `watermark`. An entry that was
+    /// filled after a feed step may be newer than the view that was taken before (rule R4): the
+    /// caller starts over, or here it is left out for good.
+    fn within(&mut self, watermark: u64, leave_out: bool) -> bool {
+        let newer = |held: &Held| matches!(held, Held::Near(entry) if entry.as_of > watermark);
+        if leave_out {
+            for held in self.held.iter_mut().filter(|held| newer(held)) {
+                *held = Held::Missing;
+            }
+        }
+        !self.held.iter().any(newer)
+    }
+
     fn view(&self, view: View, tier: Tier) -> LookedUp {
         LookedUp::View(bindings::types::View {
             position: view.watermark,

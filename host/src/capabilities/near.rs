@@ -45,26 +45,32 @@ fn look_up(
     if !state.services.near_on {
         return Ok(LookedUp::Unavailable(Unavailable::Off));
     }
-    // Rule N1: the view first, then the entries.
-    let Some(view) = state.services.coherence.view() else {
-        return Ok(LookedUp::Unavailable(Unavailable::NotReady));
-    };
-    for index in 0..subjects.len() {
-        let Some(subject) = subjects.get(&mut store, index).transpose()? else {
-            break;
+    for last in [false, true] {
+        // Rule N1: the view first, then the entries.
+        let Some(view) = store.data().services.coherence.view() else {
+            return Ok(LookedUp::Unavailable(Unavailable::NotReady));
         };
-        let name = subject.name.to_str(&store)?;
-        let state = store.data();
-        let tenant = match (subject.scope, &state.tenant) {
-            (Scope::Fleet, _) => None,
-            (Scope::Tenant, Some(tenant)) => Some(tenant.as_str()),
-            (Scope::Tenant, None) => return Ok(LookedUp::Unavailable(Unavailable::Failed)),
-        };
-        let entry = state.services.coherence.near.get(tenant, &name);
-        store
-            .data_mut()
-            .held
-            .push(entry.map_or(Held::Missing, Held::Near));
+        store.data_mut().held.clear();
+        for index in 0..subjects.len() {
+            let Some(subject) = subjects.get(&mut store, index).transpose()? else {
+                break;
+            };
+            let name = subject.name.to_str(&store)?;
+            let state = store.data();
+            let tenant = match (subject.scope, &state.tenant) {
+                (Scope::Fleet, _) => None,
+                (Scope::Tenant, Some(tenant)) => Some(tenant.as_str()),
+                (Scope::Tenant, None) => return Ok(LookedUp::Unavailable(Unavailable::Failed)),
+            };
+            let entry = state.services.coherence.near.get(tenant, &name);
+            store
+                .data_mut()
+                .held
+                .push(entry.map_or(Held::Missing, Held::Near));
+        }
+        if store.data_mut().within(view.watermark, last) {
+            return Ok(store.data().view(view, Tier::Near));
+        }
     }
-    Ok(store.data().view(view, Tier::Near))
+    Ok(LookedUp::Unavailable(Unavailable::NotReady))
 }

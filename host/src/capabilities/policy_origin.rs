@@ -83,6 +83,10 @@ impl HostState {
                 }
             }
         }
+        if !self.within(view.watermark, false) {
+            self.held.clear();
+            return None;
+        }
         Some(self.view(view, Tier::Near))
     }
 }
