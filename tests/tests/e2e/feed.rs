@@ -61,7 +61,7 @@ async fn an_instance_never_answers_older_than_its_own_write() {
         let reply = app.resolve(&plain("t")).await.expect(200);
         assert_eq!(model(&reply.json), format!("m{number}"), "{reply:?}");
         assert_eq!(reply.json["provenance"]["revision"], revision);
-        assert!(reply.ordain_revision() >= revision);
+        assert!(reply.ordain_revision() >= revision, "{reply:?}");
     }
     app.delete(&policy_path("t")).await.expect(200);
     assert_eq!(
