@@ -2,16 +2,14 @@
 
 use super::{Held, HostState};
 use crate::backends::{FAR_HEADER, FarError};
-use crate::coherence::Moment;
 use crate::coherence::far_value::as_of;
 use crate::runtime::bindings::far::Host;
 use crate::runtime::bindings::types::{LookedUp, Subject, Tier, Unavailable};
 
 impl Host for HostState {
     async fn look_up(&mut self, subjects: Vec<Subject>) -> LookedUp {
-        let paused = Moment::now();
         let looked_up = self.far_look_up(&subjects).await;
-        self.resume(paused);
+        self.resume();
         looked_up
     }
 }

@@ -12,9 +12,9 @@ impl Host for HostState {
         if self.trial.is_some() {
             return LookedUp::Unavailable(Unavailable::Off);
         }
-        let paused = Moment::now();
         let services = self.services.clone();
-        let mut limit = Duration::from_millis(wait_ms.into()).min(self.deadline.since(paused));
+        let mut limit =
+            Duration::from_millis(wait_ms.into()).min(self.deadline.since(Moment::now()));
         if services
             .coherence
             .watermark()
@@ -29,7 +29,7 @@ impl Host for HostState {
             .wait(min_revision, fresh_from, limit)
             .await;
         let view = services.coherence.view();
-        self.resume(paused);
+        self.resume();
         match view {
             Some(view) => self.view(view, Tier::Near),
             None => LookedUp::Unavailable(Unavailable::NotReady),

@@ -54,8 +54,10 @@ pub struct HostState {
     began: Moment,
     /// When it must have been answered.
     deadline: Moment,
-    /// Until when the guest may compute; moved by the time that it spends in imports.
-    pub(crate) guest_until: Moment,
+    /// Ticks of the engine that the guest may still compute through.
+    ticks: u32,
+    /// The next tick is not the guest's: it passed while an import waited.
+    waited: bool,
     held: Vec<Held>,
     /// Headers of unusable far values by key, which a later put may replace (rule A3).
     seen: Vec<(Key, Vec<u8>)>,
@@ -89,8 +91,9 @@ impl HostState {
             tenant: None,
             began: Moment::now(),
             deadline: Moment::now(),
-            // Instantiation runs guest code too, before `begin`.
-            guest_until: Moment::now().plus(crate::runtime::GUEST_BUDGET),
+            // For being instantiated; a call brings its own.
+            ticks: 100,
+            waited: false,
             held: Vec::new(),
             seen: Vec::new(),
             flights: (None, None),
@@ -105,8 +108,8 @@ impl HostState {
         self.tenant.clone_from(&call.tenant);
         self.began = call.began;
         self.deadline = call.deadline;
-        // From here, not from the call's begin: only time inside the guest is an overrun.
-        self.guest_until = Moment::now().plus(call.guest_budget);
+        self.ticks = call.ticks;
+        self.waited = false;
         self.trial.clone_from(&call.trial);
         self.wanted_io = false;
     }
@@ -120,9 +123,21 @@ impl HostState {
         self.trial = None;
     }
 
-    /// The guest's own time starts to count again; it does not pay for what an import took.
-    fn resume(&mut self, paused: Moment) {
-        self.guest_until = self.guest_until.plus(Moment::now().since(paused));
+    /// The engine's clock ticked while the guest was running; false if that was once too often.
+    /// Ticks are counted rather than time taken: a guest whose thread was given to others, or whose
+    /// import waited, has computed for one tick at most, however long it took.
+    pub(crate) fn tick(&mut self) -> bool {
+        if std::mem::take(&mut self.waited) {
+            return true;
+        }
+        let left = self.ticks.checked_sub(1);
+        self.ticks = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// An import has waited.
+    fn resume(&mut self) {
+        self.waited = true;
     }
 
     /// The keys that the guest means, of this call's tenant or the fleet and nobody else.
@@ -175,7 +190,8 @@ pub struct Call {
     pub tenant: Option<Tenant>,
     pub began: Moment,
     pub deadline: Moment,
-    pub guest_budget: Duration,
+    /// How many ticks of the engine the guest may compute through.
+    pub ticks: u32,
     pub trial: Option<Arc<Entry>>,
 }
 

@@ -2,7 +2,6 @@
 
 use super::{Held, HostState, millis};
 use crate::backends::OriginError;
-use crate::coherence::Moment;
 use crate::coherence::origin::Demand;
 use crate::ids::Key;
 use crate::runtime::bindings::policy_origin::Host;
@@ -10,9 +9,8 @@ use crate::runtime::bindings::types::{LookedUp, Subject, Tier, Unavailable, View
 
 impl Host for HostState {
     async fn read(&mut self, subjects: Vec<Subject>, min_revision: u64) -> LookedUp {
-        let paused = Moment::now();
         let looked_up = self.origin_read(&subjects, min_revision).await;
-        self.resume(paused);
+        self.resume();
         looked_up
     }
 }

@@ -24,18 +24,17 @@ pub type FarFlight = Arc<Flight<Reply>>;
 pub struct Far {
     backend: Arc<dyn backends::Far>,
     codec: FarCodec,
-    deadline: Duration,
     flights: Flights<Reply>,
     puts: Arc<Semaphore>,
     reachable: AtomicBool,
 }
 
 impl Far {
-    pub fn new(backend: Arc<dyn backends::Far>, keys: &[String], deadline: Duration) -> Far {
+    /// The backend bounds each of its calls by the far deadline.
+    pub fn new(backend: Arc<dyn backends::Far>, keys: &[String]) -> Far {
         Far {
             backend,
             codec: FarCodec::new(keys),
-            deadline,
             flights: Flights::new(),
             puts: Arc::new(Semaphore::new(PUTS_MAX)),
             reachable: AtomicBool::new(true),
@@ -60,8 +59,7 @@ impl Far {
         let reply = flight
             .reply(async {
                 let names: Vec<String> = keys.iter().map(far_key).collect();
-                let reply = tokio::time::timeout(self.deadline, self.backend.get(&names)).await;
-                let reply = reply.unwrap_or(Err(FarError::Late));
+                let reply = self.backend.get(&names).await;
                 self.note(&reply);
                 match reply {
                     Ok(values) if values.len() == keys.len() => Ok(Arc::new(values)),
@@ -91,9 +89,7 @@ impl Far {
         let ttl = ttl.mul_f64(rand::rng().random_range(0.9..1.0));
         let far = self.clone();
         tokio::spawn(async move {
-            let put = far.backend.put(&name, &value, &seen, ttl);
-            let put = tokio::time::timeout(far.deadline, put).await;
-            far.note(&put.unwrap_or(Err(FarError::Late)));
+            far.note(&far.backend.put(&name, &value, &seen, ttl).await);
             drop(permit);
         });
     }

@@ -21,9 +21,9 @@ const BREATH: Duration = Duration::from_millis(10);
 
 pub struct Feed {
     pub coherence: Arc<Coherence>,
+    /// Bounds each read by the feed deadline and closes its connection then, so that no late reply
+    /// is ever applied.
     pub log: Arc<dyn ChangeLog>,
-    /// Of one read; the backend closes its connection then, so no late reply is ever applied.
-    pub deadline: Duration,
 }
 
 impl Feed {
@@ -83,7 +83,7 @@ impl Feed {
                 return self.start().await;
             };
             let sent = Moment::now();
-            let rows = self.read(self.log.since(watermark, CHUNK)).await?;
+            let rows = self.log.since(watermark, CHUNK).await?;
             let whole = rows.len() < CHUNK as usize;
             // Rule F3: the row of the watermark itself must still be there. (An empty log has
             // none, and then every row is news.)
@@ -116,22 +116,11 @@ impl Feed {
         let purges = self.coherence.purges();
         let sent = Moment::now();
         let limit = u32::try_from(self.coherence.window_max()).unwrap_or(u32::MAX);
-        let (rows, whole) = self.read(self.log.newest(limit)).await?;
+        let (rows, whole) = self.log.newest(limit).await?;
         self.coherence
             .step(purges, || self.coherence.load(&rows, whole, sent));
         tracing::debug!(rows = rows.len(), "the change log is loaded");
         Ok(())
-    }
-
-    async fn read<T>(
-        &self,
-        read: impl Future<Output = Result<T, OriginError>>,
-    ) -> Result<T, OriginError> {
-        // The backend has the same deadline; this one holds whatever the backend does.
-        let limit = self.deadline + Duration::from_millis(50);
-        tokio::time::timeout(limit, read)
-            .await
-            .unwrap_or(Err(OriginError::Late))
     }
 }
 

@@ -2,7 +2,6 @@
 //! (rules N4, N5, N7, R1).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::clock::Moment;
 use super::flight::{Flight, Flights};
@@ -24,7 +23,6 @@ pub type OriginFlight = Arc<Flight<Reply>>;
 pub struct OriginReader {
     pub origin: Arc<dyn Origin>,
     coherence: Arc<Coherence>,
-    deadline: Duration,
     flights: Flights<Reply>,
 }
 
@@ -39,11 +37,11 @@ pub struct Demand {
 }
 
 impl OriginReader {
-    pub fn new(origin: Arc<dyn Origin>, coherence: Arc<Coherence>, deadline: Duration) -> Self {
+    /// The origin bounds each of its reads by the origin deadline.
+    pub fn new(origin: Arc<dyn Origin>, coherence: Arc<Coherence>) -> Self {
         OriginReader {
             origin,
             coherence,
-            deadline,
             flights: Flights::new(),
         }
     }
@@ -85,20 +83,12 @@ impl OriginReader {
         let known = self.coherence.watermark();
         let purges = self.coherence.purges();
         let sent = Moment::now();
-        // The backend has the same deadline; this one holds whatever the backend does.
-        let limit = self.deadline + Duration::from_millis(20);
-        let snapshot = match tokio::time::timeout(limit, self.origin.read(keys)).await {
-            Ok(Ok(snapshot)) if snapshot.records.len() == keys.len() => snapshot,
-            Ok(Ok(_)) => return Err(OriginError::Unavailable("wrong number of records".into())),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the origin cannot be read");
-                return Err(error);
-            }
-            Err(_) => {
-                tracing::warn!("the origin did not answer within its deadline");
-                return Err(OriginError::Late);
-            }
-        };
+        let snapshot = self.origin.read(keys).await.inspect_err(|error| {
+            tracing::warn!(%error, "the origin cannot be read");
+        })?;
+        if snapshot.records.len() != keys.len() {
+            return Err(OriginError::Unavailable("wrong number of records".into()));
+        }
         // Rule N5: a head below what this host knew when it asked means another history. (Unless a
         // purge has already dealt with it.)
         if known.is_some_and(|w| snapshot.as_of < w) && self.coherence.purges() == purges {

@@ -212,7 +212,6 @@ fn follow(origin: &Arc<MemoryOrigin>) -> (Arc<Coherence>, tokio::task::JoinHandl
     let feed = Feed {
         coherence: coherence.clone(),
         log: origin.clone(),
-        deadline: Duration::from_millis(300),
     };
     (coherence, tokio::spawn(feed.run()))
 }

@@ -106,7 +106,7 @@ impl Ordain {
         let [(_, near_off), (_, far_off)] = options.caches();
         let services = Arc::new(Services {
             coherence: coherence.clone(),
-            origin: OriginReader::new(origin.clone(), coherence.clone(), options.origin_deadline),
+            origin: OriginReader::new(origin.clone(), coherence.clone()),
             far: far.clone(),
             settings: GuestSettings::new(&options),
             near_on: near_off.is_none(),
@@ -120,7 +120,6 @@ impl Ordain {
         let feed = Feed {
             coherence: coherence.clone(),
             log,
-            deadline: options.feed_deadline,
         }
         .run();
         let feed = tokio::spawn(feed);
@@ -180,7 +179,7 @@ fn open_far(options: &Options) -> Result<Option<Arc<Far>>, StartError> {
         return Ok(None);
     };
     let backend = RedisFar::connect(url, options.far_deadline).map_err(StartError::Far)?;
-    let far = Far::new(Arc::new(backend), &options.far_keys, options.far_deadline);
+    let far = Far::new(Arc::new(backend), &options.far_keys);
     Ok(Some(Arc::new(far)))
 }
 

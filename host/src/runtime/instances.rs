@@ -11,7 +11,6 @@ use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 use super::bindings::{Policy, PolicyPre};
 use super::engine::MEMORY_MAX;
 use crate::capabilities::{Call, HostState, Services};
-use crate::coherence::Moment;
 
 /// Calls of one instance, after which its memory starts afresh.
 const CALLS_MAX: u32 = 1_000_000;
@@ -120,8 +119,8 @@ impl Instances {
         let state = HostState::new(self.services.clone(), self.digest.clone(), MEMORY_MAX);
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
-        store.epoch_deadline_callback(|context: StoreContextMut<'_, HostState>| {
-            if Moment::now() < context.data().guest_until {
+        store.epoch_deadline_callback(|mut context: StoreContextMut<'_, HostState>| {
+            if context.data_mut().tick() {
                 Ok(UpdateDeadline::Continue(1))
             } else {
                 Err(wasmtime::Error::msg("the component computed for too long"))

@@ -23,8 +23,8 @@ use crate::request::Request;
 pub use engine::{EngineError, GuestEngine};
 pub use generation::{Generation, LoadError, inspect};
 
-/// How long the guest may compute in one call; time spent in imports does not count.
-pub const GUEST_BUDGET: Duration = Duration::from_millis(250);
+/// Ticks of the engine (10 ms each) that the guest may compute through in one call.
+const GUEST_TICKS: u32 = 25;
 /// Calls that wait for servers at once; a near hit needs none of these places.
 const WAITING_MAX: usize = 512;
 
@@ -60,7 +60,7 @@ impl Runtime {
             tenant,
             began,
             deadline: began.plus(self.request_deadline),
-            guest_budget: GUEST_BUDGET,
+            ticks: GUEST_TICKS,
             trial: None,
         }
     }
