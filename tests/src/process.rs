@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The folder of the build that this test executable belongs to: `target/debug`.
@@ -72,6 +73,7 @@ pub struct Process {
     child: Child,
     watchdog: Child,
     lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
     name: String,
 }
 
@@ -86,16 +88,18 @@ impl Process {
         let mut child = command.spawn().expect("the binary can be started");
         let watchdog = watchdog(child.id());
         let lines = Arc::new(Mutex::new(Vec::new()));
+        let mut readers = Vec::new();
         if let Some(stdout) = child.stdout.take() {
-            collect(stdout, "out", lines.clone());
+            readers.push(collect(stdout, "out", lines.clone()));
         }
         if let Some(stderr) = child.stderr.take() {
-            collect(stderr, "err", lines.clone());
+            readers.push(collect(stderr, "err", lines.clone()));
         }
         Process {
             child,
             watchdog,
             lines,
+            readers,
             name: name.to_owned(),
         }
     }
@@ -129,6 +133,10 @@ impl Process {
         let start = Instant::now();
         loop {
             if let Some(status) = self.exited() {
+                // Its outputs are closed now: what it said last is read before the log is.
+                for reader in self.readers.drain(..) {
+                    reader.join().expect("a reader does not panic");
+                }
                 return status;
             }
             assert!(
@@ -177,7 +185,7 @@ fn collect(
     stream: impl std::io::Read + Send + 'static,
     tag: &'static str,
     into: Arc<Mutex<Vec<String>>>,
-) {
+) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n') {
             let Ok(line) = line else { break };
@@ -186,5 +194,5 @@ fn collect(
                 .expect("no holder of the lock panics")
                 .push(line);
         }
-    });
+    })
 }

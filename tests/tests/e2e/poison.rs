@@ -36,8 +36,8 @@ impl Scene {
     async fn start() -> Scene {
         let deployment = Deployment::start().await;
         let (one, two) = futures::join!(
-            deployment.instance("one").start(),
-            deployment.instance("two").start()
+            deployment.patient("one").start(),
+            deployment.patient("two").start()
         );
         let redis = redis_cli(&deployment.redis.url()).await;
         Scene {
@@ -209,8 +209,7 @@ async fn values_of_another_deployment_on_the_same_redis_are_no_answer() {
 #[tokio::test]
 async fn values_sealed_with_another_key_are_no_answer() {
     let deployment = Deployment::start().await;
-    let keyed =
-        |name: &str, key: &str| deployment.instance(name).env("ORDAIN_FAR_KEY", key).start();
+    let keyed = |name: &str, key: &str| deployment.patient(name).env("ORDAIN_FAR_KEY", key).start();
     let secret = "0123456789abcdef0123456789abcdef";
     let (one, two, three) = futures::join!(
         keyed("one", secret),

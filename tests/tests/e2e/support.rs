@@ -56,6 +56,14 @@ impl Deployment {
     }
 }
 
+impl Deployment {
+    /// An instance that waits longer for far than production would: for tests of what far answers,
+    /// which a busy machine must not turn into tests of its deadline.
+    pub fn patient(&self, name: &str) -> Builder {
+        self.instance(name).env("ORDAIN_FAR_DEADLINE", "400ms")
+    }
+}
+
 /// A connection as an operator with `psql` would have it.
 pub async fn psql(url: &str) -> sqlx::PgConnection {
     sqlx::PgConnection::connect(url)

@@ -12,8 +12,8 @@ use crate::support::{
 async fn the_origin_fills_near_and_far_and_another_instance_is_answered_from_far() {
     let deployment = Deployment::start().await;
     let (one, two) = futures::join!(
-        deployment.instance("one").start(),
-        deployment.instance("two").start()
+        deployment.patient("one").start(),
+        deployment.patient("two").start()
     );
     let revision = one.store("acme", &version(1)).await;
     caught_up(&one, revision).await;
@@ -69,7 +69,7 @@ async fn a_tenant_without_a_policy_is_remembered_too() {
         "unknown-tenant",
     )
     .await;
-    let other = deployment.instance("other").start().await;
+    let other = deployment.patient("other").start().await;
     caught_up(&other, revision).await;
     assert_eq!(
         other
@@ -206,12 +206,12 @@ async fn a_batch_reads_each_of_its_tenants_once() {
 async fn caches_that_are_switched_off_are_not_used() {
     let deployment = Deployment::start().await;
     let off = deployment
-        .instance("off")
+        .patient("off")
         .env("ORDAIN_CACHE", "OFF")
         .start()
         .await;
     let no_near = deployment
-        .instance("no near")
+        .patient("no near")
         .env("ORDAIN_CACHE_NEAR", "no")
         .start()
         .await;

@@ -49,11 +49,9 @@ impl Native {
         let tenant = decision::tenant();
         let origin = Arc::new(MemoryOrigin::new());
         let coherence = Arc::new(Coherence::new(64 << 20, 1000));
-        let deadline = Duration::from_millis(300);
         let feed = Feed {
             coherence: coherence.clone(),
             log: origin.clone(),
-            deadline,
         };
         let feed = tokio::spawn(feed.run());
         let by = Attribution::default();
