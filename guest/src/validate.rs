@@ -73,7 +73,14 @@ fn parse(text: &str) -> Result<Json, Invalid> {
     if text.len() > 4 * limits::RECORD {
         return Err(Invalid::Faults(vec![whole(TOO_LONG.to_owned())]));
     }
-    Json::parse(text).map_err(Invalid::Malformed)
+    Json::parse(text).map_err(|message| {
+        // JSON by its grammar, but no reader could keep the number: a fault of the record.
+        if message.starts_with("number out of range") {
+            Invalid::Faults(vec![whole(format!("holds a {message}"))])
+        } else {
+            Invalid::Malformed(message)
+        }
+    })
 }
 
 const TOO_LONG: &str = "must not be longer than 262144 bytes (as canonical JSON)";

@@ -17,6 +17,7 @@ use crate::backends::{
     Written,
 };
 use crate::coherence::far::Far;
+use crate::coherence::origin::OriginReader;
 use crate::coherence::{Coherence, Entry, Moment};
 use crate::ids::{Key, Tenant};
 use crate::options::Options;
@@ -70,6 +71,7 @@ struct Inner {
     runtime: Runtime,
     coherence: Arc<Coherence>,
     origin: Arc<dyn Origin>,
+    reader: Arc<OriginReader>,
     far: Option<Arc<Far>>,
     /// Aborted when the last clone goes.
     feed: tokio::task::JoinHandle<()>,
@@ -105,13 +107,18 @@ impl Ordain {
         for (index, item) in requests.iter().enumerate() {
             tenants.entry(&item.tenant).or_default().push(index);
         }
+        // One start for all: the request is the batch, and its deadline is that of one request.
+        let began = Moment::now();
         let mut groups = Vec::with_capacity(tenants.len());
         for (tenant, indices) in tenants {
             let items: Vec<&Request> = indices.iter().map(|i| &requests[*i].request).collect();
             groups.push(async move {
                 (
                     indices,
-                    self.inner.runtime.resolve_batch(tenant, &items).await,
+                    self.inner
+                        .runtime
+                        .resolve_batch(began, tenant, &items)
+                        .await,
                 )
             });
         }
@@ -240,7 +247,10 @@ impl Ordain {
         min_revision: u64,
     ) -> Result<StoredPolicy, ReadError> {
         self.await_revision(min_revision).await;
-        let snapshot = self.inner.origin.read(&[Key::policy(tenant)]).await?;
+        let keys = [Key::policy(tenant)];
+        let before = self.inner.reader.before();
+        let snapshot = self.inner.origin.read(&keys).await?;
+        self.inner.reader.learn(&before, snapshot.as_of, &keys);
         known(snapshot.as_of, min_revision)?;
         let record = snapshot.records.into_iter().next().flatten();
         Ok(StoredPolicy {
@@ -257,7 +267,15 @@ impl Ordain {
         min_revision: u64,
     ) -> Result<Page<TenantEntry>, ReadError> {
         self.await_revision(min_revision).await;
+        let before = self.inner.reader.before();
         let page = self.inner.origin.tenants(after, limit).await?;
+        let shown: Vec<Key> = page
+            .items
+            .iter()
+            .filter_map(|item| Tenant::new(&item.tenant).ok())
+            .map(|tenant| Key::policy(&tenant))
+            .collect();
+        self.inner.reader.learn(&before, page.as_of, &shown);
         known(page.as_of, min_revision)?;
         Ok(page)
     }
@@ -271,7 +289,10 @@ impl Ordain {
         min_revision: u64,
     ) -> Result<Page<HistoryEntry>, ReadError> {
         self.await_revision(min_revision).await;
+        let earlier = self.inner.reader.before();
         let page = self.inner.origin.history(tenant, before, limit).await?;
+        let shown = [Key::policy(tenant)];
+        self.inner.reader.learn(&earlier, page.as_of, &shown);
         known(page.as_of, min_revision)?;
         Ok(page)
     }

@@ -27,10 +27,13 @@ use crate::runtime::bindings::types::{LookedUp, Scope, Subject, Tier, Unavailabl
 
 pub use services::GuestSettings;
 
+/// Ticks of one call that are put down to an import that waited.
+const WAITS_MAX: u32 = 64;
+
 /// What all calls share.
 pub struct Services {
     pub coherence: Arc<Coherence>,
-    pub origin: OriginReader,
+    pub origin: Arc<OriginReader>,
     /// `None`: no far cache is configured.
     pub far: Option<Arc<Far>>,
     pub settings: GuestSettings,
@@ -58,6 +61,8 @@ pub struct HostState {
     ticks: u32,
     /// The next tick is not the guest's: it passed while an import waited.
     waited: bool,
+    /// How many such ticks are left: a guest that loops over imports is stopped all the same.
+    waits: u32,
     held: Vec<Held>,
     /// Headers of unusable far values by key, which a later put may replace (rule A3).
     seen: Vec<(Key, Vec<u8>)>,
@@ -94,6 +99,7 @@ impl HostState {
             // For being instantiated; a call brings its own.
             ticks: 100,
             waited: false,
+            waits: 0,
             held: Vec::new(),
             seen: Vec::new(),
             flights: (None, None),
@@ -110,6 +116,7 @@ impl HostState {
         self.deadline = call.deadline;
         self.ticks = call.ticks;
         self.waited = false;
+        self.waits = WAITS_MAX;
         self.trial.clone_from(&call.trial);
         self.wanted_io = false;
     }
@@ -127,7 +134,10 @@ impl HostState {
     /// Ticks are counted rather than time taken: a guest whose thread was given to others, or whose
     /// import waited, has computed for one tick at most, however long it took.
     pub(crate) fn tick(&mut self) -> bool {
-        if std::mem::take(&mut self.waited) {
+        if std::mem::take(&mut self.waited)
+            && let Some(waits) = self.waits.checked_sub(1)
+        {
+            self.waits = waits;
             return true;
         }
         let left = self.ticks.checked_sub(1);

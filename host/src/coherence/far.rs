@@ -55,7 +55,7 @@ impl Far {
 
     /// The raw values of the keys. A reply may be shared, however old: V judges it now.
     pub async fn get(&self, keys: &[Key]) -> (FarFlight, Reply) {
-        let flight = self.flights.join(keys, |reply| reply.is_none());
+        let flight = self.flights.join(keys, None, |reply| reply.is_none());
         let reply = flight
             .reply(async {
                 let names: Vec<String> = keys.iter().map(far_key).collect();

@@ -24,12 +24,18 @@ impl<T: Clone> Flights<T> {
         }
     }
 
-    /// The flight of these keys that `joinable` accepts (it sees the reply if there is one), or a
-    /// new one, which later callers find. A call keeps it until it ends, so that those who come
+    /// The flight of these keys, if it is another than `left` and `joinable` accepts it (it sees the
+    /// reply if there is one), or a new one, which later callers find. A call keeps it until it ends, so that those who come
     /// between the reply and its entry into near still find the reply.
-    pub fn join(&self, keys: &[Key], joinable: impl Fn(Option<&T>) -> bool) -> Arc<Flight<T>> {
+    pub fn join(
+        &self,
+        keys: &[Key],
+        left: Option<&Arc<Flight<T>>>,
+        joinable: impl Fn(Option<&T>) -> bool,
+    ) -> Arc<Flight<T>> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(keys).and_then(Weak::upgrade)
+            && left.is_none_or(|left| !Arc::ptr_eq(left, &flight))
             && joinable(flight.reply.get())
         {
             return flight;

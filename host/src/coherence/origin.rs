@@ -2,6 +2,7 @@
 //! (rules N4, N5, N7, R1).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::clock::Moment;
 use super::flight::{Flight, Flights};
@@ -21,7 +22,7 @@ type Reply = Result<Arc<Reading>, OriginError>;
 pub type OriginFlight = Arc<Flight<Reply>>;
 
 pub struct OriginReader {
-    pub origin: Arc<dyn Origin>,
+    origin: Arc<dyn Origin>,
     coherence: Arc<Coherence>,
     flights: Flights<Reply>,
 }
@@ -47,23 +48,36 @@ impl OriginReader {
     }
 
     /// Reads all keys from one snapshot, or shares a read that is under way or just done, if it
-    /// meets the demand (rule N7); reads by itself once otherwise.
+    /// meets the demand (rule N7). Of those whom a shared read fails, one reads and the others
+    /// share that; whom this fails too reads alone.
     pub async fn read(&self, keys: &[Key], demand: Demand) -> (OriginFlight, Reply) {
-        let flight = self.flights.join(keys, |reply| match reply {
-            None => true,
-            Some(Ok(reading)) => self.meets(keys, reading, demand),
-            // Never joined after the fact: the next caller tries again.
-            Some(Err(_)) => false,
-        });
-        let reply = flight.reply(self.send(keys)).await;
-        match &reply {
-            Ok(reading) if !self.meets(keys, reading, demand) => {
-                let own = self.flights.join(keys, |_| false);
-                let reply = own.reply(self.send(keys)).await;
-                (own, reply)
+        let mut left = None;
+        for last in [false, true] {
+            let flight = self.flights.join(keys, left.as_ref(), |reply| match reply {
+                None => true,
+                Some(Ok(reading)) => self.meets(keys, reading, demand),
+                // Never joined after the fact: the next caller tries again.
+                Some(Err(_)) => false,
+            });
+            let mine = AtomicBool::new(false);
+            let read = async {
+                mine.store(true, Ordering::Relaxed);
+                self.send(keys).await
+            };
+            let reply = flight.reply(read).await;
+            let settled = match &reply {
+                Ok(reading) => self.meets(keys, reading, demand),
+                // The fault of a read that began before this call is not this call's yet.
+                Err(_) => last || mine.load(Ordering::Relaxed),
+            };
+            if settled {
+                return (flight, reply);
             }
-            _ => (flight, reply),
+            left = Some(flight);
         }
+        let alone = self.flights.join(keys, None, |_| false);
+        let reply = alone.reply(self.send(keys)).await;
+        (alone, reply)
     }
 
     /// A reply that was sent for after the call began is the newest there is, whatever it says.
@@ -80,8 +94,7 @@ impl OriginReader {
     }
 
     async fn send(&self, keys: &[Key]) -> Reply {
-        let known = self.coherence.watermark();
-        let purges = self.coherence.purges();
+        let before = self.before();
         let sent = Moment::now();
         let snapshot = self.origin.read(keys).await.inspect_err(|error| {
             tracing::warn!(%error, "the origin cannot be read");
@@ -89,22 +102,39 @@ impl OriginReader {
         if snapshot.records.len() != keys.len() {
             return Err(OriginError::Unavailable("wrong number of records".into()));
         }
+        self.learn(&before, snapshot.as_of, keys);
+        Ok(Arc::new(Reading { snapshot, sent }))
+    }
+
+    /// What this host knows before it sends for a reply of the origin; `learn` wants it back.
+    pub fn before(&self) -> Before {
+        Before {
+            watermark: self.coherence.watermark(),
+            purges: self.coherence.purges(),
+        }
+    }
+
+    /// What any reply of the origin says about the log, to be learnt before the reply is used:
+    /// `keys` are those that it shows.
+    pub fn learn(&self, before: &Before, as_of: u64, keys: &[Key]) {
         // Rule N5: a head below what this host knew when it asked means another history. (Unless a
         // purge has already dealt with it.)
-        if known.is_some_and(|w| snapshot.as_of < w) && self.coherence.purges() == purges {
+        let purged = self.coherence.purges() != before.purges;
+        if before.watermark.is_some_and(|w| as_of < w) && !purged {
             self.coherence
                 .purge("the origin answered from before the watermark");
         }
         // Rule N4: news that the feed does not have yet.
-        if self
-            .coherence
-            .watermark()
-            .is_none_or(|w| snapshot.as_of > w)
-        {
+        if self.coherence.watermark().is_none_or(|w| as_of > w) {
             for key in keys {
-                self.coherence.raise_fence(key, snapshot.as_of);
+                self.coherence.raise_fence(key, as_of);
             }
         }
-        Ok(Arc::new(Reading { snapshot, sent }))
     }
+}
+
+/// See [`OriginReader::before`].
+pub struct Before {
+    watermark: Option<u64>,
+    purges: u64,
 }

@@ -104,9 +104,10 @@ impl Ordain {
         let window = usize::try_from(options.window).unwrap_or(usize::MAX);
         let coherence = Arc::new(Coherence::new(options.near_bytes, window));
         let [(_, near_off), (_, far_off)] = options.caches();
+        let reader = Arc::new(OriginReader::new(origin.clone(), coherence.clone()));
         let services = Arc::new(Services {
             coherence: coherence.clone(),
-            origin: OriginReader::new(origin.clone(), coherence.clone()),
+            origin: reader.clone(),
             far: far.clone(),
             settings: GuestSettings::new(&options),
             near_on: near_off.is_none(),
@@ -128,6 +129,7 @@ impl Ordain {
             runtime,
             coherence,
             origin,
+            reader,
             far,
             feed,
         };

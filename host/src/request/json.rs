@@ -18,6 +18,9 @@ pub const BATCH_LIMIT: usize = 1000;
 /// One request, or all that is wrong with it; pointers are relative to the request.
 pub type Item = Result<TenantRequest, Vec<Fault>>;
 
+/// Faults of one request that are listed.
+const FAULTS_MAX: usize = 100;
+
 /// What a body holds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
@@ -157,15 +160,13 @@ impl<'de> Visitor<'de> for ItemSeed<'_, '_> {
             let Some(index) = NAMES.iter().position(|known| *known == name) else {
                 object.next_value::<IgnoredAny>()?;
                 let message = format!("unknown field; a request has {}", NAMES.join(", "));
-                draft.faults.push(fault(pointer(&name), message));
+                draft.fault(pointer(&name), message);
                 continue;
             };
             self.0.at.set(POINTERS[index]);
             let value = object.next_value_seed(TokenSeed)?;
             if draft.seen & (1 << index) != 0 {
-                draft
-                    .faults
-                    .push(fault(POINTERS[index], "the field appears more than once"));
+                draft.fault(POINTERS[index], "the field appears more than once");
                 continue;
             }
             draft.seen |= 1 << index;
@@ -185,6 +186,17 @@ struct Draft {
 }
 
 impl Draft {
+    /// Faults beyond this are not listed: a body could otherwise make an answer many times its size.
+    fn fault(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+        match self.faults.len() {
+            0..FAULTS_MAX => self.faults.push(fault(pointer, message)),
+            FAULTS_MAX => self
+                .faults
+                .push(fault("", "there are more faults than these")),
+            _ => {}
+        }
+    }
+
     fn take(&mut self, index: usize, value: Token<'_>) {
         let outcome = match index {
             0 => text(value).and_then(|id| {

@@ -54,8 +54,7 @@ impl Runtime {
         self.current.load_full()
     }
 
-    fn call(&self, tenant: Option<Tenant>) -> Call {
-        let began = Moment::now();
+    fn call(&self, tenant: Option<Tenant>, began: Moment) -> Call {
         Call {
             tenant,
             began,
@@ -73,7 +72,7 @@ impl Runtime {
         request: &Request,
     ) -> Result<Answer, ResolveError> {
         let generation = self.current.load();
-        let call = self.call(Some(tenant.clone()));
+        let call = self.call(Some(tenant.clone()), Moment::now());
         let outcome = match generation.resolve_promptly(&call, request)? {
             Some(outcome) => call.in_time(outcome)?,
             None => {
@@ -85,13 +84,15 @@ impl Runtime {
         convert::answer(outcome, tenant, request, generation.digest(), settings)
     }
 
-    /// Resolves requests of one tenant, in order, by one call of the guest.
+    /// Resolves requests of one tenant, in order, by one call of the guest. `began`: when the
+    /// whole began that these are a part of.
     pub async fn resolve_batch(
         &self,
+        began: Moment,
         tenant: &Tenant,
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
-        let call = self.call(Some(tenant.clone()));
+        let call = self.call(Some(tenant.clone()), began);
         self.batch(&call, tenant, requests).await
     }
 
@@ -102,7 +103,7 @@ impl Runtime {
         record: Arc<Entry>,
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
-        let mut call = self.call(Some(tenant.clone()));
+        let mut call = self.call(Some(tenant.clone()), Moment::now());
         call.trial = Some(record);
         let mut answers = self.batch(&call, tenant, requests).await;
         for answer in answers.iter_mut().flatten() {
@@ -143,7 +144,7 @@ impl Runtime {
     /// Canonical text of a record, or what is wrong with it. Asks no server.
     pub fn validate(&self, record: &str) -> Result<String, InvalidRecord> {
         let generation = self.current.load();
-        generation.validate(&self.call(None), record)
+        generation.validate(&self.call(None, Moment::now()), record)
     }
 
     /// Lets a call wait for servers, within its deadline and within the cap.

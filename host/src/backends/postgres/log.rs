@@ -53,9 +53,8 @@ impl Log {
     }
 
     pub async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError> {
-        // Connecting has the deadline of everybody's; only the rows get more time.
-        let work = self.rows(NEWEST, vec![i64::from(limit) + 1], self.connect_deadline);
-        let mut rows = within(NEWEST_DEADLINE, work).await?;
+        let arguments = vec![i64::from(limit) + 1];
+        let mut rows = self.rows(NEWEST, arguments, NEWEST_DEADLINE).await?;
         let whole = rows.len() <= limit as usize;
         if !whole {
             rows.remove(0);
@@ -65,15 +64,17 @@ impl Log {
 
     pub async fn since(&self, from: u64, limit: u32) -> Result<Vec<LogRow>, OriginError> {
         let from = i64::try_from(from).unwrap_or(i64::MAX);
-        let work = self.rows(SINCE, vec![from, i64::from(limit)], self.deadline);
-        within(self.deadline, work).await
+        let arguments = vec![from, i64::from(limit)];
+        self.rows(SINCE, arguments, self.deadline).await
     }
 
+    /// Within `deadline`, for which a new connection does not count: it has one of its own, or a
+    /// server that is slow to connect to would never be followed again.
     async fn rows(
         &self,
         statement: &'static str,
         arguments: Vec<i64>,
-        connecting: Duration,
+        deadline: Duration,
     ) -> Result<Vec<LogRow>, OriginError> {
         let mut slot = self.connection.lock().await;
         let query = || {
@@ -84,21 +85,25 @@ impl Log {
         // A connection that died since its last use costs a new one, not the read: whatever the new
         // one answers is no older than the time at which the caller asked.
         let used = match slot.take() {
-            Some(mut connection) => match query().fetch_all(&mut connection).await {
-                Err(error) if fault::is_broken(&error) => None,
-                rows => Some((connection, rows)),
-            },
+            Some(mut connection) => {
+                let rows = async { Ok(query().fetch_all(&mut connection).await) };
+                match within(deadline, rows).await? {
+                    Err(error) if fault::is_broken(&error) => None,
+                    rows => Some((connection, rows)),
+                }
+            }
             None => None,
         };
         let (connection, rows) = match used {
             Some(used) => used,
             None => {
-                let mut connection = within(connecting, async {
+                let mut connection = within(self.connect_deadline, async {
                     let opened = open(&self.connect, &self.setup).await;
                     opened.map_err(|error| fault::of_origin(&error))
                 })
                 .await?;
-                let rows = query().fetch_all(&mut connection).await;
+                let rows = async { Ok(query().fetch_all(&mut connection).await) };
+                let rows = within(deadline, rows).await?;
                 (connection, rows)
             }
         };
