@@ -294,9 +294,12 @@ impl Generator {
         tenants.push(longest_id());
         let mut number = 0;
         while tenants.len() < count {
-            let (left, right) = (self.one(ODD_IDS), self.one(ODD_IDS));
-            tenants.push(format!("{left}{number}{right}"));
+            let id = format!("{}{number}{}", self.one(ODD_IDS), self.one(ODD_IDS));
             number += 1;
+            // Pieces may make a whole that is there already: `%`, 0 and `0` make `%00`.
+            if !tenants.contains(&id) {
+                tenants.push(id);
+            }
         }
         tenants
     }

@@ -98,7 +98,14 @@ impl Fleet {
 
     fn check(&self, request: &Value, answer: &Value, expected: &Value) {
         match comparable(answer, 1_000) {
-            Ok(answer) => assert_eq!(&answer, expected, "{}", self.explain(request)),
+            Ok(found) => {
+                assert_eq!(
+                    &found,
+                    expected,
+                    "{}\nanswer {answer}",
+                    self.explain(request)
+                )
+            }
             Err(error) => panic!("{error}\n{}\nanswer {answer}", self.explain(request)),
         }
     }
