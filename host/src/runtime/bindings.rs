@@ -13,5 +13,5 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: false },
 });
 
-pub use exports::ordain::policy::resolver;
-pub use ordain::policy::{clock, far, feed, held, log, near, policy_origin, settings, types};
+pub use self::exports::ordain::policy::resolver;
+pub use self::ordain::policy::{clock, far, feed, held, log, near, policy_origin, settings, types};
