@@ -101,6 +101,18 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON public.changes
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON public.log_head
     FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_truncate();
 
+-- The log is the audit trail: what is written stays as it was written (F6). It never takes part in a
+-- write of a policy, so nothing of the service needs this right.
+CREATE FUNCTION public.changes_stay() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'the change log is append-only: % of position % is refused', TG_OP, OLD.position
+        USING ERRCODE = 'integrity_constraint_violation';
+END
+$$;
+CREATE TRIGGER changes_stay BEFORE UPDATE OR DELETE ON public.changes
+    FOR EACH ROW EXECUTE FUNCTION public.changes_stay();
+
 -- Policies ---------------------------------------------------------------------------------------
 
 -- Size and outer structure, so that an edit in SQL cannot store what is no record at all. The rules
@@ -221,7 +233,7 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON public.policies
 -- What the service may ---------------------------------------------------------------------------
 
 REVOKE ALL ON FUNCTION public.log_next(), public.log_head_grows(), public.refuse_truncate(),
-    public.policies_before(), public.policies_after() FROM PUBLIC;
+    public.changes_stay(), public.policies_before(), public.policies_after() FROM PUBLIC;
 REVOKE ALL ON public.changes, public.log_head, public.policies FROM PUBLIC;
 GRANT SELECT ON public.changes, public.log_head, public.policies TO ordain_service;
 GRANT INSERT, UPDATE, DELETE ON public.policies TO ordain_service;

@@ -147,6 +147,8 @@ async fn truncating_and_renaming_are_refused() {
     for sql in [
         "UPDATE log_head SET position = 1",
         "DELETE FROM log_head",
+        "UPDATE changes SET actor = 'somebody else'",
+        "DELETE FROM changes",
         "INSERT INTO log_head VALUES (true, 1)",
         "INSERT INTO log_head VALUES (false, 1)",
     ] {

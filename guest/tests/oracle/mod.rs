@@ -220,7 +220,7 @@ fn task_faults(entry: &Value, at: &str, found: &mut Vec<String>) {
                 .as_f64()
                 .is_some_and(|number| (0.0..=2.0).contains(&number)),
             "maxTokens" => value.as_f64().is_some_and(|number| {
-                number >= 1.0 && number < 9007199254740992.0 && number.trunc() == number
+                (1.0..9007199254740992.0).contains(&number) && number.trunc() == number
             }),
             _ => false,
         };

@@ -143,7 +143,12 @@ pub fn load(file: &str) -> Result<Result<Vec<Entry>, Vec<Broken>>, Failure> {
     let bytes = read_input(file)?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|error| Failure::new(format!("{file} is not UTF-8: {error}")))?;
-    Ok(records::parse(text))
+    let entries = records::parse(text);
+    if entries.as_ref().is_ok_and(Vec::is_empty) {
+        // More often a broken export than a wish.
+        return Err(Failure::new(format!("{file} holds no policies")));
+    }
+    Ok(entries)
 }
 
 /// Checks and stores policies in this process.
@@ -219,7 +224,7 @@ async fn check(
     entry: &Entry,
     progress: &Progress,
 ) -> Result<Vec<Broken>, Failure> {
-    let path = tenant_path(entry.tenant.as_str(), "/policy?dryRun=true");
+    let path = tenant_path(entry.tenant.as_str(), "/policy?dryRun=true")?;
     let reply = patiently(target, || {
         Call::new(Method::PUT, path.clone()).body(entry.record.as_bytes())
     })
@@ -260,7 +265,7 @@ async fn put(
     reason: Option<&str>,
     progress: &Progress,
 ) -> Result<u64, Failure> {
-    let path = tenant_path(entry.tenant.as_str(), "/policy");
+    let path = tenant_path(entry.tenant.as_str(), "/policy")?;
     let reply = patiently(target, || {
         Call::new(Method::PUT, path.clone())
             .header("ordain-reason", reason)

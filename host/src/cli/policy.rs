@@ -113,7 +113,7 @@ impl Policy {
                 tenant,
                 min_revision,
             } => {
-                let call = Call::new(Method::GET, tenant_path(tenant, "/policy"))
+                let call = Call::new(Method::GET, tenant_path(tenant, "/policy")?)
                     .header("ordain-min-revision", *min_revision);
                 let reply = target.open().await?.ask(call).await?;
                 if json {
@@ -132,7 +132,7 @@ impl Policy {
                 reason,
                 dry_run,
             } => {
-                let call = Call::new(Method::PUT, tenant_path(tenant, "/policy"))
+                let call = Call::new(Method::PUT, tenant_path(tenant, "/policy")?)
                     .query("dryRun", dry_run.then_some("true"))
                     .header(
                         "if-match",
@@ -155,7 +155,7 @@ impl Policy {
                 if_match,
                 reason,
             } => {
-                let call = Call::new(Method::DELETE, tenant_path(tenant, "/policy"))
+                let call = Call::new(Method::DELETE, tenant_path(tenant, "/policy")?)
                     .header(
                         "if-match",
                         if_match.map(|revision| format!("\"{revision}\"")),
@@ -190,7 +190,7 @@ impl Policy {
                     let head = ["REVISION", "AT", "ACTOR", "OP", "REASON"];
                     output::table(&head, &items.iter().map(row).collect::<Vec<_>>())
                 };
-                page.walk(&target, &tenant_path(tenant, "/history"), json, print)
+                page.walk(&target, &tenant_path(tenant, "/history")?, json, print)
                     .await
             }
             Policy::Import(import) => import.run(json).await,

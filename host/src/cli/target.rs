@@ -13,6 +13,7 @@ use tower::ServiceExt;
 
 use super::output::Failure;
 use crate::config::{Config, prepared};
+use crate::ids::Tenant;
 use crate::options::{OriginChoice, masked_url};
 use crate::ordain::Ordain;
 
@@ -195,15 +196,11 @@ impl Call {
     }
 }
 
-/// `/v1/tenants/{tenant}` and what follows.
-pub fn tenant_path(tenant: &str, rest: &str) -> String {
-    // `.` and `..` would be resolved away before the server could refuse them.
-    let tenant = match tenant {
-        "." => "%2E".to_owned(),
-        ".." => "%2E%2E".to_owned(),
-        other => utf8_percent_encode(other, SEGMENT).to_string(),
-    };
-    format!("/v1/tenants/{tenant}{rest}")
+/// Refuses here what is no tenant: clients resolve `..` in a path before a server could refuse it.
+pub fn tenant_path(tenant: &str, rest: &str) -> Result<String, Failure> {
+    let tenant = Tenant::new(tenant).map_err(|error| Failure::Usage(error.to_string()))?;
+    let tenant = utf8_percent_encode(tenant.as_str(), SEGMENT);
+    Ok(format!("/v1/tenants/{tenant}{rest}"))
 }
 
 impl Target {

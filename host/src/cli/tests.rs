@@ -126,10 +126,10 @@ fn a_flag_wins_over_a_variable_and_a_server_over_a_database() {
 #[test]
 fn odd_tenants_survive_the_way_into_a_path() {
     assert_eq!(
-        tenant_path("a/b %:ü~.", "/policy"),
-        "/v1/tenants/a%2Fb%20%25%3A%C3%BC~./policy"
+        tenant_path("a/b %:ü~.", "/policy").ok().as_deref(),
+        Some("/v1/tenants/a%2Fb%20%25%3A%C3%BC~./policy")
     );
-    assert_eq!(tenant_path("..", "/policy"), "/v1/tenants/%2E%2E/policy");
+    assert!(tenant_path("..", "/policy").is_err());
 }
 
 #[test]

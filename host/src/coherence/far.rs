@@ -35,7 +35,7 @@ impl Far {
         Far {
             backend,
             codec: FarCodec::new(keys),
-            flights: Flights::new(),
+            flights: Flights::default(),
             puts: Arc::new(Semaphore::new(PUTS_MAX)),
             reachable: AtomicBool::new(true),
         }

@@ -17,13 +17,15 @@ pub struct Flights<T> {
     flights: Mutex<HashMap<Vec<Key>, Weak<Flight<T>>>>,
 }
 
-impl<T: Clone> Flights<T> {
-    pub fn new() -> Flights<T> {
+impl<T> Default for Flights<T> {
+    fn default() -> Flights<T> {
         Flights {
             flights: Mutex::default(),
         }
     }
+}
 
+impl<T: Clone> Flights<T> {
     /// The flight of these keys, if it is another than `left` and `joinable` accepts it (it sees the
     /// reply if there is one), or a new one, which later callers find. A call keeps it until it ends, so that those who come
     /// between the reply and its entry into near still find the reply.

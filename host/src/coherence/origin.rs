@@ -43,7 +43,7 @@ impl OriginReader {
         OriginReader {
             origin,
             coherence,
-            flights: Flights::new(),
+            flights: Flights::default(),
         }
     }
 

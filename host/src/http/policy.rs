@@ -116,7 +116,7 @@ pub async fn try_out(State(app): State<App>, request: Request) -> Result<Respons
     // A trial reads nothing that is stored: there is no revision that it could lack.
     let requests: Vec<_> = requests
         .into_iter()
-        .map(|one| crate::request::Request {
+        .map(|one| request::Request {
             min_revision: 0,
             ..one.request
         })

@@ -27,6 +27,8 @@ pub type Outcome = Result<Decision, Failure>;
 /// Why bytes cannot become a generation.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    #[error("not a WebAssembly file")]
+    Foreign,
     #[error("not a WebAssembly component: {0:#}")]
     Compile(wasmtime::Error),
     #[error("the component does not fit the world {WORLD}: {0:#}")]
@@ -46,6 +48,10 @@ pub fn inspect(engine: &GuestEngine, bytes: &[u8]) -> Result<ComponentInfo, Load
 }
 
 fn compile(engine: &GuestEngine, bytes: &[u8]) -> Result<(Component, ComponentInfo), LoadError> {
+    // What the parser says of other files is a dump of what it expected.
+    if !bytes.starts_with(b"\0asm") {
+        return Err(LoadError::Foreign);
+    }
     let component = Component::new(&engine.engine, bytes).map_err(LoadError::Compile)?;
     let ty = component.component_type();
     let mut imports: Vec<String> = ty

@@ -230,3 +230,23 @@ async fn a_record_broken_by_hand_is_an_error_and_never_an_answer() {
     eventually("repaired", PATIENCE, repaired).await;
     assert_eq!(model(&one.resolve(&plain("t")).await.json), "m7");
 }
+
+#[tokio::test]
+async fn an_instance_never_answers_older_than_a_policy_that_it_has_shown() {
+    let deployment = Deployment::start().await;
+    let writer = deployment.instance("writer").start().await;
+    let reader = deployment.instance("reader").start().await;
+    for number in 0..100 {
+        writer.store("t", &version(number)).await;
+        // Read, listed or shown in the history: each may come before the reader's feed does.
+        let path = match number % 3 {
+            0 => policy_path("t"),
+            1 => "/v1/tenants".to_owned(),
+            _ => history_path("t"),
+        };
+        let shown = reader.get(&path).await.expect(200).ordain_revision();
+        let answer = reader.resolve(&plain("t")).await.expect(200);
+        assert_eq!(model(&answer.json), format!("m{number}"), "after {path}");
+        assert!(answer.ordain_revision() >= shown, "{answer:?}");
+    }
+}

@@ -210,6 +210,15 @@ async fn a_postgres_that_hangs_leaves_near_for_the_bound_then_quick_503s_and_rec
         let reply = timed(&app, tenant).await.error(503);
         assert!(!reply.header("retry-after").is_empty());
     }
+    // A batch of many cold tenants has the deadline of one request, not one for each.
+    let cold: Vec<_> = (0..300).map(|n| plain(&format!("cold {n}"))).collect();
+    let start = Instant::now();
+    let batch = app.resolve(&json!(cold)).await.expect(200);
+    let took = start.elapsed();
+    assert!(took <= REQUEST_DEADLINE + SLACK, "a batch took {took:?}");
+    for place in batch.json.as_array().expect("a list") {
+        assert_eq!(place["problem"]["status"], 503, "{place}");
+    }
     app.get("/healthz").await.expect(200);
     app.get("/readyz").await.expect(503);
     let start = Instant::now();
