@@ -96,10 +96,7 @@ async fn both_ways(client: TcpStream, server: impl AsyncRead + AsyncWrite, watch
         // What may be the beginning of a needle is looked at again with what follows.
         let mut tail: Vec<u8> = Vec::new();
         let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let Ok(length @ 1..) = from_client.read(&mut buffer).await else {
-                break;
-            };
+        while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
             let fresh = tail.len();
             tail.extend_from_slice(&buffer[..length]);
             count(&watches, &tail, fresh);
