@@ -73,19 +73,22 @@ fn set(object: &mut Value, member: &str, value: Option<impl Into<Value>>) {
     }
 }
 
+/// A row of the table below: see its heading.
+type EgressCase = (
+    Option<&'static str>,
+    Option<bool>,
+    Option<&'static str>,
+    Option<bool>,
+    Option<&'static str>,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
 #[tokio::test]
 async fn egress_modes_follow_the_table_of_levels_and_permissions() {
     // tenant mode, tenant flag, user mode, user flag, call -> requested, effective, level
-    let table: &[(
-        Option<&str>,
-        Option<bool>,
-        Option<&str>,
-        Option<bool>,
-        Option<&str>,
-        &str,
-        &str,
-        &str,
-    )] = &[
+    let table: &[EgressCase] = &[
         (None, None, None, None, None, "enforce", "enforce", "base"),
         (
             None,
