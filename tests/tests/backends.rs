@@ -385,8 +385,7 @@ async fn a_held_lock_makes_writes_busy_and_leaves_reads_alone() {
         Postgres::migrate(&url).await.expect("migrated");
         let holder = url.clone();
         let mut options = PostgresOptions::new(url);
-        // Room for a busy machine between the end of the wait for the lock and the deadline.
-        options.deadline = Duration::from_secs(5);
+        options.deadline = Duration::from_secs(2);
         (Postgres::connect(options).expect("a proper URL"), holder)
     };
     let (origin, url) = origin;

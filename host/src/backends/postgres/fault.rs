@@ -29,6 +29,11 @@ pub fn is_broken(error: &sqlx::Error) -> bool {
     }
 }
 
+/// A statement ran into `statement_timeout`.
+pub fn is_cancelled(error: &sqlx::Error) -> bool {
+    has_code(error, &["57014"])
+}
+
 /// Deadlock or serialization failure: rolled back for certain, and worth another try (O4).
 pub fn is_conflict(error: &sqlx::Error) -> bool {
     has_code(error, &["40001", "40P01"])
@@ -45,7 +50,7 @@ pub fn is_answer(error: &sqlx::Error) -> bool {
 pub fn of_origin(error: &sqlx::Error) -> OriginError {
     match error {
         // statement_timeout: the server noticed first.
-        _ if has_code(error, &["57014"]) => OriginError::Late,
+        _ if is_cancelled(error) => OriginError::Late,
         sqlx::Error::Io(error) => OriginError::Unavailable(format!("no connection: {error}")),
         sqlx::Error::Database(server) => OriginError::Unavailable(words(&**server)),
         sqlx::Error::Configuration(_) => {

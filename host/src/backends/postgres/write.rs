@@ -34,6 +34,8 @@ const TRIES: u32 = 5;
 
 /// Why a transaction ended without a commit.
 enum Stop {
+    /// The lock of the log was not free in time: nothing was written.
+    Locked,
     /// Of the statements before COMMIT: nothing was written.
     Before(sqlx::Error),
     /// Sent COMMIT, got this.
@@ -137,6 +139,7 @@ impl Postgres {
                 {
                     broken += 1;
                 }
+                Err(Stop::Locked) => return Err(WriteError::Busy),
                 Err(Stop::Before(error)) => return Err(fault::of_write(&error)),
                 Err(Stop::Commit(error)) if fault::is_answer(&error) => {
                     return Err(fault::of_write(&error));
@@ -156,10 +159,12 @@ async fn attempt(
     let before = async {
         // Safe: hexadecimal digits and numbers only.
         let begin = sqlx::raw_sql(AssertSqlSafe(begin));
-        begin
-            .execute(&mut *connection)
-            .await
-            .map_err(Stop::Before)?;
+        begin.execute(&mut *connection).await.map_err(|error| {
+            match fault::is_cancelled(&error) {
+                true => Stop::Locked,
+                false => Stop::Before(error),
+            }
+        })?;
         match work {
             Work::One {
                 tenant,
@@ -219,13 +224,15 @@ fn begin(by: &Attribution, lock: Duration, deadline: Duration) -> String {
         );
     }
     let statement = deadline.as_millis() + 100;
+    // The lock of a row may be two waits, for one's turn and for the row, and `lock_timeout` bounds
+    // each by itself: the statement's own timeout bounds them together. 0 would be no limit.
+    let lock = lock.as_millis().max(1);
     sql + &format!(
-        "set_config('lock_timeout', '{}ms', true), \
-         set_config('statement_timeout', '{statement}ms', true), \
+        "set_config('lock_timeout', '{lock}ms', true), \
+         set_config('statement_timeout', '{lock}ms', true), \
          set_config('synchronous_commit', 'on', true); \
-         SELECT position FROM public.log_head WHERE one FOR UPDATE",
-        // 0 would be no limit.
-        lock.as_millis().max(1)
+         SELECT position FROM public.log_head WHERE one FOR UPDATE; \
+         SELECT set_config('statement_timeout', '{statement}ms', true)"
     )
 }
 
