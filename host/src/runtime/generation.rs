@@ -27,7 +27,7 @@ pub type Outcome = Result<Decision, Failure>;
 /// Why bytes cannot become a generation.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("not a WebAssembly file")]
+    #[error("not a WebAssembly component: it does not begin like one")]
     Foreign,
     #[error("not a WebAssembly component: {0:#}")]
     Compile(wasmtime::Error),
