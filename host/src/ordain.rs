@@ -40,7 +40,8 @@ const BATCH_TENANTS: usize = 32;
 /// ```
 /// use ordain::{Ordain, ids::Tenant, request::Request};
 ///
-/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // Without `.postgres(url)` policies are kept in memory: for development and tests.
 /// let ordain = Ordain::builder()
 ///     .component("../target/debug/ordain-policy.wasm")
@@ -58,8 +59,8 @@ const BATCH_TENANTS: usize = 32;
 /// let answer = ordain.resolve(&acme, &request).await?;
 /// let route = answer.route().expect("allowed");
 /// assert_eq!((&*route.provider, &*route.model), ("local", "llama-3-8b"));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # }).unwrap();
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone)]
 pub struct Ordain {
