@@ -1,5 +1,5 @@
-//! What the feed follows: the log, read on a connection of its own (F2, F3), and LISTEN on another
-//! (F5). Not for applying rows, nor for what a gap means: that is the feed's.
+//! What the feed follows: the log and the settings of the fleet, read on a connection of its own (F2,
+//! F3, D1), and LISTEN on another (F5). Not for applying rows, nor for what a gap means: that is the feed's.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::pool::{open, setup};
 use super::{fault, read};
-use crate::backends::{LogRow, OriginError};
+use crate::backends::{FleetSetting, LogRow, OriginError};
 
 /// F2, and which end it came from. From one row on the left, so that a replica is known for what it
 /// is when its log is empty, too; the same goes for F3.
@@ -20,6 +20,12 @@ const NEWEST: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenan
 const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op \
      FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.changes \
      WHERE position >= $1 ORDER BY position LIMIT $2) c ON true ORDER BY c.position";
+
+/// D1, in the same shape.
+const SETTINGS: &str = "SELECT pg_is_in_recovery() AS replica, s.name, s.value, s.revision \
+     FROM (VALUES (1)) x LEFT JOIN public.settings s ON true ORDER BY s.name";
+/// F5.
+const QUEUE: &str = "SELECT pg_is_in_recovery() AS replica, pg_notification_queue_usage() AS usage";
 
 /// A start reads up to 100,000 rows; it may take longer than a heartbeat, and nothing is proven
 /// meanwhile.
@@ -55,10 +61,11 @@ impl Log {
     pub async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError> {
         let arguments = vec![i64::from(limit) + 1];
         let mut rows = self.rows(NEWEST, arguments, NEWEST_DEADLINE).await?;
-        let whole = rows.len() <= limit as usize;
-        if !whole {
+        let all = rows.len() <= limit as usize;
+        if !all {
             rows.remove(0);
         }
+        let whole = all && !rows.iter().any(LogRow::records_a_prune);
         Ok((rows, whole))
     }
 
@@ -68,14 +75,43 @@ impl Log {
         self.rows(SINCE, arguments, self.deadline).await
     }
 
-    /// Within `deadline`, for which a new connection does not count: it has one of its own, or a
-    /// server that is slow to connect to would never be followed again.
+    pub async fn settings(&self) -> Result<Vec<FleetSetting>, OriginError> {
+        let rows = self.fetch(SETTINGS, Vec::new(), self.deadline).await?;
+        let found = rows.iter().filter_map(|row| setting(row).transpose());
+        found
+            .collect::<Result<_, _>>()
+            .map_err(|error| fault::of_origin(&error))
+    }
+
+    pub async fn notification_queue(&self) -> Result<f64, OriginError> {
+        let rows = self.fetch(QUEUE, Vec::new(), self.deadline).await?;
+        let usage = rows.first().ok_or(sqlx::Error::RowNotFound);
+        usage
+            .and_then(|row| row.try_get("usage"))
+            .map_err(|error| fault::of_origin(&error))
+    }
+
     async fn rows(
         &self,
         statement: &'static str,
         arguments: Vec<i64>,
         deadline: Duration,
     ) -> Result<Vec<LogRow>, OriginError> {
+        let rows = self.fetch(statement, arguments, deadline).await?;
+        let found = rows.iter().filter_map(|row| log_row(row).transpose());
+        found
+            .collect::<Result<_, _>>()
+            .map_err(|error| fault::of_origin(&error))
+    }
+
+    /// Within `deadline`, for which a new connection does not count: it has one of its own, or a
+    /// server that is slow to connect to would never be followed again.
+    async fn fetch(
+        &self,
+        statement: &'static str,
+        arguments: Vec<i64>,
+        deadline: Duration,
+    ) -> Result<Vec<PgRow>, OriginError> {
         let mut slot = self.connection.lock().await;
         let query = || {
             arguments
@@ -110,10 +146,7 @@ impl Log {
         let rows = rows.map_err(|error| fault::of_origin(&error))?;
         read::refuse_replica(&rows)?;
         *slot = Some(connection);
-        let found = rows.iter().filter_map(|row| log_row(row).transpose());
-        found
-            .collect::<Result<_, _>>()
-            .map_err(|error| fault::of_origin(&error))
+        Ok(rows)
     }
 
     pub async fn changed(&self) {
@@ -144,6 +177,18 @@ fn log_row(row: &PgRow) -> Result<Option<LogRow>, sqlx::Error> {
         tenant: row.try_get("tenant")?,
         subject: row.try_get("subject")?,
         op: row.try_get("op")?,
+    }))
+}
+
+/// `None`: the one row of an empty result.
+fn setting(row: &PgRow) -> Result<Option<FleetSetting>, sqlx::Error> {
+    let Some(name) = row.try_get::<Option<String>, _>("name")? else {
+        return Ok(None);
+    };
+    Ok(Some(FleetSetting {
+        name,
+        value: row.try_get("value")?,
+        revision: read::number(row, "revision")?,
     }))
 }
 
