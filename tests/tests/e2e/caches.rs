@@ -225,8 +225,10 @@ async fn the_bound_and_the_stale_limit_can_be_changed_while_it_runs() {
 async fn the_command_line_shows_and_sets_the_switches() {
     let url = database().await;
     let app = App::builder().postgres(&url).start().await;
-    let server = ["--server", app.base()];
-    let with = |args: &[&str]| [args, &server].concat();
+    let with = |args: &[&'static str]| -> Vec<String> {
+        let server = ["--server", app.base()];
+        args.iter().chain(&server).map(|arg| (*arg).to_owned()).collect()
+    };
     let shown = cli(with(&["caches"])).await.expect(0).stdout;
     for part in [
         "policy near",
