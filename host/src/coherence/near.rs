@@ -2,11 +2,13 @@
 //! when it must go is decided in `window.rs`, under its locks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use quick_cache::{Equivalent, Weighter, sync::Cache};
 
+use super::clock::Moment;
 use crate::backends::Record;
 use crate::ids::{Key, Tenant};
 
@@ -20,6 +22,11 @@ pub struct Entry {
     pub fill: u64,
     /// Bytes that a guest made of the record (rule D2).
     derived: ArcSwapOption<Derived>,
+    /// It was asked for since somebody last looked (rule A5).
+    used: AtomicBool,
+    /// As-of of the value that this host knows to be in far, and the `Moment` in nanoseconds at which
+    /// it put that there; 0: not known.
+    in_far: (AtomicU64, AtomicU64),
 }
 
 struct Derived {
@@ -37,7 +44,26 @@ impl Entry {
             as_of,
             fill,
             derived: ArcSwapOption::empty(),
+            used: AtomicBool::new(false),
+            in_far: (AtomicU64::new(as_of), AtomicU64::new(0)),
         }
+    }
+
+    /// A value of this entry was put into far, read as of `as_of`.
+    pub fn is_in_far(&self, as_of: u64, at: Moment) {
+        self.in_far.0.store(as_of, Ordering::Relaxed);
+        self.in_far.1.store(at.nanos(), Ordering::Relaxed);
+    }
+
+    /// Whether its value in far is older than half a life, or than the middle of the window.
+    pub(super) fn past_half(&self, now: Moment, half_life: Duration, middle: u64) -> bool {
+        let put = Moment::from_nanos(self.in_far.1.load(Ordering::Relaxed));
+        now.since(put) >= half_life || self.in_far.0.load(Ordering::Relaxed) < middle
+    }
+
+    /// Whether it was asked for since this was last called.
+    pub(super) fn take_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
     }
 
     /// Bytes that the component of this digest attached; another component sees none.
@@ -101,7 +127,19 @@ impl Near {
     }
 
     pub fn get(&self, tenant: Option<&str>, subject: &str) -> Option<Arc<Entry>> {
-        self.cache.get(&KeyRef { tenant, subject })
+        let entry = self.cache.get(&KeyRef { tenant, subject })?;
+        // Written once in a while only: a line that all threads write would cost all of them.
+        if !entry.used.load(Ordering::Relaxed) {
+            entry.used.store(true, Ordering::Relaxed);
+        }
+        Some(entry)
+    }
+
+    /// Shows every entry, in no order; those that come and go meanwhile, or not.
+    pub(super) fn each(&self, mut show: impl FnMut(&Key, &Arc<Entry>)) {
+        for (key, entry) in self.cache.iter() {
+            show(&key, &entry);
+        }
     }
 
     pub(super) fn peek(&self, key: &Key) -> Option<Arc<Entry>> {

@@ -7,10 +7,13 @@ use proptest::prelude::*;
 
 use super::clock::Moment;
 use super::feed::Feed;
+use super::origin::OriginReader;
 use super::window::Coherence;
 use crate::backends::memory::MemoryOrigin;
 use crate::backends::{Attribution, Change, LogRow, Origin, Precondition, Record};
+use crate::caches::Caches;
 use crate::ids::{Key, Tenant};
+use crate::options::Options;
 
 fn key(tenant: &str) -> Key {
     Key::policy(&Tenant::new(tenant).expect("a valid id"))
@@ -346,6 +349,8 @@ fn follow(origin: &Arc<MemoryOrigin>) -> (Arc<Coherence>, tokio::task::JoinHandl
     let feed = Feed {
         coherence: coherence.clone(),
         log: origin.clone(),
+        reader: Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
+        caches: Arc::new(Caches::new(&Options::default())),
     };
     (coherence, tokio::spawn(feed.run()))
 }

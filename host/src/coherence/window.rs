@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
@@ -80,6 +81,10 @@ pub struct Coherence {
     pub(super) wake: Notify,
     pub(super) attempts: watch::Sender<Attempts>,
     purges: AtomicU64,
+    /// How full the notification queue of the server is, in millionths (rule F5).
+    queue: AtomicU64,
+    /// Microseconds; `NONE`: not known.
+    lag: AtomicU64,
     /// Held while a reply of the feed is applied and while purging, so that no reply that was sent
     /// for before a purge is applied after it.
     step: Mutex<()>,
@@ -107,6 +112,8 @@ impl Coherence {
             wake: Notify::new(),
             attempts: watch::Sender::new(Attempts::default()),
             purges: AtomicU64::new(0),
+            queue: AtomicU64::new(0),
+            lag: AtomicU64::new(NONE),
             step: Mutex::new(()),
         }
     }
@@ -146,12 +153,32 @@ impl Coherence {
         self.attempts.borrow().error.clone()
     }
 
-    pub fn window_rows(&self) -> usize {
-        self.rows
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .rows
-            .len()
+    /// Rows of the window, and how many it may have.
+    pub fn window_rows(&self) -> (usize, usize) {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        (rows.rows.len(), self.window_max)
+    }
+
+    /// The position in the middle of a full window; 0 while it is not full, for nothing leaves it then.
+    pub(super) fn middle_of_window(&self) -> u64 {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        if rows.rows.len() < self.window_max {
+            return 0;
+        }
+        let middle = rows.rows.get(rows.rows.len() / 2);
+        middle.map_or(0, |(position, _)| *position)
+    }
+
+    /// How late the newest row was when it was applied; `None`: none was applied yet.
+    pub fn lag(&self) -> Option<Duration> {
+        let lag = self.lag.load(Ordering::Relaxed);
+        (lag != NONE).then(|| Duration::from_micros(lag))
+    }
+
+    /// Positions are microseconds of the primary's clock (rule O1), and `now` is the same clock when
+    /// the rows were read: no clocks of two machines are compared (rule K1).
+    pub(super) fn note_lag(&self, newest: u64, now: u64) {
+        self.lag.store(now.saturating_sub(newest), Ordering::Relaxed);
     }
 
     pub(super) fn window_max(&self) -> usize {
@@ -356,6 +383,21 @@ impl Coherence {
             self.fences.store(fences, Ordering::Relaxed);
         }
         self.prove_wide(sent);
+    }
+
+    /// Drops every entry of near: it was switched on or off, or means something else now (rule D1).
+    pub fn empty_near(&self) {
+        let _stripes: Vec<_> = self.stripes.iter().map(lock).collect();
+        self.near.clear();
+    }
+
+    pub(super) fn set_queue(&self, share: f64) {
+        self.queue.store((share * 1e6) as u64, Ordering::Relaxed);
+    }
+
+    /// How full the notification queue of the server is, 0 to 1.
+    pub fn queue(&self) -> f64 {
+        self.queue.load(Ordering::Relaxed) as f64 / 1e6
     }
 
     /// Asks the feed to read now.
