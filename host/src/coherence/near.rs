@@ -11,7 +11,7 @@ use rand::Rng;
 
 use super::clock::Moment;
 use crate::backends::Record;
-use crate::ids::Key;
+use crate::ids::{Key, Tenant};
 
 /// A record, or the fact that there is none, that was valid when it entered and is removed by the
 /// first change of its key.
@@ -174,6 +174,12 @@ impl Near {
         self.cache.remove(key);
     }
 
+    /// Removes what a tenant has here and was read as of an earlier position. Looks at every entry.
+    pub(super) fn remove_tenant(&self, tenant: &Tenant, before: u64) {
+        self.cache
+            .retain(|key, entry| key.tenant.as_ref() != Some(tenant) || entry.as_of >= before);
+    }
+
     pub(super) fn clear(&self) {
         self.cache.clear();
     }
@@ -190,7 +196,6 @@ impl Near {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Tenant;
     use std::hash::{BuildHasher, RandomState};
 
     #[test]
