@@ -153,6 +153,10 @@ impl Coherence {
         self.attempts.borrow().error.clone()
     }
 
+    pub fn feed_fails(&self) -> bool {
+        !self.attempts.borrow().error.is_empty()
+    }
+
     /// Rows of the window, and how many it may have.
     pub fn window_rows(&self) -> (usize, usize) {
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
