@@ -70,8 +70,7 @@ impl Need {
     /// Whether an answer of this view, marked as stale, is better than none (R3). A demand holds for
     /// stale answers too (R2).
     fn allows_stale(self, view: View) -> bool {
-        view.position >= self.min_revision
-            && view.age_ms <= self.stale_limit_ms.max(self.bound_ms)
+        view.position >= self.min_revision && view.age_ms <= self.stale_limit_ms.max(self.bound_ms)
     }
 
     fn found(self, view: View, entry: State) -> Option<Record> {

@@ -118,6 +118,10 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_REQUEST_DEADLINE", default_value = "1s", value_parser = duration, value_name = "DURATION")]
     pub request_deadline: Duration,
 
+    /// How often a few cached records are compared with the origin, to measure their staleness; 0s: never
+    #[arg(long, env = "ORDAIN_AUDIT_INTERVAL", default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    pub audit_interval: Duration,
+
     /// Switch of all caches; a cache is on if every switch that concerns it is on
     #[arg(long, env = "ORDAIN_CACHE", default_value = "on", value_parser = switch, action = ArgAction::Set, value_name = "on|off")]
     pub cache: bool,

@@ -58,7 +58,9 @@ impl Counts {
     pub fn totals(&self) -> [(&'static str, u64); SLOTS] {
         std::array::from_fn(|slot| {
             let shards = self.shards.iter();
-            let total = shards.map(|shard| shard[slot].load(Ordering::Relaxed)).sum();
+            let total = shards
+                .map(|shard| shard[slot].load(Ordering::Relaxed))
+                .sum();
             (OUTCOMES[slot], total)
         })
     }

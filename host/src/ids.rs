@@ -62,9 +62,6 @@ impl fmt::Debug for Tenant {
 /// Subject of the one policy of a tenant.
 pub const POLICY: &str = "policy";
 
-/// Subjects of the fleet's settings begin with this; the setting's name follows.
-pub const SETTING_SUBJECT: &str = "setting/";
-
 /// Key of a record: whose it is (`None`: the fleet) and which one. `None` is no tenant id, so
 /// no tenant can collide with the fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

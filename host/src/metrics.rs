@@ -35,12 +35,16 @@ struct Writer<'a>(DescriptorEncoder<'a>);
 
 impl Writer<'_> {
     fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        let descriptor = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let descriptor = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
         ConstGauge::new(value).encode(descriptor)
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let descriptor = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let descriptor = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
         ConstCounter::new(value).encode(descriptor)
     }
 
@@ -57,7 +61,9 @@ impl Writer<'_> {
         help: &str,
         values: impl IntoIterator<Item = ([(&'static str, String); N], f64)>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {
             ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
         }
@@ -70,7 +76,9 @@ impl Writer<'_> {
         help: &str,
         values: impl IntoIterator<Item = ([(&'static str, String); N], u64)>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in values {
             ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
         }
@@ -176,39 +184,59 @@ impl Snapshot {
         to.gauges(
             "ordain_breaker_open",
             "1 while nobody waits for the tier, because it does not answer",
-            tiers.iter().map(|(name, tier)| (label(name), flag(tier.breaker.open))),
+            tiers
+                .iter()
+                .map(|(name, tier)| (label(name), flag(tier.breaker.open))),
         )?;
         to.counters(
             "ordain_breaker_opened",
             "Times that the breaker has opened",
-            tiers.iter().map(|(name, tier)| (label(name), tier.breaker.opened)),
+            tiers
+                .iter()
+                .map(|(name, tier)| (label(name), tier.breaker.opened)),
         )?;
         to.counters(
             "ordain_breaker_refused",
             "Calls that an open breaker has turned away",
-            tiers.iter().map(|(name, tier)| (label(name), tier.breaker.refused)),
+            tiers
+                .iter()
+                .map(|(name, tier)| (label(name), tier.breaker.refused)),
         )?;
         let io = self.0.io_counts();
         to.counters(
             "ordain_tier_calls",
             "Calls that were sent to a server",
             io.iter().map(|(tier, call, count)| {
-                ([("tier", (*tier).to_owned()), ("call", (*call).to_owned())], *count)
+                (
+                    [("tier", (*tier).to_owned()), ("call", (*call).to_owned())],
+                    *count,
+                )
             }),
         )
     }
 
     fn caches(&self, to: &mut Writer<'_>) -> fmt::Result {
         let near = self.0.status().near;
-        to.gauge("ordain_near_entries", "Records in near", near.entries as f64)?;
+        to.gauge(
+            "ordain_near_entries",
+            "Records in near",
+            near.entries as f64,
+        )?;
         to.gauge("ordain_near_bytes", "Bytes of near", near.bytes as f64)?;
-        to.gauge("ordain_near_bytes_max", "Bytes that near may have", near.bytes_max as f64)?;
+        to.gauge(
+            "ordain_near_bytes_max",
+            "Bytes that near may have",
+            near.bytes_max as f64,
+        )?;
         let caches = self.0.caches().caches();
         to.gauges(
             "ordain_cache_on",
             "1 if the cache is on: all switches that concern it are, and its backend is configured",
             caches.iter().map(|cache| {
-                let labels = [("kind", cache.kind.to_owned()), ("tier", cache.tier.to_owned())];
+                let labels = [
+                    ("kind", cache.kind.to_owned()),
+                    ("tier", cache.tier.to_owned()),
+                ];
                 (labels, flag(cache.off.is_none()))
             }),
         )
@@ -220,7 +248,10 @@ impl Snapshot {
             "ordain_audit_checks",
             "Cached values that were compared with the origin, by tier and outcome",
             audit.checks().map(|(tier, outcome, count)| {
-                ([("tier", tier.to_owned()), ("outcome", outcome.to_owned())], count)
+                (
+                    [("tier", tier.to_owned()), ("outcome", outcome.to_owned())],
+                    count,
+                )
             }),
         )?;
         to.metric(

@@ -42,6 +42,8 @@ pub struct Options {
     pub far_deadline: Duration,
     pub origin_deadline: Duration,
     pub request_deadline: Duration,
+    /// Pause between two comparisons of some cached records with the origin; zero: none.
+    pub audit_interval: Duration,
     pub switches: Switches,
 }
 
@@ -99,6 +101,7 @@ impl Default for Options {
             far_deadline: Duration::from_millis(20),
             origin_deadline: Duration::from_millis(500),
             request_deadline: Duration::from_secs(1),
+            audit_interval: Duration::ZERO,
             switches: Switches::default(),
         }
     }
@@ -186,6 +189,7 @@ impl fmt::Debug for Options {
             .field("far_deadline", &self.far_deadline)
             .field("origin_deadline", &self.origin_deadline)
             .field("request_deadline", &self.request_deadline)
+            .field("audit_interval", &self.audit_interval)
             .field("switches", &self.switches)
             .finish()
     }

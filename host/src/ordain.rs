@@ -17,10 +17,11 @@ use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, ResolveError};
 use crate::backends::{
-    Attribution, Change, HistoryEntry, Origin, OriginError, Page, Precondition, Record, TenantEntry, WriteError,
-    Written,
+    Attribution, Change, HistoryEntry, Origin, OriginError, Page, Precondition, Record,
+    TenantEntry, WriteError, Written,
 };
 use crate::caches::Caches;
+use crate::coherence::auditor::Findings;
 use crate::coherence::far::Far;
 use crate::coherence::origin::OriginReader;
 use crate::coherence::{Coherence, Entry, Moment};
@@ -85,6 +86,8 @@ struct Inner {
     direct: Arc<Semaphore>,
     /// Values put into far again (rule A5).
     restamps: Arc<AtomicU64>,
+    /// What the auditor found.
+    findings: Arc<Findings>,
     /// The feed and what else works in the background; aborted when the last clone goes.
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -336,7 +339,11 @@ impl Ordain {
         read: impl Future<Output = Result<T, OriginError>>,
     ) -> Result<T, ReadError> {
         self.inner.reader.admit()?;
-        let _place = self.inner.direct.try_acquire().map_err(|_| ReadError::Overloaded)?;
+        let _place = self
+            .inner
+            .direct
+            .try_acquire()
+            .map_err(|_| ReadError::Overloaded)?;
         Ok(read.await.inspect_err(|_| self.inner.reader.suspect())?)
     }
 

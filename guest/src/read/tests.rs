@@ -283,7 +283,13 @@ fn an_origin_that_does_not_answer_is_unavailable() {
 
 const STALE_LIMIT: u32 = 900_000;
 
-fn stale(tier: Tier, position: u64, age_ms: u32, fill: u64, revision: u64) -> Result<Record, Failure> {
+fn stale(
+    tier: Tier,
+    position: u64,
+    age_ms: u32,
+    fill: u64,
+    revision: u64,
+) -> Result<Record, Failure> {
     record(tier, position, age_ms, fill, revision).map(|record| Record {
         stale: true,
         ..record

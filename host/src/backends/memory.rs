@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::{
-    Attribution, Change, ChangeLog, FAR_FORMAT, FAR_HEADER, Far, FarError, FleetSetting,
+    Attribution, Audit, Change, ChangeLog, FAR_FORMAT, FAR_HEADER, Far, FarError, FleetSetting,
     HistoryEntry, LogRow, Origin, OriginError, Page, Precondition, Pruned, Record, Snapshot,
     TenantEntry, WriteError, Written,
 };
@@ -335,6 +335,22 @@ impl Origin for MemoryOrigin {
         Ok(pruned)
     }
 
+    async fn audit(&self, key: &Key, after: u64) -> Result<Audit, OriginError> {
+        let state = self.state();
+        let tenant = key.tenant.as_ref().map(Tenant::as_str);
+        let tenant = tenant.filter(|_| &*key.subject == POLICY);
+        let newer = state.changes.iter().find(|change| {
+            change.entry.revision > after
+                && change.tenant.as_deref() == tenant
+                && change.subject == POLICY
+        });
+        Ok(Audit {
+            as_of: state.head(),
+            record: tenant.and_then(|tenant| state.policies.get(tenant).cloned()),
+            newer_for: newer.map(|change| change.at.elapsed().unwrap_or_default()),
+        })
+    }
+
     fn describe(&self) -> String {
         "memory of this process".to_owned()
     }
@@ -364,6 +380,10 @@ impl ChangeLog for MemoryOrigin {
 
     async fn notification_queue(&self) -> Result<f64, OriginError> {
         Ok(0.0)
+    }
+
+    fn lag(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 
     async fn changed(&self) {

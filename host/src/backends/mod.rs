@@ -44,6 +44,17 @@ pub struct Snapshot {
     pub records: Vec<Option<Record>>,
 }
 
+/// What an auditor compares a cached value with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Head of the change log in the snapshot.
+    pub as_of: u64,
+    pub record: Option<Record>,
+    /// Time since the first change of the key after the given position, by the clock of the primary;
+    /// `None`: there is no such change.
+    pub newer_for: Option<std::time::Duration>,
+}
+
 /// What must hold of the stored record for a write to happen (`If-Match`, `If-None-Match`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precondition {
@@ -187,6 +198,10 @@ pub trait Origin: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<HistoryEntry>, OriginError>;
 
+    /// What the origin holds of a key, and for how long it has held something newer than what was
+    /// known at position `after`: one statement, one snapshot.
+    async fn audit(&self, key: &Key, after: u64) -> Result<Audit, OriginError>;
+
     /// Sets (`Some`) or removes (`None`) settings of the fleet in one transaction (rule O4). Removing
     /// what is not there is no change. Returns the revision of the last row written, `None` if
     /// nothing changed.
@@ -265,6 +280,10 @@ pub trait ChangeLog: Send + Sync + 'static {
 
     /// How full the notification queue of the server is, 0 to 1 (rule F5); 0 where there is none.
     async fn notification_queue(&self) -> Result<f64, OriginError>;
+
+    /// How late the newest row of the latest `since` was when it was read, by the clock of the
+    /// primary alone; `None`: there was none yet.
+    fn lag(&self) -> Option<std::time::Duration>;
 
     /// Returns when the log may have grown. Only a hint (rule F5): it may come late or never.
     async fn changed(&self);

@@ -39,9 +39,17 @@ fn a_cache_is_on_if_all_that_concern_it_are() {
         };
         let caches = Caches::new(&options);
         let common = bit(0) && bit(1);
-        assert_eq!(on(&caches), (common && bit(3), common && bit(4)), "{bits:05b}");
+        assert_eq!(
+            on(&caches),
+            (common && bit(3), common && bit(4)),
+            "{bits:05b}"
+        );
         for cache in caches.caches() {
-            let is_on = if cache.tier == "near" { on(&caches).0 } else { on(&caches).1 };
+            let is_on = if cache.tier == "near" {
+                on(&caches).0
+            } else {
+                on(&caches).1
+            };
             assert_eq!(cache.off.is_none(), is_on, "{cache:?}");
         }
     }

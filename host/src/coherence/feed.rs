@@ -9,9 +9,8 @@ use rand::Rng;
 use super::clock::Moment;
 use super::origin::OriginReader;
 use super::window::{Attempts, Coherence};
-use crate::backends::{ChangeLog, LogRow, OriginError};
+use crate::backends::{ChangeLog, LogRow, OriginError, SETTING};
 use crate::caches::Caches;
-use crate::ids::SETTING_SUBJECT;
 
 /// Time between two reads when nothing wakes the feed (rule F3).
 pub use crate::options::FEED_INTERVAL as INTERVAL;
@@ -125,6 +124,9 @@ impl Feed {
                 if whole {
                     self.coherence.prove(sent);
                 }
+                if let Some(lag) = self.log.lag() {
+                    self.coherence.note_lag(lag);
+                }
             });
             if whole {
                 return Ok(());
@@ -175,7 +177,7 @@ impl Feed {
 }
 
 fn is_setting(row: &LogRow) -> bool {
-    row.tenant.is_none() && row.subject.starts_with(SETTING_SUBJECT)
+    row.tenant.is_none() && row.subject.starts_with(SETTING)
 }
 
 impl Coherence {

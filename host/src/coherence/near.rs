@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use quick_cache::{Equivalent, Weighter, sync::Cache};
+use rand::Rng;
 
 use super::clock::Moment;
 use crate::backends::Record;
@@ -140,6 +141,25 @@ impl Near {
         for (key, entry) in self.cache.iter() {
             show(&key, &entry);
         }
+    }
+
+    /// Some keys, each as likely as any other.
+    pub(super) fn sample(&self, size: usize) -> Vec<Key> {
+        let mut seen = 0usize;
+        let mut keys = Vec::with_capacity(size);
+        self.each(|key, _| {
+            seen += 1;
+            if keys.len() < size {
+                keys.push(key.clone());
+                return;
+            }
+            // Reservoir sampling.
+            let at = rand::rng().random_range(0..seen);
+            if let Some(place) = keys.get_mut(at) {
+                *place = key.clone();
+            }
+        });
+        keys
     }
 
     pub(super) fn peek(&self, key: &Key) -> Option<Arc<Entry>> {

@@ -179,3 +179,9 @@ pub struct Before {
     watermark: Option<u64>,
     purges: u64,
 }
+
+impl Before {
+    pub(super) fn purges(&self) -> u64 {
+        self.purges
+    }
+}

@@ -54,9 +54,14 @@ impl Restamper {
         let Some(watermark) = self.coherence.watermark() else {
             return;
         };
-        let due = self.due(watermark);
+        let (coherence, half_life) = (self.coherence.clone(), self.ttl / 2);
+        // Walks all of near: not on a thread that serves.
+        let due = tokio::task::spawn_blocking(move || due(&coherence, watermark, half_life)).await;
+        let due = due.unwrap_or_default();
         let puts = due.into_iter().map(|(key, entry)| async move {
-            let put = self.far.put_again(&key, entry.record.as_ref(), watermark, self.ttl);
+            let put = self
+                .far
+                .put_again(&key, entry.record.as_ref(), watermark, self.ttl);
             if put.await {
                 entry.is_in_far(watermark, Moment::now());
                 self.count.fetch_add(1, Ordering::Relaxed);
@@ -65,22 +70,22 @@ impl Restamper {
         let mut puts = futures::stream::iter(puts).buffer_unordered(AT_ONCE);
         while puts.next().await.is_some() {}
     }
+}
 
-    /// Entries that were asked for since the last pass, and whose value in far is past half of its
-    /// life or of the window.
-    fn due(&self, watermark: u64) -> Vec<(Key, Arc<Entry>)> {
-        let now = Moment::now();
-        let half = self.coherence.middle_of_window();
-        let mut due = Vec::new();
-        self.coherence.near.each(|key, entry| {
-            if due.len() < PASS_MAX
-                && entry.as_of <= watermark
-                && entry.past_half(now, self.ttl / 2, half)
-                && entry.take_used()
-            {
-                due.push((key.clone(), entry.clone()));
-            }
-        });
-        due
-    }
+/// Entries that were asked for since the last pass, and whose value in far is past half of its
+/// life or of the window.
+fn due(coherence: &Coherence, watermark: u64, half_life: Duration) -> Vec<(Key, Arc<Entry>)> {
+    let now = Moment::now();
+    let middle = coherence.middle_of_window();
+    let mut due = Vec::new();
+    coherence.near.each(|key, entry| {
+        if due.len() < PASS_MAX
+            && entry.as_of <= watermark
+            && entry.past_half(now, half_life, middle)
+            && entry.take_used()
+        {
+            due.push((key.clone(), entry.clone()));
+        }
+    });
+    due
 }

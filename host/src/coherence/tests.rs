@@ -151,7 +151,7 @@ fn a_window_that_overflows_forgets_its_oldest_rows_and_what_depends_on_them() {
     let coherence = Coherence::new(1 << 20, 2);
     coherence.load(&[row(10, "a"), row(20, "b")], true, Moment::now());
     coherence.apply(&row(30, "c"));
-    assert_eq!(coherence.window_rows(), 2);
+    assert_eq!(coherence.window_rows(), (2, 2));
     assert!(!coherence.usable(&key("a"), 10));
     assert!(!coherence.usable(&key("d"), 0));
     assert!(coherence.usable(&key("a"), 20));

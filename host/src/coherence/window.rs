@@ -175,10 +175,9 @@ impl Coherence {
         (lag != NONE).then(|| Duration::from_micros(lag))
     }
 
-    /// Positions are microseconds of the primary's clock (rule O1), and `now` is the same clock when
-    /// the rows were read: no clocks of two machines are compared (rule K1).
-    pub(super) fn note_lag(&self, newest: u64, now: u64) {
-        self.lag.store(now.saturating_sub(newest), Ordering::Relaxed);
+    pub(super) fn note_lag(&self, lag: Duration) {
+        let micros = u64::try_from(lag.as_micros()).unwrap_or(NONE);
+        self.lag.store(micros, Ordering::Relaxed);
     }
 
     pub(super) fn window_max(&self) -> usize {

@@ -82,6 +82,7 @@ impl Config {
             far_deadline: self.far_deadline,
             origin_deadline: self.origin_deadline,
             request_deadline: self.request_deadline,
+            audit_interval: self.audit_interval,
             switches: Switches {
                 all: self.cache,
                 policy: self.cache_policy,
@@ -224,6 +225,7 @@ impl Settings {
             ("ORDAIN_FAR_DEADLINE", time(options.far_deadline)),
             ("ORDAIN_ORIGIN_DEADLINE", time(options.origin_deadline)),
             ("ORDAIN_REQUEST_DEADLINE", time(options.request_deadline)),
+            ("ORDAIN_AUDIT_INTERVAL", time(options.audit_interval)),
             ("ORDAIN_CACHE", switch(options.switches.all)),
             ("ORDAIN_CACHE_POLICY", switch(options.switches.policy)),
             ("ORDAIN_CACHE_CONFIG", switch(options.switches.config)),

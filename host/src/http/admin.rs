@@ -1,13 +1,13 @@
 //! `/healthz`, `/readyz`, `/metrics` and `/v1/component`: what runs, and whether it can answer.
 
-use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use axum::response::{IntoResponse, Json, Response};
 use super::problem::Problem;
 use super::resolve::json;
 use super::state::Readiness;
 use super::{App, headers, input};
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Json, Response};
 
 pub async fn healthz() -> Response {
     Json(serde_json::json!({"status": "serving"})).into_response()
@@ -28,7 +28,8 @@ pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
         tracing::error!(%error, "metrics cannot be written");
         Problem::internal()
     })?;
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let kind =
+        HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     Ok(([(CONTENT_TYPE, kind)], text).into_response())
 }
 

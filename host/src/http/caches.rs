@@ -157,10 +157,12 @@ fn report(app: &App) -> Result<Response, Problem> {
 
 /// A merge patch of settings: every fault with its pointer, or all changes.
 fn parse(body: &[u8], app: &App) -> Result<Vec<(Setting, Option<Value>)>, Problem> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| Problem::bad("malformed-json", format!("the body is not UTF-8: {error}")))?;
-    let whole: Box<RawValue> = serde_json::from_str(text)
-        .map_err(|error| Problem::bad("malformed-json", format!("the body is not JSON: {error}")))?;
+    let text = std::str::from_utf8(body).map_err(|error| {
+        Problem::bad("malformed-json", format!("the body is not UTF-8: {error}"))
+    })?;
+    let whole: Box<RawValue> = serde_json::from_str(text).map_err(|error| {
+        Problem::bad("malformed-json", format!("the body is not JSON: {error}"))
+    })?;
     let members: BTreeMap<String, serde_json::Value> = match serde_json::from_str(whole.get()) {
         Ok(members) => members,
         Err(_) => {
@@ -174,7 +176,10 @@ fn parse(body: &[u8], app: &App) -> Result<Vec<(Setting, Option<Value>)>, Proble
         let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
         let Some(setting) = Setting::of_member(name) else {
             let known = Setting::ALL.map(Setting::member).join(", ");
-            faults.push(fault(&pointer, &format!("unknown setting; known are {known}")));
+            faults.push(fault(
+                &pointer,
+                &format!("unknown setting; known are {known}"),
+            ));
             continue;
         };
         match read(setting, value).and_then(|value| {

@@ -224,7 +224,10 @@ mod tests {
         }
         let readiness = Readiness::of(&status);
         let far = &readiness.dependencies.far;
-        assert_eq!((readiness.status, far.state, far.error), ("degraded", "down", "refused"));
+        assert_eq!(
+            (readiness.status, far.state, far.error),
+            ("degraded", "down", "refused")
+        );
         status.ready = false;
         status.feed.connected = false;
         status.feed.error = "the origin did not answer".into();

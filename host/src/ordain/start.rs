@@ -15,6 +15,7 @@ use crate::backends::{ChangeLog, FarError, Origin, OriginError};
 use crate::caches::Caches;
 use crate::capabilities::Services;
 use crate::coherence::Coherence;
+use crate::coherence::auditor::{Auditor, Findings};
 use crate::coherence::far::Far;
 use crate::coherence::feed::Feed;
 use crate::coherence::origin::OriginReader;
@@ -140,6 +141,19 @@ impl Ordain {
             };
             tasks.push(tokio::spawn(restamper.run()));
         }
+        let findings = Arc::new(Findings::default());
+        if !options.audit_interval.is_zero() {
+            let auditor = Auditor {
+                coherence: coherence.clone(),
+                origin: origin.clone(),
+                reader: reader.clone(),
+                far: far.clone(),
+                caches: caches.clone(),
+                interval: options.audit_interval,
+                findings: findings.clone(),
+            };
+            tasks.push(tokio::spawn(auditor.run()));
+        }
         let inner = Inner {
             options,
             runtime,
@@ -150,6 +164,7 @@ impl Ordain {
             caches,
             direct: Arc::new(Semaphore::new(DIRECT_MAX)),
             restamps,
+            findings,
             tasks,
         };
         Ok(Ordain {

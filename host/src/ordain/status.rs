@@ -1,7 +1,10 @@
 //! The state of a running Ordain, as `/readyz`, `/metrics` and `ordain caches` show it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::{FeedStatus, NearStatus, Ordain, Status, TierStatus};
 use crate::caches::Caches;
+use crate::coherence::auditor::Findings;
 use crate::coherence::{Coherence, Moment};
 use crate::counts::Counts;
 
@@ -9,7 +12,9 @@ impl Ordain {
     pub fn status(&self) -> Status {
         let inner = &self.inner;
         let coherence: &Coherence = &inner.coherence;
-        let age = coherence.view().map(|view| Moment::now().since(view.proven));
+        let age = coherence
+            .view()
+            .map(|view| Moment::now().since(view.proven));
         let error = coherence.feed_error();
         Status {
             ready: age.is_some_and(|age| age <= inner.caches.in_force().bound),
@@ -48,6 +53,30 @@ impl Ordain {
     /// The switches of the caches and what follows from them.
     pub fn caches(&self) -> &Caches {
         &self.inner.caches
+    }
+
+    /// What the auditor found.
+    pub fn audit(&self) -> &Findings {
+        &self.inner.findings
+    }
+
+    /// Calls that were sent to servers: tier, what was called or became of it, how often.
+    pub fn io_counts(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let reads = count(&self.inner.reader.reads);
+        let mut counts = vec![("origin", "read", reads)];
+        if let Some(far) = &self.inner.far {
+            let counted = &far.counts;
+            counts.extend([
+                ("far", "get", count(&counted.gets)),
+                ("far", "put", count(&counted.puts)),
+                ("far", "put-dropped", count(&counted.puts_dropped)),
+                ("far", "restamp", count(&self.inner.restamps)),
+                ("far", "error", count(&counted.errors)),
+                ("far", "unusable", count(&counted.unusable)),
+            ]);
+        }
+        counts
     }
 
     /// Requests by outcome.

@@ -38,10 +38,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    pub fn new(
-        generation: Arc<Generation>,
-        request_deadline: Duration,
-    ) -> Runtime {
+    pub fn new(generation: Arc<Generation>, request_deadline: Duration) -> Runtime {
         Runtime {
             current: ArcSwap::new(generation),
             waiting: Semaphore::new(WAITING_MAX),
@@ -87,7 +84,13 @@ impl Runtime {
                 self.wait(&call, waiting).await?
             }
         };
-        convert::answer(said.outcome, tenant, request, generation.digest(), said.settings)
+        convert::answer(
+            said.outcome,
+            tenant,
+            request,
+            generation.digest(),
+            said.settings,
+        )
     }
 
     /// Calls that wait for servers now, and how many may.

@@ -1,6 +1,7 @@
 //! What the feed follows: the log and the settings of the fleet, read on a connection of its own (F2,
 //! F3, D1), and LISTEN on another (F5). Not for applying rows, nor for what a gap means: that is the feed's.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use crate::backends::{FleetSetting, LogRow, OriginError};
 const NEWEST: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op \
      FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.changes \
      ORDER BY position DESC LIMIT $1) c ON true ORDER BY c.position";
-const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op \
+const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op, \
+     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now \
      FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.changes \
      WHERE position >= $1 ORDER BY position LIMIT $2) c ON true ORDER BY c.position";
 
@@ -30,6 +32,8 @@ const QUEUE: &str = "SELECT pg_is_in_recovery() AS replica, pg_notification_queu
 /// A start reads up to 100,000 rows; it may take longer than a heartbeat, and nothing is proven
 /// meanwhile.
 const NEWEST_DEADLINE: Duration = Duration::from_secs(5);
+
+const NO_LAG: u64 = u64::MAX;
 
 /// Between two tries to LISTEN.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -44,6 +48,8 @@ pub struct Log {
     connect_deadline: Duration,
     deadline: Duration,
     listener: OnceLock<Listener>,
+    /// Microseconds; `NO_LAG`: not known.
+    lag: AtomicU64,
 }
 
 impl Log {
@@ -55,12 +61,14 @@ impl Log {
             connect_deadline,
             deadline,
             listener: OnceLock::new(),
+            lag: AtomicU64::new(NO_LAG),
         }
     }
 
     pub async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError> {
         let arguments = vec![i64::from(limit) + 1];
-        let mut rows = self.rows(NEWEST, arguments, NEWEST_DEADLINE).await?;
+        let rows = self.fetch(NEWEST, arguments, NEWEST_DEADLINE).await?;
+        let mut rows = log_rows(&rows).map_err(|error| fault::of_origin(&error))?;
         let all = rows.len() <= limit as usize;
         if !all {
             rows.remove(0);
@@ -72,7 +80,23 @@ impl Log {
     pub async fn since(&self, from: u64, limit: u32) -> Result<Vec<LogRow>, OriginError> {
         let from = i64::try_from(from).unwrap_or(i64::MAX);
         let arguments = vec![from, i64::from(limit)];
-        self.rows(SINCE, arguments, self.deadline).await
+        let rows = self.fetch(SINCE, arguments, self.deadline).await?;
+        let of_origin = |error| fault::of_origin(&error);
+        let found: Vec<LogRow> = log_rows(&rows).map_err(of_origin)?;
+        // The row of the watermark itself is no news.
+        if let (Some(newest), Some(row)) = (found.last(), rows.first())
+            && found.len() > 1
+        {
+            let now = read::number(row, "now").map_err(of_origin)?;
+            let lag = now.saturating_sub(newest.position);
+            self.lag.store(lag, Ordering::Relaxed);
+        }
+        Ok(found)
+    }
+
+    pub fn lag(&self) -> Option<Duration> {
+        let lag = self.lag.load(Ordering::Relaxed);
+        (lag != NO_LAG).then(|| Duration::from_micros(lag))
     }
 
     pub async fn settings(&self) -> Result<Vec<FleetSetting>, OriginError> {
@@ -88,19 +112,6 @@ impl Log {
         let usage = rows.first().ok_or(sqlx::Error::RowNotFound);
         usage
             .and_then(|row| row.try_get("usage"))
-            .map_err(|error| fault::of_origin(&error))
-    }
-
-    async fn rows(
-        &self,
-        statement: &'static str,
-        arguments: Vec<i64>,
-        deadline: Duration,
-    ) -> Result<Vec<LogRow>, OriginError> {
-        let rows = self.fetch(statement, arguments, deadline).await?;
-        let found = rows.iter().filter_map(|row| log_row(row).transpose());
-        found
-            .collect::<Result<_, _>>()
             .map_err(|error| fault::of_origin(&error))
     }
 
@@ -165,6 +176,12 @@ async fn within<T>(
     tokio::time::timeout(deadline, work)
         .await
         .unwrap_or(Err(OriginError::Late))
+}
+
+fn log_rows(rows: &[PgRow]) -> Result<Vec<LogRow>, sqlx::Error> {
+    rows.iter()
+        .filter_map(|row| log_row(row).transpose())
+        .collect()
 }
 
 /// `None`: the one row of an empty result.

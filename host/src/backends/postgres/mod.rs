@@ -24,8 +24,8 @@ pub use self::schema::{SchemaError, SchemaStatus};
 use self::log::Log;
 use self::pool::Pool;
 use super::{
-    Attribution, Change, ChangeLog, FleetSetting, HistoryEntry, LogRow, Origin, OriginError, Page,
-    Precondition, Pruned, Snapshot, TenantEntry, WriteError, Written,
+    Attribution, Audit, Change, ChangeLog, FleetSetting, HistoryEntry, LogRow, Origin, OriginError,
+    Page, Precondition, Pruned, Snapshot, TenantEntry, WriteError, Written,
 };
 use crate::ids::{Key, Tenant};
 
@@ -175,6 +175,10 @@ impl Origin for Postgres {
         self.prune_some(before, keep, by).await
     }
 
+    async fn audit(&self, key: &Key, after: u64) -> Result<Audit, OriginError> {
+        read::audit(&self.pool, key, after).await
+    }
+
     fn describe(&self) -> String {
         self.place.clone()
     }
@@ -196,6 +200,10 @@ impl ChangeLog for Postgres {
 
     async fn notification_queue(&self) -> Result<f64, OriginError> {
         self.log.notification_queue().await
+    }
+
+    fn lag(&self) -> Option<Duration> {
+        self.log.lag()
     }
 
     async fn changed(&self) {
