@@ -11,6 +11,7 @@ mod policy;
 mod problem;
 mod resolve;
 mod state;
+mod upkeep;
 
 use std::future::IntoFuture;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub fn router(ordain: Ordain, deadline: Duration) -> Router {
         .route("/v1/tenants/{tenant}/history", get(lists::history))
         .route("/v1/component", get(admin::component))
         .route("/v1/caches", get(caches::get).patch(caches::patch))
+        .route("/v1/caches/purge", post(upkeep::purge))
+        .route("/v1/log/prune", post(upkeep::prune))
         .route("/metrics", get(admin::metrics))
         .route("/healthz", get(admin::healthz))
         .route("/readyz", get(admin::readyz))
