@@ -139,6 +139,11 @@ impl App {
         eventually("ready", PATIENCE, ready).await;
     }
 
+    /// Its process, to look at from outside.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn log(&self) -> String {
         self.process.log()
     }

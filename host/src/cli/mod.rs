@@ -1,6 +1,7 @@
 //! The command line (DESIGN section 7). Every command is one HTTP call, to a running server or to
 //! the same routes in this process, so `--json` prints exactly what HTTP answers. Not for rules.
 
+mod caches;
 mod component;
 mod import;
 mod logging;
@@ -65,6 +66,8 @@ enum Command {
     /// Look at the component that holds the rules
     #[command(subcommand)]
     Component(component::Component),
+    /// Show the caches and the feed, or change the switches
+    Caches(caches::Caches),
 }
 
 /// Bring the database to the version of this program (serve does so too)
@@ -145,6 +148,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Policy(policy) => policy.run(cli.json).await,
         Command::Migrate(migrate) => migrate.run(cli.json).await,
         Command::Component(component) => component.run(cli.json).await,
+        Command::Caches(caches) => caches.run(cli.json).await,
     }
 }
 

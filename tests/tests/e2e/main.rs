@@ -4,6 +4,7 @@
 
 mod batch;
 mod broken_records;
+mod caches;
 mod cli_embedded;
 mod cli_remote;
 mod component;
