@@ -68,6 +68,10 @@ impl Config {
                 .unwrap_or_else(default_component),
             origin,
             redis_url: given(&self.redis_url),
+            redis_ca: self
+                .redis_ca
+                .clone()
+                .filter(|path| !path.as_os_str().is_empty()),
             base_egress: self.egress_mode,
             local_providers: list(&self.local_providers),
             deployment_default: self.deployment_default()?,
@@ -202,6 +206,7 @@ impl Settings {
             ("DATABASE_URL", database),
             ("ORDAIN_MIGRATE_URL", migrate),
             ("REDIS_URL", options.redis_url.as_deref().map(masked_url)),
+            ("ORDAIN_REDIS_CA", options.redis_ca.as_ref().and_then(path)),
             (
                 "ORDAIN_EGRESS_MODE",
                 mode.and_then(|mode| mode.as_str().map(str::to_owned)),
