@@ -152,6 +152,15 @@ impl App {
         self.process.signal(Signal::KILL);
     }
 
+    /// It stands still: connections hang.
+    pub fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
     pub async fn wait_exit(&mut self) -> ExitStatus {
         self.process.wait_exit(PATIENCE).await
     }

@@ -8,7 +8,7 @@ mod redis;
 use std::path::{Path, PathBuf};
 
 pub use self::postgres::Postgres;
-pub use self::redis::{Redis, RedisOptions};
+pub use self::redis::{Redis, RedisOptions, Snapshot};
 
 /// Finds a program, or says how to install it.
 fn program(name: &str, folders: &[PathBuf], package: &str) -> PathBuf {

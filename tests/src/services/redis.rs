@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::Signal;
 
@@ -19,11 +20,15 @@ pub struct RedisOptions {
     pub tcp: bool,
 }
 
+/// What a Redis held at some time.
+pub struct Snapshot(PathBuf);
+
 pub struct Redis {
     guard: Guard,
     server: Mutex<Child>,
     options: RedisOptions,
     port: u16,
+    snapshots: AtomicU32,
 }
 
 impl Redis {
@@ -50,6 +55,7 @@ impl Redis {
             server,
             options,
             port,
+            snapshots: AtomicU32::new(0),
         }
     }
 
@@ -90,6 +96,33 @@ impl Redis {
         // An error means that it is dead already.
         let _ = server.kill();
         server.wait().expect("the server can be waited for");
+    }
+
+    /// A copy of all that it holds now, for `restart_from`.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut stream = UnixStream::connect(self.socket()).expect("redis accepts connections");
+        let mut reply = [0; 5];
+        stream.write_all(b"SAVE\r\n").expect("redis listens");
+        stream.read_exact(&mut reply).expect("redis answers");
+        assert_eq!(&reply, b"+OK\r\n", "SAVE");
+        let number = self.snapshots.fetch_add(1, Ordering::Relaxed);
+        let file = self.guard.folder.join(format!("snapshot-{number}.rdb"));
+        // Out of the way of `restart_empty`: a server loads what it finds.
+        std::fs::rename(self.dump(), &file).expect("the folder is ours");
+        Snapshot(file)
+    }
+
+    /// Starts again at the same addresses with what it held when the snapshot was taken.
+    pub fn restart_from(&self, snapshot: &Snapshot) {
+        self.stop();
+        std::fs::copy(&snapshot.0, self.dump()).expect("a snapshot can be copied");
+        *self.server.lock().expect("no other test panicked here") =
+            launch(&self.guard, &self.options, self.port);
+        std::fs::remove_file(self.dump()).expect("the folder is ours");
+    }
+
+    fn dump(&self) -> PathBuf {
+        self.guard.folder.join("dump.rdb")
     }
 
     /// Starts again, empty, at the same addresses.
