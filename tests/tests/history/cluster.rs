@@ -110,11 +110,10 @@ impl Cluster {
             cluster.postgres_links.push(link);
             cluster.redis_links.push(far);
         }
-        let mut targets = Vec::new();
-        for slot in 0..slots {
-            // The first one migrates; the others would wait for it.
-            targets.push(cluster.launch(slot, slot == 0).await);
-        }
+        // The first one migrates; the others would wait for it.
+        let mut targets = vec![cluster.launch(0, true).await];
+        let others = (1..slots).map(|slot| cluster.launch(slot, false));
+        targets.extend(futures::future::join_all(others).await);
         cluster.shared = Arc::new(Shared::new(seed, targets, cluster.shared.database()));
         cluster.shared.recorder.with(|history| {
             history.hosts = (0..slots).map(|host| (host, Life::default())).collect();

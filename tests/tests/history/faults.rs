@@ -80,7 +80,7 @@ pub fn schedule(seed: u64, slots: usize, rounds: usize) -> Schedule {
             let mut deck = deck(&mut random, slots);
             deck.shuffle(&mut random);
             steps.extend(deck.into_iter().map(|(fault, least, most)| Step {
-                pause: Duration::from_millis(random.random_range(150..600)),
+                pause: Duration::from_millis(random.random_range(50..500)),
                 fault,
                 lasts: Duration::from_millis(random.random_range(least..=most)),
             }));
@@ -105,11 +105,11 @@ fn whose(random: &mut StdRng, slots: usize) -> Option<usize> {
 fn links(random: &mut StdRng, slots: usize, link: Link) -> Vec<(Fault, u64, u64)> {
     let slow = random.random_range(5..200);
     [
-        (Trouble::Delay(slow / 4, slow), 400, 900),
+        (Trouble::Delay(slow / 4, slow), 300, 800),
         (Trouble::Cut, 0, 0),
-        (Trouble::Refuse, 300, 1500),
-        (Trouble::Hang, 300, 1500),
-        (Trouble::HoldReplies, 200, 1200),
+        (Trouble::Refuse, 100, 1000),
+        (Trouble::Hang, 100, 1400),
+        (Trouble::HoldReplies, 100, 1000),
     ]
     .into_iter()
     .map(|(trouble, least, most)| {
@@ -121,8 +121,8 @@ fn links(random: &mut StdRng, slots: usize, link: Link) -> Vec<(Fault, u64, u64)
 
 fn postgres(random: &mut StdRng, slots: usize) -> Vec<(Fault, u64, u64)> {
     let mut deck = links(random, slots, Link::Postgres);
-    deck.push((Fault::PostgresKilled, 100, 1600));
-    deck.push((Fault::PostgresStopped, 300, 2400));
+    deck.push((Fault::PostgresKilled, 0, 1200));
+    deck.push((Fault::PostgresStopped, 300, 2200));
     deck.push((Fault::LogLocked, 200, 900));
     deck
 }

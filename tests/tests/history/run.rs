@@ -165,7 +165,8 @@ impl Run {
         if let Some(old) = self.old {
             // Nobody else is led to it any more.
             let url = old.url("postgres", DATABASE);
-            blocking(move || old.restart()).await;
+            let server = old.clone();
+            blocking(move || server.restart()).await;
             let lost = sql::log(&url).await.expect("the old log can be read");
             history.lost = lost.into_iter().filter(|row| !log.contains(row)).collect();
         }
