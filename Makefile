@@ -38,9 +38,11 @@ lint: servers host ## format, clippy, generated documents
 soak: servers host guest ## the history checker with random seeds for SOAK_SECONDS (600); ORDAIN_SEED=n replays one
 	@cargo test --locked $(CRATES) --test history -- --ignored --nocapture --test-threads=1
 
-bench: servers ## measure beside peers; table here and in target/bench/result.json
+bench: servers ## measure beside peers (some: ONLY="outage"); table here and in target/bench
 	@sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/release"
-	cargo run --locked --release -p ordain-bench -- "$(TARGET)"
+	# In one command, so that the service is not built twice (its features are those of the bench then).
+	cargo build --locked --release -p ordain -p ordain-bench
+	"$(TARGET)/release/ordain-bench" "$(TARGET)" $(ONLY)
 
 bless: servers host ## write the generated documents anew
 	@ORDAIN_BLESS=1 cargo test --locked -p ordain-tests --test docs

@@ -11,6 +11,7 @@ pub struct Settings {
     pub local_providers: Vec<String>,
     pub deployment_default: Option<DeploymentDefault>,
     pub bound_ms: u32,
+    pub stale_limit_ms: u32,
     pub min_revision_wait_ms: u32,
     pub far_ttl_ms: u32,
 }

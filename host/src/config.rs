@@ -16,7 +16,8 @@ use crate::request::EgressMode;
 
 pub use checked::{ConfigError, Environment, Settings};
 pub use environment::{prepared, strangers};
-use values::{bytes, duration, mode, switch};
+use values::{bytes, mode};
+pub use values::{duration, switch};
 
 /// What can be configured. A flag wins over its variable; an empty variable counts as unset.
 #[derive(Clone, Args)]
@@ -75,6 +76,11 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_BOUND", default_value = "1s", value_parser = duration, value_name = "DURATION")]
     pub bound: Duration,
 
+    /// While Postgres does not answer: how old an answer may be that is given all the same, marked as
+    /// stale; 0s: none is
+    #[arg(long, env = "ORDAIN_STALE_LIMIT", default_value = "15m", value_parser = duration, value_name = "DURATION")]
+    pub stale_limit: Duration,
+
     /// How long a caller that demands a revision waits for the feed
     #[arg(long, env = "ORDAIN_MIN_REVISION_WAIT", default_value = "100ms", value_parser = duration, value_name = "DURATION")]
     pub min_revision_wait: Duration,
@@ -111,6 +117,10 @@ pub struct Config {
     /// Deadline of one request
     #[arg(long, env = "ORDAIN_REQUEST_DEADLINE", default_value = "1s", value_parser = duration, value_name = "DURATION")]
     pub request_deadline: Duration,
+
+    /// How often a few cached records are compared with the origin, to measure their staleness; 0s: never
+    #[arg(long, env = "ORDAIN_AUDIT_INTERVAL", default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    pub audit_interval: Duration,
 
     /// Switch of all caches; a cache is on if every switch that concerns it is on
     #[arg(long, env = "ORDAIN_CACHE", default_value = "on", value_parser = switch, action = ArgAction::Set, value_name = "on|off")]

@@ -6,12 +6,15 @@
 
 pub mod answer;
 pub mod backends;
+pub mod caches;
 pub mod capabilities;
 pub mod cli;
 pub mod coherence;
 pub mod config;
+pub mod counts;
 pub mod http;
 pub mod ids;
+pub mod metrics;
 pub mod options;
 pub mod ordain;
 pub mod request;

@@ -25,6 +25,8 @@ pub struct Options {
     pub deployment_default: Option<(String, String)>,
     /// An answer older than this is not fresh.
     pub bound: Duration,
+    /// While the origin does not answer: an answer of up to this age may be given, marked as stale.
+    pub stale_limit: Duration,
     /// How long a caller that demands a revision waits for the feed.
     pub min_revision_wait: Duration,
     /// Deadline of one read of the change log.
@@ -40,6 +42,8 @@ pub struct Options {
     pub far_deadline: Duration,
     pub origin_deadline: Duration,
     pub request_deadline: Duration,
+    /// Pause between two comparisons of some cached records with the origin; zero: none.
+    pub audit_interval: Duration,
     pub switches: Switches,
 }
 
@@ -87,6 +91,7 @@ impl Default for Options {
             local_providers: vec!["local".to_owned()],
             deployment_default: None,
             bound: Duration::from_secs(1),
+            stale_limit: Duration::from_secs(15 * 60),
             min_revision_wait: Duration::from_millis(100),
             feed_deadline: Duration::from_millis(300),
             window: 100_000,
@@ -96,6 +101,7 @@ impl Default for Options {
             far_deadline: Duration::from_millis(20),
             origin_deadline: Duration::from_millis(500),
             request_deadline: Duration::from_secs(1),
+            audit_interval: Duration::from_secs(10),
             switches: Switches::default(),
         }
     }
@@ -108,24 +114,6 @@ pub fn default_component() -> PathBuf {
         .ok()
         .and_then(|path| path.parent().map(|folder| folder.join(name)))
         .unwrap_or_else(|| PathBuf::from(name))
-}
-
-impl Options {
-    /// Each cache of policies, and why it is off if it is.
-    pub fn caches(&self) -> [(&'static str, Option<&'static str>); 2] {
-        let common = if !self.switches.all {
-            Some("ORDAIN_CACHE is off")
-        } else if !self.switches.policy {
-            Some("ORDAIN_CACHE_POLICY is off")
-        } else {
-            None
-        };
-        let near = common.or((!self.switches.near).then_some("ORDAIN_CACHE_NEAR is off"));
-        let far = common
-            .or((!self.switches.far).then_some("ORDAIN_CACHE_FAR is off"))
-            .or(self.redis_url.is_none().then_some("REDIS_URL is not set"));
-        [("policy near", near), ("policy far", far)]
-    }
 }
 
 /// A connection URL as it may be shown: passwords in it are masked. What does not look like a URL is
@@ -191,6 +179,7 @@ impl fmt::Debug for Options {
             .field("local_providers", &self.local_providers)
             .field("deployment_default", &self.deployment_default)
             .field("bound", &self.bound)
+            .field("stale_limit", &self.stale_limit)
             .field("min_revision_wait", &self.min_revision_wait)
             .field("feed_deadline", &self.feed_deadline)
             .field("window", &self.window)
@@ -200,6 +189,7 @@ impl fmt::Debug for Options {
             .field("far_deadline", &self.far_deadline)
             .field("origin_deadline", &self.origin_deadline)
             .field("request_deadline", &self.request_deadline)
+            .field("audit_interval", &self.audit_interval)
             .field("switches", &self.switches)
             .finish()
     }
@@ -245,32 +235,5 @@ mod tests {
         let shown = format!("{options:?}");
         assert!(!shown.contains("s3cret"), "{shown}");
         assert!(shown.contains("postgres://owner:***@db/x"), "{shown}");
-    }
-
-    #[test]
-    fn a_cache_that_is_off_names_the_reason() {
-        let mut options = Options::default();
-        assert_eq!(
-            options.caches(),
-            [
-                ("policy near", None),
-                ("policy far", Some("REDIS_URL is not set"))
-            ]
-        );
-        options.redis_url = Some("redis://cache".into());
-        options.switches.near = false;
-        assert_eq!(
-            options.caches(),
-            [
-                ("policy near", Some("ORDAIN_CACHE_NEAR is off")),
-                ("policy far", None)
-            ]
-        );
-        options.switches.all = false;
-        let off = Some("ORDAIN_CACHE is off");
-        assert_eq!(
-            options.caches(),
-            [("policy near", off), ("policy far", off)]
-        );
     }
 }

@@ -1,21 +1,27 @@
 //! The library's front door: one running Ordain, and what it answers. Wires the parts together;
 //! decides nothing itself.
 
+mod settings;
 mod start;
 mod status;
 mod types;
+mod upkeep;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures::StreamExt;
+use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, ResolveError};
 use crate::backends::{
-    Attribution, Change, HistoryEntry, Origin, Page, Precondition, Record, TenantEntry, WriteError,
-    Written,
+    Attribution, Change, HistoryEntry, Origin, OriginError, Page, Precondition, Record,
+    TenantEntry, WriteError, Written,
 };
+use crate::caches::Caches;
+use crate::coherence::auditor::Findings;
 use crate::coherence::far::Far;
 use crate::coherence::origin::OriginReader;
 use crate::coherence::{Coherence, Entry, Moment};
@@ -26,7 +32,8 @@ use crate::runtime::Runtime;
 
 pub use start::{Builder, StartError, inspect_component, migrate};
 pub use types::{
-    ComponentInfo, FarStatus, ImportError, InvalidRecord, PutError, ReadError, Status, StoredPolicy,
+    ComponentInfo, FeedStatus, ImportError, InvalidRecord, NearStatus, PutError, ReadError, Status,
+    StoredPolicy, TierStatus,
 };
 
 /// Policies of one import transaction (rule O4).
@@ -74,13 +81,20 @@ struct Inner {
     origin: Arc<dyn Origin>,
     reader: Arc<OriginReader>,
     far: Option<Arc<Far>>,
-    /// Aborted when the last clone goes.
-    feed: tokio::task::JoinHandle<()>,
+    caches: Arc<Caches>,
+    /// Places of those who read or write the origin itself.
+    direct: Arc<Semaphore>,
+    /// Values put into far again (rule A5).
+    restamps: Arc<AtomicU64>,
+    /// What the auditor found.
+    findings: Arc<Findings>,
+    /// The feed and what else works in the background; aborted when the last clone goes.
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.feed.abort();
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 
@@ -185,11 +199,9 @@ impl Ordain {
         precondition: Precondition,
         by: &Attribution,
     ) -> Result<Written, WriteError> {
-        // The write goes on if the caller leaves: once it is committed, this host must know it
-        // before it answers anyone.
         let inner = self.inner.clone();
         let (tenant, by) = (tenant.clone(), by.clone());
-        let write = async move {
+        self.written(async move {
             let written = inner
                 .origin
                 .write(&tenant, change, precondition, &by)
@@ -198,6 +210,27 @@ impl Ordain {
                 .coherence
                 .raise_fence(&Key::policy(&tenant), written.revision);
             Ok(written)
+        })
+        .await
+    }
+
+    /// Runs a write of the origin, unless that is known not to answer or too many are at it. It goes on
+    /// if the caller leaves: once it is committed, this host must know it before it answers anyone.
+    async fn written<T: Send + 'static>(
+        &self,
+        write: impl Future<Output = Result<T, WriteError>> + Send + 'static,
+    ) -> Result<T, WriteError> {
+        let reader = self.inner.reader.clone();
+        reader.admit()?;
+        let place = self.inner.direct.clone().try_acquire_owned();
+        let place = place.map_err(|_| WriteError::Busy)?;
+        let write = async move {
+            let _place = place;
+            write.await.inspect_err(|error| {
+                if let WriteError::Origin(_) = error {
+                    reader.suspect();
+                }
+            })
         };
         tokio::spawn(write)
             .await
@@ -250,7 +283,7 @@ impl Ordain {
         self.await_revision(min_revision).await;
         let keys = [Key::policy(tenant)];
         let before = self.inner.reader.before();
-        let snapshot = self.inner.origin.read(&keys).await?;
+        let snapshot = self.asked(self.inner.origin.read(&keys)).await?;
         self.inner.reader.learn(&before, snapshot.as_of, &keys);
         known(snapshot.as_of, min_revision)?;
         let record = snapshot.records.into_iter().next().flatten();
@@ -269,7 +302,7 @@ impl Ordain {
     ) -> Result<Page<TenantEntry>, ReadError> {
         self.await_revision(min_revision).await;
         let before = self.inner.reader.before();
-        let page = self.inner.origin.tenants(after, limit).await?;
+        let page = self.asked(self.inner.origin.tenants(after, limit)).await?;
         let shown: Vec<Key> = page
             .items
             .iter()
@@ -291,11 +324,27 @@ impl Ordain {
     ) -> Result<Page<HistoryEntry>, ReadError> {
         self.await_revision(min_revision).await;
         let earlier = self.inner.reader.before();
-        let page = self.inner.origin.history(tenant, before, limit).await?;
+        let history = self.inner.origin.history(tenant, before, limit);
+        let page = self.asked(history).await?;
         let shown = [Key::policy(tenant)];
         self.inner.reader.learn(&earlier, page.as_of, &shown);
         known(page.as_of, min_revision)?;
         Ok(page)
+    }
+
+    /// Reads the origin for a caller who wants just that, unless it is known not to answer, or too many
+    /// are at it already: then at once an error.
+    async fn asked<T>(
+        &self,
+        read: impl Future<Output = Result<T, OriginError>>,
+    ) -> Result<T, ReadError> {
+        self.inner.reader.admit()?;
+        let _place = self
+            .inner
+            .direct
+            .try_acquire()
+            .map_err(|_| ReadError::Overloaded)?;
+        Ok(read.await.inspect_err(|_| self.inner.reader.suspect())?)
     }
 
     /// A demanded revision that this host does not know yet is waited for, as in resolve (rule R2).
@@ -328,7 +377,8 @@ impl Ordain {
 
     /// Stops following the log; calls under way end.
     pub async fn close(&self) {
-        self.inner.feed.abort();
+        let tasks = self.inner.tasks.iter();
+        tasks.for_each(tokio::task::JoinHandle::abort);
     }
 }
 

@@ -139,6 +139,11 @@ impl App {
         eventually("ready", PATIENCE, ready).await;
     }
 
+    /// Its process, to look at from outside.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn log(&self) -> String {
         self.process.log()
     }
@@ -152,11 +157,12 @@ impl App {
         self.process.signal(Signal::KILL);
     }
 
-    /// It stands still: connections hang.
+    /// All its threads stand still, as on a machine that is suspended.
     pub fn freeze(&self) {
         self.process.signal(Signal::STOP);
     }
 
+    /// They go on.
     pub fn thaw(&self) {
         self.process.signal(Signal::CONT);
     }

@@ -120,6 +120,10 @@ impl Process {
             .find_map(|line| Some(line.strip_prefix("out ")?.strip_prefix(prefix)?.to_owned()))
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child can be waited for")
     }

@@ -34,6 +34,7 @@ pub fn settings_in(settings: settings::Settings) -> Settings {
                 model: default.model,
             }),
         bound_ms: settings.bound_ms,
+        stale_limit_ms: settings.stale_limit_ms,
         min_revision_wait_ms: settings.min_revision_wait_ms,
         far_ttl_ms: settings.far_ttl_ms,
     }

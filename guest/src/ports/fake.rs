@@ -46,6 +46,7 @@ pub fn settings() -> Settings {
         local_providers: vec!["local".into()],
         deployment_default: None,
         bound_ms: 1000,
+        stale_limit_ms: 900_000,
         min_revision_wait_ms: 100,
         far_ttl_ms: 300_000,
     }

@@ -275,26 +275,109 @@ fn with_both_caches_off_the_origin_answers() {
 #[test]
 fn an_origin_that_does_not_answer_is_unavailable() {
     for reason in [Off, NotReady, Failed, Late] {
-        let mut ports = host(
-            &[(view(Near, 60, 5), State::Missing)],
-            &[],
-            &[no(Late)],
-            &[no(reason)],
-        );
+        let empty = (view(Near, 60, 5), State::Missing);
+        let mut ports = host(&[empty, empty], &[], &[no(Late)], &[no(reason)]);
         assert_eq!(read(&mut ports, 0), Err(Failure::Unavailable));
     }
-    // An old entry does not answer in its place: serving stale is not decided here yet.
+}
+
+const STALE_LIMIT: u32 = 900_000;
+
+fn stale(
+    tier: Tier,
+    position: u64,
+    age_ms: u32,
+    fill: u64,
+    revision: u64,
+) -> Result<Record, Failure> {
+    record(tier, position, age_ms, fill, revision).map(|record| Record {
+        stale: true,
+        ..record
+    })
+}
+
+#[test]
+fn an_entry_past_the_bound_answers_as_stale_when_the_origin_does_not() {
+    let old = (view(Near, 60, BOUND + 1), present(9, 40));
+    let older = (view(Near, 60, BOUND + 1), present(9, 40));
+    let last = (view(Near, 60, BOUND + 2), present(9, 40));
+    let feed = [view(Near, 60, BOUND + 1)];
+    let mut ports = host(&[old, older, last], &feed, &[no(Off)], &[no(Late)]);
+    assert_eq!(read(&mut ports, 60), stale(Near, 60, BOUND + 2, 9, 40));
+    assert!(!ports.calls.iter().any(|call| matches!(call, Call::Keep(_))));
+}
+
+#[test]
+fn an_origin_that_is_known_not_to_answer_is_not_waited_for() {
+    for entry in [present(9, 40), State::Absent] {
+        let near = [(view(Near, 60, BOUND + 1), entry)];
+        let mut ports = host(&near, &[LookedUp::Unavailable(Failed)], &[], &[]);
+        let answer = read(&mut ports, 0).expect("a stale answer");
+        assert!(answer.stale);
+        let calls = [
+            Call::Near,
+            Call::Entry,
+            Call::RemainingMs,
+            Call::CatchUp(0, 900),
+        ];
+        assert_eq!(ports.calls, calls);
+    }
+}
+
+#[test]
+fn no_stale_answer_is_older_than_the_limit_or_than_what_was_demanded() {
+    // Too old, or a revision that near has not reached.
+    for (age, demand) in [(STALE_LIMIT + 1, 0), (BOUND + 1, 61), (5, 61)] {
+        let near = (view(Near, 60, age), present(9, 40));
+        let mut ports = host(
+            &[near, near],
+            &[LookedUp::Unavailable(Failed)],
+            &[no(Failed)],
+            &[no(Failed)],
+        );
+        assert_eq!(read(&mut ports, demand), Err(Failure::Unavailable));
+    }
+    let near = [(view(Near, 60, STALE_LIMIT), present(9, 40))];
+    let mut ports = host(&near, &[LookedUp::Unavailable(Failed)], &[], &[]);
+    assert_eq!(read(&mut ports, 60), stale(Near, 60, STALE_LIMIT, 9, 40));
+}
+
+#[test]
+fn an_entry_that_a_newer_change_has_removed_is_no_stale_answer() {
     let near = [
         (view(Near, 60, BOUND + 1), present(9, 40)),
-        (view(Near, 60, BOUND + 300), present(9, 40)),
+        (view(Near, 60, BOUND + 1), present(9, 40)),
+        (view(Near, 60, BOUND + 1), State::Missing),
     ];
-    let mut ports = host(
-        &near,
-        &[view(Near, 60, BOUND + 300)],
-        &[no(Off)],
-        &[no(Late)],
-    );
+    let feed = [view(Near, 60, BOUND + 1)];
+    let mut ports = host(&near, &feed, &[no(Late)], &[no(Late)]);
     assert_eq!(read(&mut ports, 0), Err(Failure::Unavailable));
+}
+
+#[test]
+fn far_answers_as_stale_what_near_does_not_have() {
+    let empty = (view(Near, 60, BOUND + 1), State::Missing);
+    let far = (view(Far, 60, BOUND + 2), present(0, 40));
+    let mut ports = host(&[empty, empty], &[], &[far, far], &[no(Late)]);
+    assert_eq!(read(&mut ports, 0), stale(Far, 60, BOUND + 2, 77, 40));
+    assert_eq!(ports.calls.last(), Some(&Call::Keep(0)));
+    // With near switched off, too.
+    let mut ports = host(&[no(Off), no(Off)], &[], &[far, far], &[no(Failed)]);
+    assert_eq!(read(&mut ports, 0), stale(Far, 60, BOUND + 2, 77, 40));
+    // A far without the value is not asked twice.
+    let none = (view(Far, 60, BOUND + 2), State::Missing);
+    let mut ports = host(&[empty, empty], &[], &[none], &[no(Late)]);
+    assert_eq!(read(&mut ports, 0), Err(Failure::Unavailable));
+}
+
+#[test]
+fn what_was_proven_meanwhile_is_not_called_stale() {
+    let near = [
+        (view(Near, 60, 5), State::Missing),
+        (view(Near, 61, 2), present(9, 40)),
+    ];
+    let mut ports = host(&near, &[], &[no(Off)], &[no(Late)]);
+    assert_eq!(read(&mut ports, 0), record(Near, 61, 2, 9, 40));
 }
 
 #[test]

@@ -195,6 +195,7 @@ impl Ports for OneRecord<'_> {
                 .clone()
                 .map(|(provider, model)| DeploymentDefault { provider, model }),
             bound_ms: 1000,
+            stale_limit_ms: 900_000,
             min_revision_wait_ms: 100,
             far_ttl_ms: 1000,
         }

@@ -2,6 +2,8 @@
 //! Postgres and Redis do (`contract.rs` says how); nothing survives the process. Not the near
 //! cache: that is `coherence`.
 
+mod upkeep;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,8 +13,9 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::{
-    Attribution, Change, ChangeLog, FAR_FORMAT, FAR_HEADER, Far, FarError, HistoryEntry, LogRow,
-    Origin, OriginError, Page, Precondition, Record, Snapshot, TenantEntry, WriteError, Written,
+    Attribution, Audit, Change, ChangeLog, FAR_FORMAT, FAR_HEADER, Far, FarError, FleetSetting,
+    HistoryEntry, LogRow, Origin, OriginError, Page, Precondition, Pruned, Record, Snapshot,
+    TenantEntry, WriteError, Written,
 };
 use crate::ids::{Key, POLICY, Tenant};
 
@@ -36,13 +39,16 @@ struct Shared {
 #[derive(Default, Clone)]
 struct State {
     policies: BTreeMap<String, Record>,
+    settings: BTreeMap<String, FleetSetting>,
     /// In ascending order of position.
     changes: Vec<Logged>,
 }
 
 #[derive(Clone)]
 struct Logged {
-    tenant: String,
+    tenant: Option<String>,
+    subject: String,
+    at: SystemTime,
     entry: HistoryEntry,
 }
 
@@ -111,24 +117,38 @@ impl State {
     }
 
     fn apply(&mut self, tenant: &Tenant, change: &Change, by: &Attribution) -> Written {
-        let revision = self.next();
-        let (op, body, previous) = match change {
-            Change::Put(body) => {
-                let record = Record {
-                    body: body.clone(),
-                    revision,
-                };
-                (
-                    "put",
-                    Some(body.to_string()),
-                    self.policies.insert(tenant.to_string(), record),
-                )
-            }
-            Change::Delete => ("delete", None, self.policies.remove(tenant.as_str())),
+        let (op, body) = match change {
+            Change::Put(body) => ("put", Some(body.to_string())),
+            Change::Delete => ("delete", None),
         };
+        let revision = self.log(Some(tenant.as_str()), POLICY, op, body, by);
+        let previous = match change {
+            Change::Put(body) => {
+                let body = body.clone();
+                self.policies
+                    .insert(tenant.to_string(), Record { body, revision })
+            }
+            Change::Delete => self.policies.remove(tenant.as_str()),
+        };
+        Written {
+            revision,
+            created: op == "put" && previous.is_none(),
+        }
+    }
+
+    /// Appends a row and returns its position.
+    fn log(
+        &mut self,
+        tenant: Option<&str>,
+        subject: &str,
+        op: &str,
+        body: Option<String>,
+        by: &Attribution,
+    ) -> u64 {
+        let (revision, at) = (self.next(), SystemTime::now());
         let entry = HistoryEntry {
             revision,
-            at: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
+            at: humantime::format_rfc3339_micros(at).to_string(),
             actor: by.actor.clone(),
             op: op.to_owned(),
             body,
@@ -136,13 +156,12 @@ impl State {
             reason: by.reason.clone(),
         };
         self.changes.push(Logged {
-            tenant: tenant.to_string(),
+            tenant: tenant.map(str::to_owned),
+            subject: subject.to_owned(),
+            at,
             entry,
         });
-        Written {
-            revision,
-            created: op == "put" && previous.is_none(),
-        }
+        revision
     }
 
     /// Number of changes below a position.
@@ -170,8 +189,8 @@ impl Logged {
     fn row(&self) -> LogRow {
         LogRow {
             position: self.entry.revision,
-            tenant: Some(self.tenant.clone()),
-            subject: POLICY.to_owned(),
+            tenant: self.tenant.clone(),
+            subject: self.subject.clone(),
             op: self.entry.op.clone(),
         }
     }
@@ -272,7 +291,8 @@ impl Origin for MemoryOrigin {
         let mut rest = state.changes[..end]
             .iter()
             .rev()
-            .filter(|change| change.tenant == tenant.as_str());
+            .filter(|change| change.tenant.as_deref() == Some(tenant.as_str()))
+            .filter(|change| change.subject == POLICY);
         let items = (&mut rest)
             .take(limit as usize)
             .map(|change| change.entry.clone())
@@ -281,6 +301,53 @@ impl Origin for MemoryOrigin {
             items,
             more: rest.next().is_some(),
             as_of: state.head(),
+        })
+    }
+
+    async fn set_settings(
+        &self,
+        changes: &[(String, Option<String>)],
+        by: &Attribution,
+    ) -> Result<Option<u64>, WriteError> {
+        let revision = self.state().set_settings(changes, by)?;
+        if revision.is_some() {
+            self.announce();
+        }
+        Ok(revision)
+    }
+
+    async fn purge(&self, tenant: Option<&Tenant>, by: &Attribution) -> Result<u64, WriteError> {
+        let revision = self.state().purge(tenant, by);
+        self.announce();
+        Ok(revision)
+    }
+
+    async fn prune(
+        &self,
+        before: SystemTime,
+        keep: u32,
+        by: &Attribution,
+    ) -> Result<Pruned, WriteError> {
+        let pruned = self.state().prune(before, keep, by);
+        if pruned.revision.is_some() {
+            self.announce();
+        }
+        Ok(pruned)
+    }
+
+    async fn audit(&self, key: &Key, after: u64) -> Result<Audit, OriginError> {
+        let state = self.state();
+        let tenant = key.tenant.as_ref().map(Tenant::as_str);
+        let tenant = tenant.filter(|_| &*key.subject == POLICY);
+        let newer = state.changes.iter().find(|change| {
+            change.entry.revision > after
+                && change.tenant.as_deref() == tenant
+                && change.subject == POLICY
+        });
+        Ok(Audit {
+            as_of: state.head(),
+            record: tenant.and_then(|tenant| state.policies.get(tenant).cloned()),
+            newer_for: newer.map(|change| change.at.elapsed().unwrap_or_default()),
         })
     }
 
@@ -294,10 +361,9 @@ impl ChangeLog for MemoryOrigin {
     async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError> {
         let state = self.state();
         let start = state.changes.len().saturating_sub(limit as usize);
-        Ok((
-            state.changes[start..].iter().map(Logged::row).collect(),
-            start == 0,
-        ))
+        let rows: Vec<_> = state.changes[start..].iter().map(Logged::row).collect();
+        let whole = start == 0 && !rows.iter().any(LogRow::records_a_prune);
+        Ok((rows, whole))
     }
 
     async fn since(&self, from: u64, limit: u32) -> Result<Vec<LogRow>, OriginError> {
@@ -306,6 +372,18 @@ impl ChangeLog for MemoryOrigin {
             .iter()
             .take(limit as usize);
         Ok(rows.map(Logged::row).collect())
+    }
+
+    async fn settings(&self) -> Result<Vec<FleetSetting>, OriginError> {
+        Ok(self.state().settings.values().cloned().collect())
+    }
+
+    async fn notification_queue(&self) -> Result<f64, OriginError> {
+        Ok(0.0)
+    }
+
+    fn lag(&self) -> Option<Duration> {
+        Some(Duration::ZERO)
     }
 
     async fn changed(&self) {

@@ -12,6 +12,7 @@ pub mod postgres;
 pub mod redis;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
@@ -41,6 +42,17 @@ pub struct Snapshot {
     pub as_of: u64,
     /// In the order asked for; `None`: there is no such record.
     pub records: Vec<Option<Record>>,
+}
+
+/// What an auditor compares a cached value with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Head of the change log in the snapshot.
+    pub as_of: u64,
+    pub record: Option<Record>,
+    /// Time since the first change of the key after the given position, by the clock of the primary;
+    /// `None`: there is no such change.
+    pub newer_for: Option<std::time::Duration>,
 }
 
 /// What must hold of the stored record for a write to happen (`If-Match`, `If-None-Match`).
@@ -132,6 +144,22 @@ pub struct HistoryEntry {
     pub reason: Option<String>,
 }
 
+/// One setting of the fleet as a row of the logged table has it (rule D1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetSetting {
+    pub name: String,
+    pub value: String,
+    pub revision: u64,
+}
+
+/// Outcome of a prune.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    pub rows: u64,
+    /// Position of the row that records the prune; `None`: nothing was pruned.
+    pub revision: Option<u64>,
+}
+
 /// The source of truth for policies.
 #[async_trait]
 pub trait Origin: Send + Sync + 'static {
@@ -170,6 +198,33 @@ pub trait Origin: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<HistoryEntry>, OriginError>;
 
+    /// What the origin holds of a key, and for how long it has held something newer than what was
+    /// known at position `after`: one statement, one snapshot.
+    async fn audit(&self, key: &Key, after: u64) -> Result<Audit, OriginError>;
+
+    /// Sets (`Some`) or removes (`None`) settings of the fleet in one transaction (rule O4). Removing
+    /// what is not there is no change. Returns the revision of the last row written, `None` if
+    /// nothing changed.
+    async fn set_settings(
+        &self,
+        changes: &[(String, Option<String>)],
+        by: &Attribution,
+    ) -> Result<Option<u64>, WriteError>;
+
+    /// Logs a row with op `purge` for one tenant or (`None`) for all keys (rule F4). Returns its
+    /// revision.
+    async fn purge(&self, tenant: Option<&Tenant>, by: &Attribution) -> Result<u64, WriteError>;
+
+    /// Deletes the oldest rows of the log, those written before `before`, and records that in the
+    /// same transaction (rule F6). Never the newest `keep` rows, nor the newest row. Deletes no more
+    /// than one short transaction can: whoever wants all calls again until `rows` is 0.
+    async fn prune(
+        &self,
+        before: SystemTime,
+        keep: u32,
+        by: &Attribution,
+    ) -> Result<Pruned, WriteError>;
+
     /// `postgres at HOST:PORT/DATABASE`, without user and password.
     fn describe(&self) -> String;
 }
@@ -181,20 +236,54 @@ pub struct LogRow {
     /// `None`: the fleet.
     pub tenant: Option<String>,
     pub subject: String,
-    /// `put`, `delete` or `purge`.
+    /// `put`, `delete`, `purge` or `prune`.
     pub op: String,
 }
+
+impl LogRow {
+    /// Older rows were deleted from this log (rule F6). The row that says so outlives them: it is
+    /// written after them, and only ever deleted together with the writing of a newer one.
+    pub fn records_a_prune(&self) -> bool {
+        self.op == PRUNE
+    }
+}
+
+/// Operation of a row that records a prune.
+pub const PRUNE: &str = "prune";
+
+/// Operation of a row that makes every host drop what it has cached (rule F4).
+pub const PURGE: &str = "purge";
+
+/// Subject of a row that records a prune.
+pub const LOG: &str = "log";
+
+/// Subject of a row of a setting of the fleet: this and the setting's name.
+pub const SETTING: &str = "setting/";
+
+/// Subject of a row that touches every record of its tenant, or of all (op `purge`).
+pub const EVERYTHING: &str = "*";
 
 /// The change log, read by the feed only.
 #[async_trait]
 pub trait ChangeLog: Send + Sync + 'static {
-    /// The newest rows, at most `limit`, in ascending order; and whether the log has no others
-    /// (rule F2). On the primary.
+    /// The newest rows, at most `limit`, in ascending order; and whether these are all that was ever
+    /// logged (rule F2): there are no others, and none of them records a prune. On the primary.
     async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError>;
 
     /// Rows from position `from` (itself included), ascending, at most `limit` (rule F3). On the
     /// primary, within the feed deadline, after which the connection is closed.
     async fn since(&self, from: u64, limit: u32) -> Result<Vec<LogRow>, OriginError>;
+
+    /// All settings of the fleet, read on the primary, on the feed's connection, within the feed
+    /// deadline (rule D1).
+    async fn settings(&self) -> Result<Vec<FleetSetting>, OriginError>;
+
+    /// How full the notification queue of the server is, 0 to 1 (rule F5); 0 where there is none.
+    async fn notification_queue(&self) -> Result<f64, OriginError>;
+
+    /// How late the newest row of the latest `since` was when it was read, by the clock of the
+    /// primary alone; `None`: there was none yet.
+    fn lag(&self) -> Option<std::time::Duration>;
 
     /// Returns when the log may have grown. Only a hint (rule F5): it may come late or never.
     async fn changed(&self);

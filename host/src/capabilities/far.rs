@@ -1,5 +1,7 @@
 //! Import `far`: look-ups in the shared cache (rules A2, A3).
 
+use std::sync::atomic::Ordering;
+
 use super::{Held, HostState};
 use crate::backends::{FAR_HEADER, FarError};
 use crate::coherence::far_value::as_of;
@@ -15,13 +17,28 @@ impl Host for HostState {
 }
 
 impl HostState {
+    /// What far answers without waiting; `None`: it would have to be asked.
+    pub(super) fn far_promptly(&self) -> Option<Unavailable> {
+        let services = &self.services;
+        match &services.far {
+            Some(far) if self.in_force.far_on && self.trial.is_none() => {
+                if services.coherence.view().is_none() {
+                    Some(Unavailable::NotReady)
+                } else {
+                    (!far.breaker.admits()).then_some(Unavailable::Failed)
+                }
+            }
+            _ => Some(Unavailable::Off),
+        }
+    }
+
     async fn far_look_up(&mut self, subjects: &[Subject]) -> LookedUp {
         self.held.clear();
         let services = self.services.clone();
         let Some(far) = services
             .far
             .as_ref()
-            .filter(|_| services.far_on && self.trial.is_none())
+            .filter(|_| self.in_force.far_on && self.trial.is_none())
         else {
             return LookedUp::Unavailable(Unavailable::Off);
         };
@@ -33,7 +50,7 @@ impl HostState {
             return LookedUp::Unavailable(Unavailable::Failed);
         };
         let (flight, reply) = far.get(&keys).await;
-        self.flights.0 = Some(flight);
+        self.flights.0 = flight;
         let values = match reply {
             Ok(values) => values,
             Err(FarError::Late) => return LookedUp::Unavailable(Unavailable::Late),
@@ -59,6 +76,7 @@ impl HostState {
                     });
                 }
                 _ => {
+                    far.counts.unusable.fetch_add(1, Ordering::Relaxed);
                     if as_of(value) > Some(view.watermark) {
                         services.coherence.wake();
                     }

@@ -9,8 +9,8 @@ use crate::runtime::bindings::types::{LookedUp, Tier, Unavailable};
 
 impl Host for HostState {
     async fn catch_up(&mut self, min_revision: u64, wait_ms: u32) -> LookedUp {
-        if self.trial.is_some() {
-            return LookedUp::Unavailable(Unavailable::Off);
+        if let Some(reason) = self.feed_promptly() {
+            return LookedUp::Unavailable(reason);
         }
         let services = self.services.clone();
         let mut limit =
@@ -21,9 +21,9 @@ impl Host for HostState {
             .is_some_and(|w| w >= min_revision)
         {
             // One feed read is all that a proof takes; what is left of the request is the origin's.
-            limit = limit.min(services.feed_deadline);
+            limit = limit.min(services.options.feed_deadline);
         }
-        let fresh_from = self.began.minus(services.bound);
+        let fresh_from = self.began.minus(self.in_force.bound);
         services
             .coherence
             .wait(min_revision, fresh_from, limit)
@@ -34,5 +34,21 @@ impl Host for HostState {
             Some(view) => self.view(view, Tier::Near),
             None => LookedUp::Unavailable(Unavailable::NotReady),
         }
+    }
+}
+
+impl HostState {
+    /// What the feed answers without waiting; `None`: there is something to wait for.
+    pub(super) fn feed_promptly(&self) -> Option<Unavailable> {
+        if self.trial.is_some() {
+            return Some(Unavailable::Off);
+        }
+        if self.services.coherence.view().is_none() {
+            return Some(Unavailable::NotReady);
+        }
+        // The feed goes on trying, and brings the breaker's next probe forward; there is no point in
+        // waiting for it. (It may work while reads of records do not: a table is locked.)
+        let down = self.services.origin.breaker.is_open() && self.services.coherence.feed_fails();
+        down.then_some(Unavailable::Failed)
     }
 }

@@ -64,8 +64,9 @@ impl Host for HostState {
             } => (key, record, *as_of, *from_origin),
         };
         // Rule A4: only what the origin said, and not before the log is known.
+        let mut is_put = false;
         if let Some(far) = &services.far
-            && services.far_on
+            && self.in_force.far_on
             && from_origin
             && far_ttl_ms > 0
             && services.coherence.watermark().is_some()
@@ -79,12 +80,16 @@ impl Host for HostState {
                 seen,
                 Duration::from_millis(far_ttl_ms.into()),
             );
+            is_put = true;
         }
-        if !services.near_on {
+        if !self.in_force.near_on {
             return 0;
         }
         if let Some(entry) = services.coherence.fill(key, record.as_ref(), as_of) {
             let fill = entry.fill;
+            if is_put {
+                entry.is_in_far(as_of, Moment::now());
+            }
             *held = Held::Near(entry);
             return fill;
         }
@@ -93,10 +98,14 @@ impl Host for HostState {
             && let Ok(permit) = Arc::clone(&services.late_fills).try_acquire_owned()
         {
             let (key, record) = (key.clone(), record.clone());
+            let bound = self.in_force.bound;
             tokio::spawn(async move {
-                let from = Moment::now().minus(services.bound);
+                let from = Moment::now().minus(bound);
                 services.coherence.wait(as_of, from, LATE_FILL).await;
-                services.coherence.fill(&key, record.as_ref(), as_of);
+                let entry = services.coherence.fill(&key, record.as_ref(), as_of);
+                if let Some(entry) = entry.filter(|_| is_put) {
+                    entry.is_in_far(as_of, Moment::now());
+                }
                 drop(permit);
             });
         }

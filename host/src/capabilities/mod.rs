@@ -17,15 +17,17 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{StoreLimits, StoreLimitsBuilder};
 
 use crate::backends::Record;
+use crate::caches::{Caches, InForce};
 use crate::coherence::far::{Far, FarFlight};
 use crate::coherence::origin::{OriginFlight, OriginReader};
 use crate::coherence::window::View;
 use crate::coherence::{Coherence, Entry, Moment};
 use crate::ids::{Key, Tenant};
+use crate::options::Options;
 use crate::runtime::bindings;
 use crate::runtime::bindings::types::{LookedUp, Scope, Subject, Tier, Unavailable};
 
-pub use services::GuestSettings;
+use services::GuestSettings;
 
 /// Ticks of one call that are put down to an import that waited.
 const WAITS_MAX: u32 = 64;
@@ -36,12 +38,8 @@ pub struct Services {
     pub origin: Arc<OriginReader>,
     /// `None`: no far cache is configured.
     pub far: Option<Arc<Far>>,
-    pub settings: GuestSettings,
-    /// Whether policies are kept in near and in far (the switches, evaluated).
-    pub near_on: bool,
-    pub far_on: bool,
-    pub bound: Duration,
-    pub feed_deadline: Duration,
+    pub caches: Arc<Caches>,
+    pub options: Options,
     /// Fills that wait for the feed, at most so many at once.
     pub late_fills: Arc<Semaphore>,
 }
@@ -49,6 +47,9 @@ pub struct Services {
 /// State of one instance: who calls it now, and what that call holds.
 pub struct HostState {
     services: Arc<Services>,
+    /// What was in force when the instance was made; it is retired when that changes (rule D1).
+    in_force: InForce,
+    settings: GuestSettings,
     /// Digest of the component, the owner of derived bytes.
     component: Arc<str>,
     pub(crate) limits: StoreLimits,
@@ -89,7 +90,10 @@ enum Held {
 impl HostState {
     pub fn new(services: Arc<Services>, component: Arc<str>, memory: usize) -> HostState {
         let limits = StoreLimitsBuilder::new().memory_size(memory).build();
+        let in_force = services.caches.in_force();
         HostState {
+            in_force,
+            settings: GuestSettings::new(&services.options, in_force),
             services,
             component,
             limits,
@@ -119,6 +123,16 @@ impl HostState {
         self.waits = WAITS_MAX;
         self.trial.clone_from(&call.trial);
         self.wanted_io = false;
+    }
+
+    /// Whether the instance was made under what is still in force.
+    pub fn is_current(&self) -> bool {
+        self.in_force.version == self.services.caches.version()
+    }
+
+    /// Names the settings that the guest goes by.
+    pub fn settings_digest(&self) -> &Arc<str> {
+        &self.settings.digest
     }
 
     /// Lets go of all that the call held.
@@ -223,14 +237,17 @@ pub fn link_waiting(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     bindings::feed::add_to_linker::<_, HasSelf<_>>(linker, |s| s)
 }
 
-/// Links instances that never wait, which makes their calls cheaper: what would wait answers
-/// `off` and notes that it was wanted, and the caller repeats the call on a waiting instance.
+/// Links instances that never wait, which makes their calls cheaper: what would have to wait answers
+/// `off` and notes that it was wanted, and the caller repeats the call on a waiting instance. What is
+/// known without waiting (a switch that is off, a breaker that is open) is answered here.
 pub fn link_prompt(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     link_common(linker)?;
     linker.instance("ordain:policy/far@0.1.0")?.func_wrap(
         "look-up",
         |mut store: wasmtime::StoreContextMut<'_, HostState>, (_,): (Vec<Subject>,)| {
-            Ok((store.data_mut().want_io(),))
+            let state = store.data_mut();
+            let known = state.far_promptly();
+            Ok((state.promptly(known),))
         },
     )?;
     linker
@@ -238,20 +255,24 @@ pub fn link_prompt(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         .func_wrap(
             "read",
             |mut store: wasmtime::StoreContextMut<'_, HostState>, (_, _): (Vec<Subject>, u64)| {
-                Ok((store.data_mut().want_io(),))
+                let state = store.data_mut();
+                let known = state.origin_promptly();
+                Ok((state.promptly(known),))
             },
         )?;
     linker.instance("ordain:policy/feed@0.1.0")?.func_wrap(
         "catch-up",
         |mut store: wasmtime::StoreContextMut<'_, HostState>, (_, _): (u64, u32)| {
-            Ok((store.data_mut().want_io(),))
+            let state = store.data_mut();
+            let known = state.feed_promptly();
+            Ok((state.promptly(known),))
         },
     )
 }
 
 impl HostState {
-    fn want_io(&mut self) -> LookedUp {
-        self.wanted_io = true;
-        LookedUp::Unavailable(Unavailable::Off)
+    fn promptly(&mut self, known: Option<Unavailable>) -> LookedUp {
+        self.wanted_io |= known.is_none();
+        LookedUp::Unavailable(known.unwrap_or(Unavailable::Off))
     }
 }

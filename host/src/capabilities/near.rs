@@ -42,7 +42,7 @@ fn look_up(
         };
         return Ok(LookedUp::View(view));
     }
-    if !state.services.near_on {
+    if !state.in_force.near_on {
         return Ok(LookedUp::Unavailable(Unavailable::Off));
     }
     for last in [false, true] {

@@ -16,6 +16,14 @@ impl Host for HostState {
 }
 
 impl HostState {
+    /// What the origin answers without waiting; `None`: it would have to be asked.
+    pub(super) fn origin_promptly(&self) -> Option<Unavailable> {
+        if self.trial.is_some() {
+            return Some(Unavailable::Off);
+        }
+        (!self.services.origin.breaker.admits()).then_some(Unavailable::Failed)
+    }
+
     async fn origin_read(&mut self, subjects: &[Subject], min_revision: u64) -> LookedUp {
         self.held.clear();
         if self.trial.is_some() {
@@ -28,14 +36,14 @@ impl HostState {
             return view;
         }
         let services = self.services.clone();
-        let sent_from = self.began.minus(services.bound);
+        let sent_from = self.began.minus(self.in_force.bound);
         let demand = Demand {
             began: self.began,
             sent_from,
             min_revision,
         };
         let (flight, reply) = services.origin.read(&keys, demand).await;
-        self.flights.1 = Some(flight);
+        self.flights.1 = flight;
         let reading = match reply {
             Ok(reading) => reading,
             Err(OriginError::Late) => return LookedUp::Unavailable(Unavailable::Late),
@@ -67,9 +75,9 @@ impl HostState {
     fn filled_meanwhile(&mut self, keys: &[Key], min_revision: u64) -> Option<LookedUp> {
         let services = self.services.clone();
         let view = services.coherence.view().filter(|view| {
-            services.near_on
+            self.in_force.near_on
                 && view.watermark >= min_revision
-                && self.began.since(view.proven) <= services.bound
+                && self.began.since(view.proven) <= self.in_force.bound
         })?;
         for key in keys {
             let tenant = key.tenant.as_ref().map(|t| t.as_str());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::HostState;
+use crate::caches::InForce;
 use crate::coherence::Moment;
 use crate::options::Options;
 use crate::request::EgressMode;
@@ -20,7 +21,7 @@ pub struct GuestSettings {
 }
 
 impl GuestSettings {
-    pub fn new(options: &Options) -> GuestSettings {
+    pub fn new(options: &Options, in_force: InForce) -> GuestSettings {
         let millis =
             |time: std::time::Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         let values = settings::Settings {
@@ -30,7 +31,8 @@ impl GuestSettings {
                 .deployment_default
                 .clone()
                 .map(|(provider, model)| settings::DeploymentDefault { provider, model }),
-            bound_ms: millis(options.bound),
+            bound_ms: millis(in_force.bound),
+            stale_limit_ms: millis(in_force.stale_limit),
             min_revision_wait_ms: millis(options.min_revision_wait),
             far_ttl_ms: millis(options.far_ttl),
         };
@@ -67,7 +69,7 @@ impl types::Host for HostState {}
 
 impl settings::Host for HostState {
     fn get(&mut self) -> settings::Settings {
-        self.services.settings.values.clone()
+        self.settings.values.clone()
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::import;
 use super::output::{self, Failure};
+use crate::caches::Caches;
 use crate::config::{Config, Settings, strangers};
 use crate::options::{OriginChoice, masked_url};
 use crate::ordain::Ordain;
@@ -148,14 +149,15 @@ fn report(settings: &Settings) {
     if settings.dev {
         tracing::warn!("--dev: for development only, no access control");
     }
-    for (cache, off) in options.caches() {
-        match off {
-            None => tracing::info!("cache {cache}: on"),
-            Some(reason) => tracing::info!("cache {cache}: off, because {reason}"),
+    let caches = Caches::new(options);
+    for cache in caches.caches() {
+        let (kind, tier) = (cache.kind, cache.tier);
+        match cache.off {
+            None => tracing::info!("cache {kind} {tier}: on"),
+            Some(reason) => tracing::info!("cache {kind} {tier}: off, because {reason}"),
         }
     }
-    let far_on = options.caches()[1].1.is_none();
-    if far_on && options.far_keys.is_empty() {
+    if caches.in_force().far_on && options.far_keys.is_empty() {
         tracing::warn!(
             "ORDAIN_FAR_KEY is not set: whoever can write to Redis can forge what far answers"
         );

@@ -3,12 +3,13 @@
 //! that it is current (rules A2-A4).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::Rng;
 use tokio::sync::Semaphore;
 
+use super::breaker::Breaker;
 use super::far_value::{FarCodec, far_key};
 use super::flight::{Flight, Flights};
 use crate::backends::{self, FarError, Record};
@@ -26,7 +27,22 @@ pub struct Far {
     codec: FarCodec,
     flights: Flights<Reply>,
     puts: Arc<Semaphore>,
-    reachable: AtomicBool,
+    pub breaker: Arc<Breaker>,
+    pub counts: Counts,
+}
+
+/// What became of calls, since the start.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Look-ups that were sent, shared ones once.
+    pub gets: AtomicU64,
+    /// Values that were put, or found to be no news.
+    pub puts: AtomicU64,
+    /// Puts given up because too many were under way.
+    pub puts_dropped: AtomicU64,
+    pub errors: AtomicU64,
+    /// Values that were damaged, foreign, or not provably current (rule A3).
+    pub unusable: AtomicU64,
 }
 
 impl Far {
@@ -37,7 +53,8 @@ impl Far {
             codec: FarCodec::new(keys),
             flights: Flights::default(),
             puts: Arc::new(Semaphore::new(PUTS_MAX)),
-            reachable: AtomicBool::new(true),
+            breaker: Breaker::new("far"),
+            counts: Counts::default(),
         }
     }
 
@@ -49,18 +66,20 @@ impl Far {
         self.backend.describe()
     }
 
-    pub fn reachable(&self) -> bool {
-        self.reachable.load(Ordering::Relaxed)
-    }
-
-    /// The raw values of the keys. A reply may be shared, however old: V judges it now.
-    pub async fn get(&self, keys: &[Key]) -> (FarFlight, Reply) {
+    /// The raw values of the keys. A reply may be shared, however old: V judges it now. At once an
+    /// error while the breaker is open.
+    pub async fn get(self: &Arc<Self>, keys: &[Key]) -> (Option<FarFlight>, Reply) {
+        if !self.breaker.admits() {
+            let open = FarError::Unavailable("the breaker is open".into());
+            return (None, Err(open));
+        }
         let flight = self.flights.join(keys, None, |reply| reply.is_none());
         let reply = flight
             .reply(async {
                 let names: Vec<String> = keys.iter().map(far_key).collect();
+                self.counts.gets.fetch_add(1, Ordering::Relaxed);
                 let reply = self.backend.get(&names).await;
-                self.note(&reply);
+                self.note(&reply, names);
                 match reply {
                     Ok(values) if values.len() == keys.len() => Ok(Arc::new(values)),
                     Ok(_) => Err(FarError::Unavailable("wrong number of values".into())),
@@ -68,10 +87,11 @@ impl Far {
                 }
             })
             .await;
-        (flight, reply)
+        (Some(flight), reply)
     }
 
-    /// Puts a value read from the origin, in the background (rule A4).
+    /// Puts a value read from the origin, or one that was found to be current still (A5), in the
+    /// background (rule A4).
     pub fn put(
         self: &Arc<Self>,
         key: &Key,
@@ -80,27 +100,63 @@ impl Far {
         seen: Vec<u8>,
         ttl: Duration,
     ) {
+        if self.breaker.is_open() {
+            return;
+        }
         let Ok(permit) = self.puts.clone().try_acquire_owned() else {
+            self.counts.puts_dropped.fetch_add(1, Ordering::Relaxed);
             return;
         };
         let value = self.codec.encode(key, record, as_of);
         let name = far_key(key);
-        // Values that were put together should not all expire together.
-        let ttl = ttl.mul_f64(rand::rng().random_range(0.9..1.0));
+        let ttl = jittered(ttl);
         let far = self.clone();
         tokio::spawn(async move {
-            far.note(&far.backend.put(&name, &value, &seen, ttl).await);
+            let put = far.backend.put(&name, &value, &seen, ttl).await;
+            far.counts.puts.fetch_add(1, Ordering::Relaxed);
+            far.note(&put, vec![name]);
             drop(permit);
         });
     }
 
-    fn note<T>(&self, outcome: &Result<T, FarError>) {
-        let reachable = outcome.is_ok();
-        if self.reachable.swap(reachable, Ordering::Relaxed) != reachable {
-            match outcome {
-                Ok(_) => tracing::info!(far = self.describe(), "far answers again"),
-                Err(error) => tracing::warn!(far = self.describe(), %error, "far does not answer"),
-            }
+    /// Puts a value again, as of a later position; whether far holds it now (rule A5).
+    pub(super) async fn put_again(
+        self: &Arc<Self>,
+        key: &Key,
+        record: Option<&Record>,
+        as_of: u64,
+        ttl: Duration,
+    ) -> bool {
+        if self.breaker.is_open() {
+            return false;
         }
+        let name = far_key(key);
+        let value = self.codec.encode(key, record, as_of);
+        let put = self.backend.put(&name, &value, &[], jittered(ttl)).await;
+        self.note(&put, vec![name]);
+        put.is_ok()
     }
+
+    /// A failed call makes far suspect; the probe repeats it as a look-up, so that of a cluster the
+    /// same node is asked.
+    fn note<T>(self: &Arc<Self>, outcome: &Result<T, FarError>, names: Vec<String>) {
+        let Err(error) = outcome else {
+            return;
+        };
+        self.counts.errors.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(far = self.describe(), %error, "a call to far failed");
+        let far = Arc::downgrade(self);
+        self.breaker.suspect(move || {
+            let (far, names) = (far.upgrade(), names.clone());
+            async move {
+                let outcome = far?.backend.get(&names).await;
+                Some(outcome.map(drop).map_err(|error| error.to_string()))
+            }
+        });
+    }
+}
+
+/// Values that were put together should not all expire together.
+fn jittered(ttl: Duration) -> Duration {
+    ttl.mul_f64(rand::rng().random_range(0.9..1.0))
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::clock::Moment;
+use super::origin::OriginReader;
 use super::window::{Attempts, Coherence};
-use crate::backends::{ChangeLog, OriginError};
+use crate::backends::{ChangeLog, LogRow, OriginError, SETTING};
+use crate::caches::Caches;
 
 /// Time between two reads when nothing wakes the feed (rule F3).
 pub use crate::options::FEED_INTERVAL as INTERVAL;
@@ -16,6 +18,9 @@ pub use crate::options::FEED_INTERVAL as INTERVAL;
 const CHUNK: u32 = 1001;
 /// First and longest pause after a failed read, unless a reader asks.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How often the notification queue is looked at, and the share of it that is alarming (rule F5).
+const QUEUE_INTERVAL: Duration = Duration::from_secs(30);
+const QUEUE_ALARM: f64 = 0.5;
 /// Shortest pause after a failed read, so that readers who ask cannot make the feed spin.
 const BREATH: Duration = Duration::from_millis(10);
 
@@ -24,16 +29,27 @@ pub struct Feed {
     /// Bounds each read by the feed deadline and closes its connection then, so that no late reply
     /// is ever applied.
     pub log: Arc<dyn ChangeLog>,
+    /// Learns how the origin fares, which the feed asks more often than anybody else.
+    pub reader: Arc<OriginReader>,
+    /// Told of the fleet's settings (rule D1).
+    pub caches: Arc<Caches>,
 }
 
 impl Feed {
     /// Runs until it is dropped.
     pub async fn run(self) {
         let mut pause = RETRY.0;
+        let mut looked = None;
         loop {
             match self.catch_up().await {
                 Ok(()) => {
                     pause = RETRY.0;
+                    let now = Moment::now();
+                    if looked.is_none_or(|then| now.since(then) >= QUEUE_INTERVAL) {
+                        looked = Some(now);
+                        self.look_at_queue().await;
+                    }
+                    self.reader.breaker.hint();
                     self.coherence.attempts.send_modify(|a| {
                         if !a.error.is_empty() {
                             tracing::info!("the feed works again");
@@ -51,6 +67,7 @@ impl Feed {
                     }
                 }
                 Err(error) => {
+                    self.reader.suspect();
                     self.coherence.attempts.send_modify(|a| {
                         let error = error.to_string();
                         if a.error != error {
@@ -99,15 +116,49 @@ impl Feed {
                 // Rule F2: cheaper to start anew than to apply what the window cannot hold.
                 return self.start().await;
             }
+            if news.iter().any(is_setting) {
+                self.take_settings().await?;
+            }
             self.coherence.step(purges, || {
                 news.iter().for_each(|row| self.coherence.apply(row));
                 if whole {
                     self.coherence.prove(sent);
                 }
+                if let Some(lag) = self.log.lag() {
+                    self.coherence.note_lag(lag);
+                }
             });
             if whole {
                 return Ok(());
             }
+        }
+    }
+
+    /// Rule D1: settings are in force before the host is proven past the row that changed them. They
+    /// are read after the rows, so they are never older than these.
+    async fn take_settings(&self) -> Result<(), OriginError> {
+        let settings = self.log.settings().await?;
+        if self.caches.set_fleet(&settings) {
+            self.coherence.empty_near();
+        }
+        Ok(())
+    }
+
+    /// How full the server's notification queue is: a session that listens inside a transaction fills
+    /// it, and when it is full, commits fail (rule F5).
+    async fn look_at_queue(&self) {
+        match self.log.notification_queue().await {
+            Ok(share) => {
+                if share > QUEUE_ALARM {
+                    tracing::error!(
+                        share,
+                        "the notification queue of Postgres is filling up: some session that ran LISTEN \
+                         stays in a transaction; when it is full, all writes fail"
+                    );
+                }
+                self.coherence.set_queue(share);
+            }
+            Err(error) => tracing::debug!(%error, "the notification queue cannot be looked at"),
         }
     }
 
@@ -117,11 +168,16 @@ impl Feed {
         let sent = Moment::now();
         let limit = u32::try_from(self.coherence.window_max()).unwrap_or(u32::MAX);
         let (rows, whole) = self.log.newest(limit).await?;
+        self.take_settings().await?;
         self.coherence
             .step(purges, || self.coherence.load(&rows, whole, sent));
         tracing::debug!(rows = rows.len(), "the change log is loaded");
         Ok(())
     }
+}
+
+fn is_setting(row: &LogRow) -> bool {
+    row.tenant.is_none() && row.subject.starts_with(SETTING)
 }
 
 impl Coherence {

@@ -2,6 +2,8 @@
 //! the rules O1-D5 of the protocol (docs/architecture.md) that concern one host. Not for deciding
 //! which tier to ask, or how fresh is fresh enough: the guest does.
 
+pub mod auditor;
+pub mod breaker;
 pub mod clock;
 pub mod far;
 pub mod far_value;
@@ -9,11 +11,13 @@ pub mod feed;
 pub mod flight;
 pub mod near;
 pub mod origin;
+pub mod restamp;
 pub mod window;
 
 #[cfg(test)]
 mod tests;
 
+pub use breaker::{Breaker, BreakerStatus};
 pub use clock::Moment;
 pub use near::Entry;
 pub use window::Coherence;

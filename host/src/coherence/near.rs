@@ -2,13 +2,16 @@
 //! when it must go is decided in `window.rs`, under its locks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use quick_cache::{Equivalent, Weighter, sync::Cache};
+use rand::Rng;
 
+use super::clock::Moment;
 use crate::backends::Record;
-use crate::ids::Key;
+use crate::ids::{Key, Tenant};
 
 /// A record, or the fact that there is none, that was valid when it entered and is removed by the
 /// first change of its key.
@@ -20,6 +23,11 @@ pub struct Entry {
     pub fill: u64,
     /// Bytes that a guest made of the record (rule D2).
     derived: ArcSwapOption<Derived>,
+    /// It was asked for since somebody last looked (rule A5).
+    used: AtomicBool,
+    /// As-of of the value that this host knows to be in far, and the `Moment` in nanoseconds at which
+    /// it put that there; 0: not known.
+    in_far: (AtomicU64, AtomicU64),
 }
 
 struct Derived {
@@ -37,7 +45,26 @@ impl Entry {
             as_of,
             fill,
             derived: ArcSwapOption::empty(),
+            used: AtomicBool::new(false),
+            in_far: (AtomicU64::new(as_of), AtomicU64::new(0)),
         }
+    }
+
+    /// A value of this entry was put into far, read as of `as_of`.
+    pub fn is_in_far(&self, as_of: u64, at: Moment) {
+        self.in_far.0.store(as_of, Ordering::Relaxed);
+        self.in_far.1.store(at.nanos(), Ordering::Relaxed);
+    }
+
+    /// Whether its value in far is older than half a life, or than the middle of the window.
+    pub(super) fn past_half(&self, now: Moment, half_life: Duration, middle: u64) -> bool {
+        let put = Moment::from_nanos(self.in_far.1.load(Ordering::Relaxed));
+        now.since(put) >= half_life || self.in_far.0.load(Ordering::Relaxed) < middle
+    }
+
+    /// Whether it was asked for since this was last called.
+    pub(super) fn take_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
     }
 
     /// Bytes that the component of this digest attached; another component sees none.
@@ -101,7 +128,38 @@ impl Near {
     }
 
     pub fn get(&self, tenant: Option<&str>, subject: &str) -> Option<Arc<Entry>> {
-        self.cache.get(&KeyRef { tenant, subject })
+        let entry = self.cache.get(&KeyRef { tenant, subject })?;
+        // Written once in a while only: a line that all threads write would cost all of them.
+        if !entry.used.load(Ordering::Relaxed) {
+            entry.used.store(true, Ordering::Relaxed);
+        }
+        Some(entry)
+    }
+
+    /// Shows every entry, in no order; those that come and go meanwhile, or not.
+    pub(super) fn each(&self, mut show: impl FnMut(&Key, &Arc<Entry>)) {
+        for (key, entry) in self.cache.iter() {
+            show(&key, &entry);
+        }
+    }
+
+    /// Some keys, each as likely as any other.
+    pub(super) fn sample(&self, size: usize) -> Vec<Key> {
+        let mut seen = 0usize;
+        let mut keys = Vec::with_capacity(size);
+        self.each(|key, _| {
+            seen += 1;
+            if keys.len() < size {
+                keys.push(key.clone());
+                return;
+            }
+            // Reservoir sampling.
+            let at = rand::rng().random_range(0..seen);
+            if let Some(place) = keys.get_mut(at) {
+                *place = key.clone();
+            }
+        });
+        keys
     }
 
     pub(super) fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
@@ -114,6 +172,12 @@ impl Near {
 
     pub(super) fn remove(&self, key: &Key) {
         self.cache.remove(key);
+    }
+
+    /// Removes what a tenant has here and was read as of an earlier position. Looks at every entry.
+    pub(super) fn remove_tenant(&self, tenant: &Tenant, before: u64) {
+        self.cache
+            .retain(|key, entry| key.tenant.as_ref() != Some(tenant) || entry.as_of >= before);
     }
 
     pub(super) fn clear(&self) {
@@ -132,8 +196,40 @@ impl Near {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Tenant;
     use std::hash::{BuildHasher, RandomState};
+
+    fn key(name: &str) -> Key {
+        Key::policy(&Tenant::new(name).expect("a valid id"))
+    }
+
+    #[test]
+    fn it_stays_within_its_bytes_and_keeps_what_is_asked_for_while_others_pass_through() {
+        let near = Near::new(1 << 20);
+        let body: Arc<str> = "x".repeat(600).into();
+        let fill = |name: &str| {
+            let record = Record {
+                body: body.clone(),
+                revision: 1,
+            };
+            near.insert(key(name), Arc::new(Entry::new(Some(record), 1)));
+        };
+        let hot: Vec<String> = (0..200).map(|n| format!("hot-{n}")).collect();
+        hot.iter().for_each(|name| fill(name));
+        let mut kept = 0;
+        for n in 0..20_000 {
+            if near.get(Some(&hot[n % hot.len()]), "policy").is_some() {
+                kept += 1;
+            } else {
+                fill(&hot[n % hot.len()]);
+            }
+            fill(&format!("cold-{n}"));
+            assert!(near.bytes() <= 1 << 20, "{} bytes", near.bytes());
+        }
+        assert!(
+            kept >= 19_000,
+            "only {kept} of 20000 look-ups of hot records were hits"
+        );
+    }
 
     #[test]
     fn a_borrowed_key_hashes_like_the_owned_one() {

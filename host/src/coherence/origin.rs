@@ -2,13 +2,14 @@
 //! (rules N4, N5, N7, R1).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::breaker::Breaker;
 use super::clock::Moment;
 use super::flight::{Flight, Flights};
 use super::window::Coherence;
 use crate::backends::{Origin, OriginError, Snapshot};
-use crate::ids::Key;
+use crate::ids::{Key, POLICY};
 
 /// A reply of the origin and when it was sent for.
 #[derive(Debug)]
@@ -25,6 +26,9 @@ pub struct OriginReader {
     origin: Arc<dyn Origin>,
     coherence: Arc<Coherence>,
     flights: Flights<Reply>,
+    pub breaker: Arc<Breaker>,
+    /// Reads that were sent, since the start.
+    pub reads: AtomicU64,
 }
 
 /// What a caller demands of a reply that it did not send for itself.
@@ -44,13 +48,22 @@ impl OriginReader {
             origin,
             coherence,
             flights: Flights::default(),
+            breaker: Breaker::new("origin"),
+            reads: AtomicU64::new(0),
         }
     }
 
     /// Reads all keys from one snapshot, or shares a read that is under way or just done, if it
     /// meets the demand (rule N7). Of those whom a shared read fails, one reads and the others
-    /// share that; whom this fails too reads alone.
-    pub async fn read(&self, keys: &[Key], demand: Demand) -> (OriginFlight, Reply) {
+    /// share that; whom this fails too reads alone. At once an error while the breaker is open.
+    pub async fn read(
+        self: &Arc<Self>,
+        keys: &[Key],
+        demand: Demand,
+    ) -> (Option<OriginFlight>, Reply) {
+        if let Err(open) = self.admit() {
+            return (None, Err(open));
+        }
         let mut left = None;
         for last in [false, true] {
             let flight = self.flights.join(keys, left.as_ref(), |reply| match reply {
@@ -71,13 +84,13 @@ impl OriginReader {
                 Err(_) => last || mine.load(Ordering::Relaxed),
             };
             if settled {
-                return (flight, reply);
+                return (Some(flight), reply);
             }
             left = Some(flight);
         }
         let alone = self.flights.join(keys, None, |_| false);
         let reply = alone.reply(self.send(keys)).await;
-        (alone, reply)
+        (Some(alone), reply)
     }
 
     /// A reply that was sent for after the call began is the newest there is, whatever it says.
@@ -93,17 +106,45 @@ impl OriginReader {
                 .all(|key| self.coherence.not_overtaken(key, reading.snapshot.as_of))
     }
 
-    async fn send(&self, keys: &[Key]) -> Reply {
+    async fn send(self: &Arc<Self>, keys: &[Key]) -> Reply {
         let before = self.before();
         let sent = Moment::now();
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let snapshot = self.origin.read(keys).await.inspect_err(|error| {
-            tracing::warn!(%error, "the origin cannot be read");
+            tracing::debug!(%error, "the origin cannot be read");
+            self.suspect();
         })?;
         if snapshot.records.len() != keys.len() {
             return Err(OriginError::Unavailable("wrong number of records".into()));
         }
         self.learn(&before, snapshot.as_of, keys);
         Ok(Arc::new(Reading { snapshot, sent }))
+    }
+
+    /// Nobody waits for an origin that is known not to answer.
+    pub fn admit(&self) -> Result<(), OriginError> {
+        if self.breaker.admits() {
+            Ok(())
+        } else {
+            Err(OriginError::Unavailable("the breaker is open".into()))
+        }
+    }
+
+    /// A call to the origin has failed, of whatever kind: a read of one record finds out whether
+    /// others would.
+    pub fn suspect(self: &Arc<Self>) {
+        let reader = Arc::downgrade(self);
+        self.breaker.suspect(move || {
+            let reader = reader.upgrade();
+            async move {
+                let nobody = Key {
+                    tenant: None,
+                    subject: POLICY.into(),
+                };
+                let outcome = reader?.origin.read(&[nobody]).await;
+                Some(outcome.map(drop).map_err(|error| error.to_string()))
+            }
+        });
     }
 
     /// What this host knows before it sends for a reply of the origin; `learn` wants it back.
@@ -137,4 +178,10 @@ impl OriginReader {
 pub struct Before {
     watermark: Option<u64>,
     purges: u64,
+}
+
+impl Before {
+    pub(super) fn purges(&self) -> u64 {
+        self.purges
+    }
 }

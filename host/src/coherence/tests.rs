@@ -5,12 +5,18 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::auditor::Auditor;
 use super::clock::Moment;
+use super::far::Far;
 use super::feed::Feed;
+use super::origin::OriginReader;
+use super::restamp::Restamper;
 use super::window::Coherence;
-use crate::backends::memory::MemoryOrigin;
+use crate::backends::memory::{MemoryFar, MemoryOrigin};
 use crate::backends::{Attribution, Change, LogRow, Origin, Precondition, Record};
+use crate::caches::Caches;
 use crate::ids::{Key, Tenant};
+use crate::options::Options;
 
 fn key(tenant: &str) -> Key {
     Key::policy(&Tenant::new(tenant).expect("a valid id"))
@@ -22,6 +28,25 @@ fn row(position: u64, tenant: &str) -> LogRow {
         tenant: Some(tenant.into()),
         subject: "policy".into(),
         op: "put".into(),
+    }
+}
+
+/// A purge of one tenant.
+fn purge(position: u64, tenant: &str) -> LogRow {
+    LogRow {
+        subject: "*".into(),
+        op: "purge".into(),
+        ..row(position, tenant)
+    }
+}
+
+/// A row of the fleet.
+fn fleet(position: u64, subject: &str, op: &str) -> LogRow {
+    LogRow {
+        position,
+        tenant: None,
+        subject: subject.into(),
+        op: op.into(),
     }
 }
 
@@ -129,7 +154,7 @@ fn a_window_that_overflows_forgets_its_oldest_rows_and_what_depends_on_them() {
     let coherence = Coherence::new(1 << 20, 2);
     coherence.load(&[row(10, "a"), row(20, "b")], true, Moment::now());
     coherence.apply(&row(30, "c"));
-    assert_eq!(coherence.window_rows(), 2);
+    assert_eq!(coherence.window_rows(), (2, 2));
     assert!(!coherence.usable(&key("a"), 10));
     assert!(!coherence.usable(&key("d"), 0));
     assert!(coherence.usable(&key("a"), 20));
@@ -170,11 +195,122 @@ fn a_logged_purge_and_a_row_that_names_no_tenant_touch_every_key() {
     }
 }
 
+#[test]
+fn a_purge_of_one_tenant_touches_all_its_keys_and_no_other() {
+    let config = Key {
+        subject: "config".into(),
+        ..key("a")
+    };
+    let applied = loaded();
+    for key in [&key("a"), &config, &key("b")] {
+        applied.fill(key, Some(&record(30)), 30).expect("valid");
+    }
+    assert!(applied.not_overtaken(&config, 30));
+    applied.apply(&purge(40, "a"));
+    assert!(applied.near.get(Some("a"), "policy").is_none());
+    assert!(applied.near.get(Some("a"), "config").is_none());
+    assert!(applied.near.get(Some("b"), "policy").is_some());
+
+    // A host that starts finds the purge in the log.
+    let loaded = Coherence::new(1 << 20, 100);
+    let newest = [row(10, "a"), row(20, "b"), row(30, "a"), purge(40, "a")];
+    loaded.load(&newest, true, Moment::now());
+    for coherence in [&applied, &loaded] {
+        for key in [&key("a"), &config] {
+            assert!(!coherence.usable(key, 30));
+            assert!(!coherence.usable(key, 0));
+            assert!(!coherence.not_overtaken(key, 30));
+            assert!(coherence.usable(key, 40));
+            assert!(coherence.not_overtaken(key, 40));
+        }
+        assert!(coherence.usable(&key("b"), 30));
+        assert!(coherence.not_overtaken(&key("b"), 30));
+        assert!(coherence.usable(&key("c"), 0));
+    }
+}
+
+#[test]
+fn a_purge_is_forgotten_when_it_leaves_the_window_and_a_later_one_is_not() {
+    let coherence = Coherence::new(1 << 20, 3);
+    let newest = [purge(10, "a"), purge(20, "b"), purge(30, "a")];
+    coherence.load(&newest, true, Moment::now());
+    assert_eq!(coherence.tenants_purged(), 2);
+    coherence.apply(&row(40, "c"));
+    assert_eq!(coherence.tenants_purged(), 2, "a was purged again at 30");
+    assert!(!coherence.usable(&key("a"), 20));
+    coherence.apply(&row(50, "c"));
+    assert_eq!(coherence.tenants_purged(), 1);
+    assert!(!coherence.usable(&key("b"), 20), "before the floor");
+    coherence.apply(&row(60, "c"));
+    assert_eq!(coherence.tenants_purged(), 0);
+    assert!(coherence.usable(&key("a"), 40));
+}
+
+#[test]
+fn an_own_purge_holds_until_a_later_read_of_the_log_has_brought_it() {
+    for (tenant, b_stays) in [(Some("a"), true), (None, false)] {
+        let coherence = loaded();
+        for key in [key("a"), key("b")] {
+            coherence.fill(&key, Some(&record(30)), 30).expect("valid");
+        }
+        let of = tenant.map(|id| Tenant::new(id).expect("a valid id"));
+        coherence.raise_wide_fence(of.as_ref(), 35);
+        assert!(coherence.near.get(Some("a"), "policy").is_none());
+        assert_eq!(coherence.near.get(Some("b"), "policy").is_some(), b_stays);
+        assert!(coherence.fill(&key("a"), Some(&record(30)), 30).is_none());
+        assert!(!coherence.not_overtaken(&key("a"), 30));
+        assert_eq!(coherence.usable(&key("b"), 30), b_stays);
+        // Sent before the purge was known here.
+        coherence.prove(Moment::now().minus(Duration::from_secs(1)));
+        assert!(!coherence.usable(&key("a"), 30));
+        coherence.apply(&match tenant {
+            Some(tenant) => purge(35, tenant),
+            None => fleet(35, "*", "purge"),
+        });
+        coherence.prove(Moment::now());
+        assert!(!coherence.usable(&key("a"), 30));
+        assert!(coherence.usable(&key("a"), 35));
+    }
+}
+
+#[test]
+fn settings_and_prunes_are_positions_that_touch_no_policy() {
+    let coherence = loaded();
+    coherence
+        .fill(&key("a"), Some(&record(30)), 30)
+        .expect("valid");
+    coherence.apply(&fleet(40, "setting/cache.near", "put"));
+    coherence.apply(&fleet(50, "log", "prune"));
+    assert!(coherence.near.get(Some("a"), "policy").is_some());
+    for as_of in [30, 40, 50] {
+        assert!(coherence.usable(&key("a"), as_of));
+    }
+    let setting = Key {
+        tenant: None,
+        subject: "setting/cache.near".into(),
+    };
+    assert!(!coherence.usable(&setting, 30));
+    assert!(coherence.usable(&setting, 50));
+}
+
+/// What was logged after the log was found empty may be pruned before this host reads it.
+#[test]
+fn what_was_read_of_an_empty_log_does_not_outlive_the_first_row() {
+    let coherence = Coherence::new(1 << 20, 100);
+    coherence.load(&[], true, Moment::now());
+    coherence.fill(&key("a"), None, 0).expect("valid");
+    coherence.apply(&row(20, "b"));
+    coherence.apply(&fleet(30, "log", "prune"));
+    assert!(coherence.near.get(Some("a"), "policy").is_none());
+    assert!(!coherence.usable(&key("a"), 0));
+    assert!(coherence.usable(&key("a"), 20));
+}
+
 proptest! {
-    /// Against a naive reading of V over the whole history of rows.
+    /// Against a naive reading of V over the whole history of rows; every fourth kind is a purge.
     #[test]
     fn v_agrees_with_the_history(
-        changes in prop::collection::vec((1u64..5, 0usize..3), 1..40),
+        changes in prop::collection::vec((1u64..5, 0usize..3, 0u8..4), 1..40),
         loaded in 0usize..40,
         window in 1usize..20,
         tenant in 0usize..4,
@@ -184,9 +320,12 @@ proptest! {
         let mut position = 0;
         let rows: Vec<LogRow> = changes
             .iter()
-            .map(|(gap, tenant)| {
+            .map(|(gap, tenant, kind)| {
                 position += gap;
-                row(position, names[*tenant])
+                match kind {
+                    3 => purge(position, names[*tenant]),
+                    _ => row(position, names[*tenant]),
+                }
             })
             .collect();
         let loaded = loaded.min(rows.len());
@@ -196,7 +335,8 @@ proptest! {
         rows[loaded..].iter().for_each(|row| coherence.apply(row));
 
         let visible = &rows[rows.len().saturating_sub(window)..];
-        let whole = visible.len() == rows.len();
+        // A host that has followed the log from before its first row has nobody's word for the rest.
+        let whole = visible.len() == rows.len() && loaded > 0;
         let in_window = visible.iter().any(|row| row.position == as_of);
         let changed_since = rows.iter().any(|row| {
             row.tenant.as_deref() == Some(names[tenant]) && row.position > as_of
@@ -212,6 +352,8 @@ fn follow(origin: &Arc<MemoryOrigin>) -> (Arc<Coherence>, tokio::task::JoinHandl
     let feed = Feed {
         coherence: coherence.clone(),
         log: origin.clone(),
+        reader: Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
+        caches: Arc::new(Caches::new(&Options::default())),
     };
     (coherence, tokio::spawn(feed.run()))
 }
@@ -240,4 +382,143 @@ async fn the_feed_reaches_a_revision_that_a_reader_waits_for() {
         assert!(view.proven >= start);
     }
     feed.abort();
+}
+
+/// What stands in `far` under the key, if this host could answer with it.
+async fn far_answer(far: &Arc<Far>, coherence: &Coherence, key: &Key) -> Option<u64> {
+    let (_, values) = far.get(std::slice::from_ref(key)).await;
+    let values = values.expect("far answers");
+    let value = far.codec().decode(key, values[0].as_ref()?)?;
+    coherence.usable(key, value.as_of).then_some(value.as_of)
+}
+
+#[tokio::test]
+async fn warm_values_are_put_into_far_again_before_a_starting_host_could_not_judge_them() {
+    let coherence = Arc::new(Coherence::new(1 << 20, 4));
+    let rows: Vec<LogRow> = (1..=4).map(|n| row(n * 10, &format!("t{n}"))).collect();
+    coherence.load(&rows, true, Moment::now());
+    let far = Arc::new(Far::new(Arc::new(MemoryFar::new()), &[]));
+    let options = Options {
+        redis_url: Some("redis://there".into()),
+        ..Options::default()
+    };
+    let restamper = Restamper {
+        coherence: coherence.clone(),
+        far: far.clone(),
+        caches: Arc::new(Caches::new(&options)),
+        ttl: Duration::from_secs(300),
+        count: Arc::default(),
+    };
+    let now = Moment::now();
+    for name in ["t1", "t2"] {
+        let entry = coherence
+            .fill(&key(name), Some(&record(10)), 40)
+            .expect("valid");
+        entry.is_in_far(40, now);
+    }
+    coherence.near.get(Some("t1"), "policy").expect("an entry");
+    restamper.pass().await;
+    assert_eq!(
+        far_answer(&far, &coherence, &key("t1")).await,
+        None,
+        "not due yet"
+    );
+
+    // The log goes on: 40 is about to leave the window.
+    for n in 5..=7 {
+        coherence.apply(&row(n * 10, &format!("t{n}")));
+    }
+    restamper.pass().await;
+    let starting = Coherence::new(1 << 20, 4);
+    let rows: Vec<LogRow> = (4..=7).map(|n| row(n * 10, &format!("t{n}"))).collect();
+    starting.load(&rows, false, Moment::now());
+    assert_eq!(far_answer(&far, &starting, &key("t1")).await, Some(70));
+    assert_eq!(
+        far_answer(&far, &starting, &key("t2")).await,
+        None,
+        "nobody asked for it"
+    );
+    // Once is enough, until it is asked for again.
+    coherence.apply(&row(80, "t8"));
+    restamper.pass().await;
+    assert_eq!(far_answer(&far, &coherence, &key("t1")).await, Some(70));
+}
+
+#[tokio::test]
+async fn an_audit_tells_what_is_current_from_what_is_behind_and_what_is_wrong() {
+    let origin = Arc::new(MemoryOrigin::new());
+    let (coherence, feed) = follow(&origin);
+    let tenant = Tenant::new("a").expect("a valid id");
+    let by = Attribution {
+        actor: "test".into(),
+        ..Attribution::default()
+    };
+    let put = async |body: &str| {
+        let change = Change::Put(body.into());
+        let written = origin.write(&tenant, change, Precondition::None, &by).await;
+        written.expect("written").revision
+    };
+    let first = put("{}").await;
+    let soon = Duration::from_secs(5);
+    coherence.wait(first, Moment::now(), soon).await;
+    let kept = Record {
+        body: "{}".into(),
+        revision: first,
+    };
+    coherence
+        .fill(&key("a"), Some(&kept), first)
+        .expect("valid");
+    let auditor = Auditor {
+        coherence: coherence.clone(),
+        origin: origin.clone(),
+        reader: Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
+        far: None,
+        caches: Arc::new(Caches::new(&Options::default())),
+        interval: soon,
+        findings: Arc::default(),
+    };
+    let found = |finding: &str| {
+        let mut checks = auditor.findings.checks();
+        let found = checks.find(|(tier, name, _)| (*tier, *name) == ("near", finding));
+        found.expect("a finding").2
+    };
+    auditor.check(&key("a")).await;
+    assert_eq!(
+        (found("current"), found("behind"), found("wrong")),
+        (1, 0, 0)
+    );
+
+    // The feed stops; the origin goes on.
+    feed.abort();
+    let _ = feed.await;
+    put("{\"a\":1}").await;
+    auditor.check(&key("a")).await;
+    assert_eq!(
+        (found("current"), found("behind"), found("wrong")),
+        (1, 1, 0)
+    );
+
+    // An entry that no change explains.
+    let planted = Record {
+        body: "{\"planted\":true}".into(),
+        revision: 1,
+    };
+    let nobody = key("nobody");
+    let watermark = coherence.watermark().expect("known");
+    coherence
+        .fill(&nobody, Some(&planted), watermark)
+        .expect("valid");
+    auditor.check(&nobody).await;
+    assert_eq!((found("late"), found("wrong")), (0, 1));
+}
+
+#[test]
+fn a_purge_of_settings_or_switches_leaves_the_proof_and_drops_the_entries() {
+    let coherence = loaded();
+    coherence.fill(&key("a"), None, 30).expect("valid");
+    let view = coherence.view();
+    coherence.empty_near();
+    assert_eq!(coherence.near.entries(), 0);
+    assert_eq!(coherence.view(), view);
+    assert!(coherence.fill(&key("a"), None, 30).is_some());
 }

@@ -1,10 +1,14 @@
 //! What this host knows of the change log, and the test V that judges every value by it (rules F1,
-//! F4, V, N1-N4). Not for reading the log (`feed.rs`) or values (`origin.rs`, `far.rs`).
+//! F4, V, N1-N4). Not for reading the log (`feed.rs`) or values (`origin.rs`, `far.rs`). What touches
+//! more than one key is in `wide`.
+
+mod wide;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
@@ -54,6 +58,8 @@ struct Rows {
     floor: u64,
     /// Highest position that touches every key.
     all: u64,
+    /// Highest position in the window that touches every key of a tenant.
+    tenants: HashMap<Tenant, u64>,
 }
 
 /// State of a host (rule F1) and the near cache that is valid by it.
@@ -70,10 +76,15 @@ pub struct Coherence {
     rows: RwLock<Rows>,
     fences: AtomicUsize,
     fence_all: Mutex<Option<(u64, Moment)>>,
+    fence_tenants: Mutex<HashMap<Tenant, (u64, Moment)>>,
     /// Wakes the feed.
     pub(super) wake: Notify,
     pub(super) attempts: watch::Sender<Attempts>,
     purges: AtomicU64,
+    /// How full the notification queue of the server is, in millionths (rule F5).
+    queue: AtomicU64,
+    /// Microseconds; `NONE`: not known.
+    lag: AtomicU64,
     /// Held while a reply of the feed is applied and while purging, so that no reply that was sent
     /// for before a purge is applied after it.
     step: Mutex<()>,
@@ -97,9 +108,12 @@ impl Coherence {
             rows: RwLock::default(),
             fences: AtomicUsize::new(0),
             fence_all: Mutex::new(None),
+            fence_tenants: Mutex::default(),
             wake: Notify::new(),
             attempts: watch::Sender::new(Attempts::default()),
             purges: AtomicU64::new(0),
+            queue: AtomicU64::new(0),
+            lag: AtomicU64::new(NONE),
             step: Mutex::new(()),
         }
     }
@@ -139,12 +153,35 @@ impl Coherence {
         self.attempts.borrow().error.clone()
     }
 
-    pub fn window_rows(&self) -> usize {
-        self.rows
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .rows
-            .len()
+    pub fn feed_fails(&self) -> bool {
+        !self.attempts.borrow().error.is_empty()
+    }
+
+    /// Rows of the window, and how many it may have.
+    pub fn window_rows(&self) -> (usize, usize) {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        (rows.rows.len(), self.window_max)
+    }
+
+    /// The position in the middle of a full window; 0 while it is not full, for nothing leaves it then.
+    pub(super) fn middle_of_window(&self) -> u64 {
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
+        if rows.rows.len() < self.window_max {
+            return 0;
+        }
+        let middle = rows.rows.get(rows.rows.len() / 2);
+        middle.map_or(0, |(position, _)| *position)
+    }
+
+    /// How late the newest row was when it was applied; `None`: none was applied yet.
+    pub fn lag(&self) -> Option<Duration> {
+        let lag = self.lag.load(Ordering::Relaxed);
+        (lag != NONE).then(|| Duration::from_micros(lag))
+    }
+
+    pub(super) fn note_lag(&self, lag: Duration) {
+        let micros = u64::try_from(lag.as_micros()).unwrap_or(NONE);
+        self.lag.store(micros, Ordering::Relaxed);
     }
 
     pub(super) fn window_max(&self) -> usize {
@@ -167,12 +204,12 @@ impl Coherence {
                 .fence
                 .get(key)
                 .is_some_and(|(fence, _)| as_of < *fence)
-            || lock(&self.fence_all).is_some_and(|(fence, _)| as_of < fence)
+            || as_of < self.wide_fence(key)
         {
             return false;
         }
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
-        if rows.all > as_of {
+        if rows.wide(key) > as_of {
             return false;
         }
         // Membership, not only order, is what rejects values of a lost history.
@@ -192,14 +229,14 @@ impl Coherence {
     /// that concerns the key).
     pub(super) fn not_overtaken(&self, key: &Key, as_of: u64) -> bool {
         let stripe = self.stripe(key);
-        let all = self.rows.read().unwrap_or_else(PoisonError::into_inner).all;
+        let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
         stripe.last.get(key).is_none_or(|last| *last <= as_of)
             && stripe
                 .fence
                 .get(key)
                 .is_none_or(|(fence, _)| as_of >= *fence)
-            && lock(&self.fence_all).is_none_or(|(fence, _)| as_of >= fence)
-            && all <= as_of
+            && as_of >= self.wide_fence(key)
+            && rows.wide(key) <= as_of
     }
 
     /// Puts a value into near if V holds; test and insert are one step (rule N3). An entry that is
@@ -251,24 +288,28 @@ impl Coherence {
 
     /// Applies one row (rule F4). Only the feed calls this, in order.
     pub(super) fn apply(&self, row: &LogRow) {
-        let key = key_of(row);
+        let key = wide::key_of(row);
+        // The row of the watermark vouches that nothing after it is missing (rule F3); an empty log
+        // has none. What was logged and pruned again since then touched keys that nobody can name.
+        let first = self.watermark.load(Ordering::Acquire) == 0;
         {
             let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
-            rows.rows.push_back((row.position, key.clone()));
-            if key.is_none() {
-                rows.all = row.position;
+            rows.push(row.position, key.clone());
+            if first {
+                rows.floor = row.position;
             }
         }
         match &key {
-            Some(key) => {
+            Some(key) if wide::tenant_of(key).is_none() => {
                 let mut stripe = self.stripe(key);
                 stripe.last.insert(key.clone(), row.position);
                 self.near.remove(key);
             }
-            None => {
-                let _stripes: Vec<_> = self.stripes.iter().map(lock).collect();
-                self.near.clear();
-            }
+            Some(key) => self.drop_near(wide::tenant_of(key), row.position),
+            None => self.drop_near(None, row.position),
+        }
+        if first {
+            self.drop_near(None, row.position);
         }
         self.watermark.store(row.position, Ordering::Release);
         self.trim();
@@ -283,7 +324,7 @@ impl Coherence {
                 if rows.rows.len() <= self.window_max {
                     return;
                 }
-                let oldest = rows.rows.pop_front();
+                let oldest = rows.pop();
                 rows.floor = rows.rows.front().map_or(0, |(position, _)| *position);
                 oldest
             };
@@ -308,19 +349,16 @@ impl Coherence {
             fences += stripe.fence.len();
         }
         self.fences.store(fences, Ordering::Relaxed);
-        lock(&self.fence_all).take_if(|(_, set)| *set < sent);
+        self.prove_wide(sent);
         let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
         *rows = Rows::default();
         for row in newest {
-            let key = key_of(row);
-            match &key {
-                Some(key) => {
-                    let index = self.hasher.hash_one(key) as usize % STRIPES;
-                    stripes[index].last.insert(key.clone(), row.position);
-                }
-                None => rows.all = row.position,
+            let key = wide::key_of(row);
+            if let Some(key) = key.as_ref().filter(|key| wide::tenant_of(key).is_none()) {
+                let index = self.hasher.hash_one(key) as usize % STRIPES;
+                stripes[index].last.insert(key.clone(), row.position);
             }
-            rows.rows.push_back((row.position, key));
+            rows.push(row.position, key);
         }
         rows.floor = if whole {
             0
@@ -347,7 +385,22 @@ impl Coherence {
             }
             self.fences.store(fences, Ordering::Relaxed);
         }
-        lock(&self.fence_all).take_if(|(_, set)| *set < sent);
+        self.prove_wide(sent);
+    }
+
+    /// Drops every entry of near: it was switched on or off, or means something else now (rule D1).
+    pub fn empty_near(&self) {
+        let _stripes: Vec<_> = self.stripes.iter().map(lock).collect();
+        self.near.clear();
+    }
+
+    pub(super) fn set_queue(&self, share: f64) {
+        self.queue.store((share * 1e6) as u64, Ordering::Relaxed);
+    }
+
+    /// How full the notification queue of the server is, 0 to 1.
+    pub fn queue(&self) -> f64 {
+        self.queue.load(Ordering::Relaxed) as f64 / 1e6
     }
 
     /// Asks the feed to read now.
@@ -373,22 +426,4 @@ impl Coherence {
         tracing::error!(why, "the history of the origin has changed: near is purged");
         self.wake.notify_one();
     }
-}
-
-/// The key that a row touches; `None`: all keys. A purge of one tenant drops more than it needs to,
-/// which is safe and rare.
-fn key_of(row: &LogRow) -> Option<Key> {
-    if row.op == "purge" {
-        return None;
-    }
-    let tenant = match &row.tenant {
-        None => None,
-        // A row that names what cannot be a tenant touches no key that we could hold; dropping
-        // everything is the safe reading of a log that we do not understand.
-        Some(tenant) => Some(Tenant::new(tenant).ok()?),
-    };
-    Some(Key {
-        tenant,
-        subject: row.subject.as_str().into(),
-    })
 }

@@ -3,12 +3,15 @@
 //! [`Ordain`].
 
 mod admin;
+mod caches;
 mod headers;
 mod input;
 mod lists;
 mod policy;
 mod problem;
 mod resolve;
+mod state;
+mod upkeep;
 
 use std::future::IntoFuture;
 use std::time::Duration;
@@ -43,7 +46,7 @@ struct App {
 impl App {
     /// Position up to which this instance knows the log; 0, which demands nothing, if it does not.
     fn watermark(&self) -> u64 {
-        self.ordain.status().watermark.unwrap_or(0)
+        self.ordain.watermark()
     }
 }
 
@@ -57,6 +60,10 @@ pub fn router(ordain: Ordain, deadline: Duration) -> Router {
         .route("/v1/tenants/{tenant}/policy/try", post(policy::try_out))
         .route("/v1/tenants/{tenant}/history", get(lists::history))
         .route("/v1/component", get(admin::component))
+        .route("/v1/caches", get(caches::get).patch(caches::patch))
+        .route("/v1/caches/purge", post(upkeep::purge))
+        .route("/v1/log/prune", post(upkeep::prune))
+        .route("/metrics", get(admin::metrics))
         .route("/healthz", get(admin::healthz))
         .route("/readyz", get(admin::readyz))
         .fallback(unknown_route)

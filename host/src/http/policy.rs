@@ -159,24 +159,19 @@ pub async fn within<T>(deadline: Duration, call: impl Future<Output = T>) -> Res
         .map_err(|_| Problem::deadline())
 }
 
-/// Bounds a write. It runs on a task of its own, because neither a deadline nor a client that goes
-/// away may stop it half-way: what was committed must reach this host's caches (rule N4). Late, its
-/// outcome is not known here, and that is what the caller is told.
-async fn settled(
+/// Bounds a write. Late, its outcome is not known here, and that is what the caller is told: the
+/// write itself goes on, for neither a deadline nor a client that goes away may stop it half-way
+/// (`Ordain` has it on a task of its own).
+pub async fn settled<T>(
     deadline: Duration,
-    write: impl Future<Output = Result<Written, Problem>> + Send + 'static,
-) -> Result<Written, Problem> {
-    match tokio::time::timeout(deadline, tokio::spawn(write)).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(failed)) => match failed.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Problem::write_outcome_unknown()),
-        },
-        Err(_) => {
+    write: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    tokio::time::timeout(deadline, write)
+        .await
+        .unwrap_or_else(|_| {
             tracing::warn!("a write did not end within the request's deadline");
             Err(Problem::write_outcome_unknown())
-        }
-    }
+        })
 }
 
 /// Origins compare with one revision. Of several, the stored one is taken; should it change before

@@ -236,6 +236,9 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Problem {
         match error {
             ReadError::RevisionUnknown => revision_unknown(),
+            ReadError::Overloaded => {
+                Problem::later("overloaded", "too many requests are waiting for the origin")
+            }
             ReadError::Origin(error) => error.into(),
         }
     }

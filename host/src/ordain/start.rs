@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -11,16 +12,22 @@ use crate::backends::memory::MemoryOrigin;
 use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};
 use crate::backends::redis::RedisFar;
 use crate::backends::{ChangeLog, FarError, Origin, OriginError};
-use crate::capabilities::{GuestSettings, Services};
+use crate::caches::Caches;
+use crate::capabilities::Services;
 use crate::coherence::Coherence;
+use crate::coherence::auditor::{Auditor, Findings};
 use crate::coherence::far::Far;
 use crate::coherence::feed::Feed;
 use crate::coherence::origin::OriginReader;
+use crate::coherence::restamp::Restamper;
 use crate::options::{Options, OriginChoice};
 use crate::runtime::{EngineError, Generation, GuestEngine, LoadError, Runtime, inspect};
 
 /// Fills that wait for the feed at once; one more is dropped, which costs a later miss.
 const LATE_FILLS_MAX: usize = 256;
+/// Calls at once that read or write the origin itself (records, lists, writes): one more is told to
+/// try again.
+const DIRECT_MAX: usize = 256;
 /// For a look at the schema.
 const SCHEMA_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -103,27 +110,50 @@ impl Ordain {
         let far = open_far(&options)?;
         let window = usize::try_from(options.window).unwrap_or(usize::MAX);
         let coherence = Arc::new(Coherence::new(options.near_bytes, window));
-        let [(_, near_off), (_, far_off)] = options.caches();
+        let caches = Arc::new(Caches::new(&options));
         let reader = Arc::new(OriginReader::new(origin.clone(), coherence.clone()));
         let services = Arc::new(Services {
             coherence: coherence.clone(),
             origin: reader.clone(),
             far: far.clone(),
-            settings: GuestSettings::new(&options),
-            near_on: near_off.is_none(),
-            far_on: far_off.is_none(),
-            bound: options.bound,
-            feed_deadline: options.feed_deadline,
+            caches: caches.clone(),
+            options: options.clone(),
             late_fills: Arc::new(Semaphore::new(LATE_FILLS_MAX)),
         });
         let generation = load(&options.component, services.clone()).await?;
-        let runtime = Runtime::new(Arc::new(generation), services, options.request_deadline);
+        let runtime = Runtime::new(Arc::new(generation), options.request_deadline);
         let feed = Feed {
             coherence: coherence.clone(),
             log,
+            reader: reader.clone(),
+            caches: caches.clone(),
         }
         .run();
-        let feed = tokio::spawn(feed);
+        let mut tasks = vec![tokio::spawn(feed)];
+        let restamps = Arc::new(AtomicU64::new(0));
+        if let Some(far) = &far {
+            let restamper = Restamper {
+                coherence: coherence.clone(),
+                far: far.clone(),
+                caches: caches.clone(),
+                ttl: options.far_ttl,
+                count: restamps.clone(),
+            };
+            tasks.push(tokio::spawn(restamper.run()));
+        }
+        let findings = Arc::new(Findings::default());
+        if !options.audit_interval.is_zero() {
+            let auditor = Auditor {
+                coherence: coherence.clone(),
+                origin: origin.clone(),
+                reader: reader.clone(),
+                far: far.clone(),
+                caches: caches.clone(),
+                interval: options.audit_interval,
+                findings: findings.clone(),
+            };
+            tasks.push(tokio::spawn(auditor.run()));
+        }
         let inner = Inner {
             options,
             runtime,
@@ -131,7 +161,11 @@ impl Ordain {
             origin,
             reader,
             far,
-            feed,
+            caches,
+            direct: Arc::new(Semaphore::new(DIRECT_MAX)),
+            restamps,
+            findings,
+            tasks,
         };
         Ok(Ordain {
             inner: Arc::new(inner),

@@ -1,29 +1,86 @@
-//! The state of a running Ordain, as `/readyz` shows it.
+//! The state of a running Ordain, as `/readyz`, `/metrics` and `ordain caches` show it.
 
-use super::{FarStatus, Ordain, Status};
-use crate::coherence::Moment;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{FeedStatus, NearStatus, Ordain, Status, TierStatus};
+use crate::caches::Caches;
+use crate::coherence::auditor::Findings;
+use crate::coherence::{Coherence, Moment};
+use crate::counts::Counts;
 
 impl Ordain {
     pub fn status(&self) -> Status {
         let inner = &self.inner;
-        let age = inner
-            .coherence
+        let coherence: &Coherence = &inner.coherence;
+        let age = coherence
             .view()
             .map(|view| Moment::now().since(view.proven));
+        let error = coherence.feed_error();
         Status {
-            ready: age.is_some_and(|age| age <= inner.options.bound),
-            origin: inner.origin.describe(),
-            watermark: inner.coherence.watermark(),
-            proven_age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
-            window: inner.coherence.window_rows(),
-            purges: inner.coherence.purges(),
-            feed_error: inner.coherence.feed_error(),
-            far: inner.far.as_ref().map(|far| FarStatus {
+            ready: age.is_some_and(|age| age <= inner.caches.in_force().bound),
+            origin: TierStatus {
+                backend: inner.origin.describe(),
+                breaker: inner.reader.breaker.status(),
+            },
+            feed: FeedStatus {
+                connected: age.is_some() && error.is_empty(),
+                watermark: coherence.watermark(),
+                proven_age: age,
+                window: coherence.window_rows(),
+                lag: coherence.lag(),
+                purges: coherence.purges(),
+                queue: coherence.queue(),
+                error,
+            },
+            far: inner.far.as_ref().map(|far| TierStatus {
                 backend: far.describe(),
-                reachable: far.reachable(),
+                breaker: far.breaker.status(),
             }),
-            near_entries: inner.coherence.near.entries(),
-            near_bytes: inner.coherence.near.bytes(),
+            near: NearStatus {
+                entries: coherence.near.entries(),
+                bytes: coherence.near.bytes(),
+                bytes_max: inner.options.near_bytes,
+            },
+            waiting: inner.runtime.waiting(),
         }
+    }
+
+    /// Position up to which this instance knows the log; 0, which demands nothing, if it does not.
+    pub fn watermark(&self) -> u64 {
+        self.inner.coherence.watermark().unwrap_or(0)
+    }
+
+    /// The switches of the caches and what follows from them.
+    pub fn caches(&self) -> &Caches {
+        &self.inner.caches
+    }
+
+    /// What the auditor found.
+    pub fn audit(&self) -> &Findings {
+        &self.inner.findings
+    }
+
+    /// Calls that were sent to servers: tier, what was called or became of it, how often.
+    pub fn io_counts(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let reads = count(&self.inner.reader.reads);
+        let mut counts = vec![("origin", "read", reads)];
+        if let Some(far) = &self.inner.far {
+            let counted = &far.counts;
+            counts.extend([
+                ("far", "get", count(&counted.gets)),
+                ("far", "put", count(&counted.puts)),
+                ("far", "put-dropped", count(&counted.puts_dropped)),
+                ("far", "restamp", count(&self.inner.restamps)),
+                ("far", "error", count(&counted.errors)),
+                ("far", "unusable", count(&counted.unusable)),
+            ]);
+        }
+        counts
+    }
+
+    /// Requests by outcome.
+    pub fn counts(&self) -> &Counts {
+        &self.inner.runtime.counts
     }
 }

@@ -1,6 +1,9 @@
 //! What the front door takes and returns, beside requests and answers.
 
+use std::time::Duration;
+
 use crate::backends::{OriginError, Record, WriteError};
+use crate::coherence::BreakerStatus;
 use crate::request::Fault;
 
 /// Why a record cannot be stored.
@@ -39,6 +42,8 @@ pub struct StoredPolicy {
 pub enum ReadError {
     #[error("the demanded revision is not known here (yet)")]
     RevisionUnknown,
+    #[error("too many calls wait for the origin")]
+    Overloaded,
     #[error(transparent)]
     Origin(#[from] OriginError),
 }
@@ -54,33 +59,54 @@ pub enum ImportError {
     Write { stored: usize, cause: WriteError },
 }
 
-/// State of the feed and of the dependencies, for `/readyz`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// State of the feed and of the dependencies, for `/readyz`, `/metrics` and `ordain caches`.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     /// Fresh answers can be given.
     pub ready: bool,
-    pub origin: String,
-    /// Position up to which the log is applied; `None`: not known (yet).
-    pub watermark: Option<u64>,
-    /// Milliseconds since near was last proven to be current.
-    pub proven_age_ms: Option<u64>,
-    /// Rows of the log in memory.
-    pub window: usize,
-    /// Times that history had changed and everything was dropped.
-    pub purges: u64,
-    /// Last error of the feed, empty when it works.
-    pub feed_error: String,
+    pub origin: TierStatus,
+    pub feed: FeedStatus,
     /// `None`: no far cache is configured.
-    pub far: Option<FarStatus>,
-    pub near_entries: usize,
-    pub near_bytes: u64,
+    pub far: Option<TierStatus>,
+    pub near: NearStatus,
+    /// Calls that wait for servers, and how many may.
+    pub waiting: (usize, usize),
 }
 
+/// A server and whether it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FarStatus {
+pub struct TierStatus {
+    /// Which server, without user and password.
     pub backend: String,
-    /// The last call succeeded (or there was none yet).
-    pub reachable: bool,
+    pub breaker: BreakerStatus,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeedStatus {
+    /// The latest read of the log was applied.
+    pub connected: bool,
+    /// Position up to which the log is applied; `None`: not known (yet).
+    pub watermark: Option<u64>,
+    /// Since near was last proven to be current.
+    pub proven_age: Option<Duration>,
+    /// Rows of the log in memory, and how many there may be.
+    pub window: (usize, usize),
+    /// How late the newest row was when it was applied: from its position, by the clock of the
+    /// primary; `None`: no row yet.
+    pub lag: Option<Duration>,
+    /// Times that history had changed, or an operator said so, and everything was dropped.
+    pub purges: u64,
+    /// How full the notification queue of the server is, 0 to 1 (rule F5).
+    pub queue: f64,
+    /// Error of the latest read, empty when it was applied.
+    pub error: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NearStatus {
+    pub entries: usize,
+    pub bytes: u64,
+    pub bytes_max: u64,
 }
 
 /// What runs.

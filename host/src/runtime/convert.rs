@@ -27,7 +27,7 @@ pub fn answer(
     tenant: &Tenant,
     request: &Request,
     component: &Arc<str>,
-    settings: &Arc<str>,
+    settings: Arc<str>,
 ) -> Result<Answer, ResolveError> {
     let decision = outcome.map_err(|failure| match failure {
         wit::Failure::Unavailable => ResolveError::Unavailable,
@@ -79,7 +79,7 @@ pub fn answer(
             age_ms: from.age_ms,
             position: from.position,
             component: component.clone(),
-            settings: settings.clone(),
+            settings,
         },
     })
 }

@@ -24,6 +24,12 @@ const WORLD: &str = "ordain:policy/policy@0.1.0";
 /// What the guest says about one request.
 pub type Outcome = Result<Decision, Failure>;
 
+/// What the guest said, and the digest of the settings that it went by.
+pub struct Said<T> {
+    pub outcome: T,
+    pub settings: Arc<str>,
+}
+
 /// Why bytes cannot become a generation.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -132,38 +138,41 @@ impl Generation {
         &self,
         call: &Call,
         request: &Request,
-    ) -> Result<Option<Outcome>, ResolveError> {
+    ) -> Result<Option<Said<Outcome>>, ResolveError> {
         let mut warm = self.instances.prompt(call).map_err(trap)?;
         let resolver = warm.exports.ordain_policy_resolver();
         let outcome = resolver
             .call_resolve(&mut warm.store, convert::request(request))
             .map_err(trap)?;
-        let wanted_io = warm.store.data().wanted_io;
+        let state = warm.store.data();
+        let said = (!state.wanted_io).then(|| said(outcome, state));
         self.instances.keep_prompt(warm);
-        Ok((!wanted_io).then_some(outcome))
+        Ok(said)
     }
 
     pub(super) fn resolve_batch_promptly(
         &self,
         call: &Call,
         requests: &[&Request],
-    ) -> Result<Option<Vec<Outcome>>, ResolveError> {
+    ) -> Result<Option<Said<Vec<Outcome>>>, ResolveError> {
         let mut warm = self.instances.prompt(call).map_err(trap)?;
         let resolver = warm.exports.ordain_policy_resolver();
         let requests: Vec<_> = requests.iter().map(|r| convert::request(r)).collect();
         let outcomes = resolver
             .call_resolve_batch(&mut warm.store, &requests)
             .map_err(trap)?;
-        let wanted_io = warm.store.data().wanted_io;
+        let outcomes = complete(outcomes, requests.len())?;
+        let state = warm.store.data();
+        let said = (!state.wanted_io).then(|| said(outcomes, state));
         self.instances.keep_prompt(warm);
-        complete(outcomes, requests.len()).map(|outcomes| (!wanted_io).then_some(outcomes))
+        Ok(said)
     }
 
     pub(super) async fn resolve_waiting(
         &self,
         call: &Call,
         request: &Request,
-    ) -> Result<Outcome, ResolveError> {
+    ) -> Result<Said<Outcome>, ResolveError> {
         let mut warm = self.instances.waiting(call).await.map_err(trap)?;
         let resolve = func(
             &mut warm.store,
@@ -177,15 +186,16 @@ impl Generation {
             .call_async(&mut warm.store, (convert::request(request),))
             .await
             .map_err(trap)?;
+        let said = said(outcome, warm.store.data());
         self.instances.keep_waiting(warm);
-        Ok(outcome)
+        Ok(said)
     }
 
     pub(super) async fn resolve_batch_waiting(
         &self,
         call: &Call,
         requests: &[&Request],
-    ) -> Result<Vec<Outcome>, ResolveError> {
+    ) -> Result<Said<Vec<Outcome>>, ResolveError> {
         let mut warm = self.instances.waiting(call).await.map_err(trap)?;
         let resolve = func(
             &mut warm.store,
@@ -200,8 +210,10 @@ impl Generation {
             .call_async(&mut warm.store, (&requests[..],))
             .await
             .map_err(trap)?;
+        let outcomes = complete(outcomes, requests.len())?;
+        let said = said(outcomes, warm.store.data());
         self.instances.keep_waiting(warm);
-        complete(outcomes, requests.len())
+        Ok(said)
     }
 
     pub(super) fn validate(&self, call: &Call, record: &str) -> Result<String, InvalidRecord> {
@@ -227,6 +239,13 @@ fn func(
     instance
         .get_func(store, index)
         .ok_or_else(|| ResolveError::Component("an export has vanished".into()))
+}
+
+fn said<T>(outcome: T, state: &HostState) -> Said<T> {
+    Said {
+        outcome,
+        settings: state.settings_digest().clone(),
+    }
 }
 
 /// A component that answers another number of requests than it was asked has failed.

@@ -65,7 +65,7 @@ impl Instances {
 
     /// A prompt instance, bound to the call.
     pub fn prompt(&self, call: &Call) -> wasmtime::Result<Warm<Policy>> {
-        let mut warm = match self.prompt.pop() {
+        let mut warm = match current(&self.prompt) {
             Some(warm) => warm,
             None => {
                 let mut store = self.store();
@@ -84,7 +84,7 @@ impl Instances {
 
     /// An instance that may wait, bound to the call.
     pub async fn waiting(&self, call: &Call) -> wasmtime::Result<Warm<Waiting>> {
-        let mut warm = match self.waiting.pop() {
+        let mut warm = match current(&self.waiting) {
             Some(warm) => warm,
             None => {
                 let mut store = self.store();
@@ -128,6 +128,11 @@ impl Instances {
         });
         store
     }
+}
+
+/// An idle instance that was made under what is in force; others are retired (rule D1).
+fn current<T>(idle: &ArrayQueue<Warm<T>>) -> Option<Warm<T>> {
+    std::iter::from_fn(|| idle.pop()).find(|warm| warm.store.data().is_current())
 }
 
 impl<T> Warm<T> {

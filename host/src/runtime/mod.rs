@@ -14,13 +14,15 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, ResolveError};
-use crate::capabilities::{Call, Services};
+use crate::capabilities::Call;
 use crate::coherence::{Entry, Moment};
+use crate::counts::Counts;
 use crate::ids::Tenant;
 use crate::ordain::InvalidRecord;
 use crate::request::Request;
 
 pub use engine::{EngineError, GuestEngine};
+use generation::Said;
 pub use generation::{Generation, LoadError, inspect};
 
 /// Ticks of the engine (10 ms each) that the guest may compute through in one call.
@@ -30,21 +32,17 @@ const WAITING_MAX: usize = 512;
 
 pub struct Runtime {
     current: ArcSwap<Generation>,
-    services: Arc<Services>,
     waiting: Semaphore,
+    pub counts: Counts,
     request_deadline: Duration,
 }
 
 impl Runtime {
-    pub fn new(
-        generation: Arc<Generation>,
-        services: Arc<Services>,
-        request_deadline: Duration,
-    ) -> Runtime {
+    pub fn new(generation: Arc<Generation>, request_deadline: Duration) -> Runtime {
         Runtime {
             current: ArcSwap::new(generation),
-            services,
             waiting: Semaphore::new(WAITING_MAX),
+            counts: Counts::default(),
             request_deadline,
         }
     }
@@ -71,17 +69,33 @@ impl Runtime {
         tenant: &Tenant,
         request: &Request,
     ) -> Result<Answer, ResolveError> {
+        let answer = self.answer(tenant, request).await;
+        self.counts.note(&answer);
+        answer
+    }
+
+    async fn answer(&self, tenant: &Tenant, request: &Request) -> Result<Answer, ResolveError> {
         let generation = self.current.load();
         let call = self.call(Some(tenant.clone()), Moment::now());
-        let outcome = match generation.resolve_promptly(&call, request)? {
-            Some(outcome) => call.in_time(outcome)?,
+        let said = match generation.resolve_promptly(&call, request)? {
+            Some(said) => call.in_time(said)?,
             None => {
                 let waiting = generation.resolve_waiting(&call, request);
                 self.wait(&call, waiting).await?
             }
         };
-        let settings = &self.services.settings.digest;
-        convert::answer(outcome, tenant, request, generation.digest(), settings)
+        convert::answer(
+            said.outcome,
+            tenant,
+            request,
+            generation.digest(),
+            said.settings,
+        )
+    }
+
+    /// Calls that wait for servers now, and how many may.
+    pub fn waiting(&self) -> (usize, usize) {
+        (WAITING_MAX - self.waiting.available_permits(), WAITING_MAX)
     }
 
     /// Resolves requests of one tenant, in order, by one call of the guest. `began`: when the
@@ -93,7 +107,9 @@ impl Runtime {
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
         let call = self.call(Some(tenant.clone()), began);
-        self.batch(&call, tenant, requests).await
+        let answers = self.batch(&call, tenant, requests).await;
+        answers.iter().for_each(|answer| self.counts.note(answer));
+        answers
     }
 
     /// Resolves requests against a record that is stored nowhere.
@@ -120,21 +136,21 @@ impl Runtime {
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
         let generation = self.current.load_full();
-        let outcomes = match generation.resolve_batch_promptly(call, requests) {
-            Ok(Some(outcomes)) => call.in_time(outcomes),
+        let said = match generation.resolve_batch_promptly(call, requests) {
+            Ok(Some(said)) => call.in_time(said),
             Ok(None) => {
                 self.wait(call, generation.resolve_batch_waiting(call, requests))
                     .await
             }
             Err(error) => Err(error),
         };
-        let digest = &self.services.settings.digest;
-        match outcomes {
-            Ok(outcomes) => outcomes
+        match said {
+            Ok(Said { outcome, settings }) => outcome
                 .into_iter()
                 .zip(requests)
                 .map(|(outcome, request)| {
-                    convert::answer(outcome, tenant, request, generation.digest(), digest)
+                    let settings = settings.clone();
+                    convert::answer(outcome, tenant, request, generation.digest(), settings)
                 })
                 .collect(),
             Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),

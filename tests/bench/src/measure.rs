@@ -4,9 +4,30 @@
 //! Threads are not pinned.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::report::Row;
+
+/// Percentiles of anything that was timed, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spread {
+    pub p50: u64,
+    pub p99: u64,
+    pub max: u64,
+    pub runs: usize,
+}
+
+impl Spread {
+    pub fn of(nanos: &mut [u64]) -> Spread {
+        let Round { p50, p99, calls } = percentiles(nanos);
+        Spread {
+            p50,
+            p99,
+            max: nanos.last().copied().unwrap_or(0),
+            runs: calls,
+        }
+    }
+}
 
 /// Percentiles of one round, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
@@ -29,14 +50,17 @@ pub async fn round(calls: usize, mut call: impl AsyncFnMut()) -> Round {
 }
 
 async fn sample(calls: usize, mut call: impl AsyncFnMut()) -> Vec<u64> {
-    let mut nanos = Vec::with_capacity(calls);
+    let mut taken = Vec::with_capacity(calls);
     for _ in 0..calls {
         let start = Instant::now();
         call().await;
-        let taken = start.elapsed().as_nanos();
-        nanos.push(u64::try_from(taken).unwrap_or(u64::MAX));
+        taken.push(nanos(start.elapsed()));
     }
-    nanos
+    taken
+}
+
+pub fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn percentiles(nanos: &mut [u64]) -> Round {
@@ -90,7 +114,7 @@ impl Contender {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -1,11 +1,21 @@
-//! The result as a table for people and as `result.json` for programs.
+//! The result: what was measured, by contender and by workload, and what it should have been. As text
+//! for a terminal and as Markdown for documents (`text`, both from the same `blocks`), and as JSON for
+//! programs. Measures nothing.
+
+mod blocks;
+mod finding;
+mod text;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use serde_json::Value;
 
-/// One contender. Later measurements add rows; those that are here keep their names.
+pub use finding::{Figure, Finding, Goal, Section};
+
+/// One contender of a comparison of single calls. Later measurements add rows; those that are here keep
+/// their names.
 #[derive(Debug, serde::Serialize)]
 pub struct Row {
     pub id: &'static str,
@@ -26,43 +36,58 @@ const GOALS: [(&str, &str, f64, f64); 5] = [
     ("origin_read", "sqlx_query", 1.25, 1.1),
 ];
 
-pub fn print(rows: &[Row]) {
-    println!("{:<12} {:>12} {:>12} {:>9}", "", "p50", "p99", "calls");
-    for row in rows {
-        println!(
-            "{:<12} {:>12} {:>12} {:>9}",
-            row.id,
-            time(row.p50_ns),
-            time(row.p99_ns),
-            row.runs
-        );
-    }
-    println!(
-        "\n{:<26} {:>7} {:>7} {:>7}",
-        "ratio of p50", "is", "must", "aim"
-    );
-    for row in rows {
-        for (peer, ratio) in &row.ratios {
-            let goal = GOALS
-                .iter()
-                .find(|(id, other, ..)| *id == row.id && other == peer);
-            let (must, aim, verdict) = match goal {
-                None => (String::new(), String::new(), ""),
-                Some((.., must, aim)) if ratio <= aim => (bound(*must), bound(*aim), "reached"),
-                Some((.., must, aim)) if ratio <= must => (bound(*must), bound(*aim), "aim missed"),
-                Some((.., must, aim)) => (bound(*must), bound(*aim), "MISSED"),
-            };
-            let name = format!("{} / {peer}", row.id);
-            println!("{name:<26} {ratio:>7.2} {must:>7} {aim:>7}  {verdict}");
-        }
-    }
+/// All that one run measured.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub rows: Vec<Row>,
+    pub sections: Vec<Section>,
 }
 
-fn bound(limit: f64) -> String {
-    if limit.is_finite() {
-        format!("{limit:.2}")
-    } else {
-        "-".to_owned()
+impl Report {
+    pub fn print(&self) {
+        print!("{}", text::terminal(&blocks::all(self)));
+    }
+
+    /// Writes `result.json` and `result.md`; returns both places.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<[PathBuf; 2]> {
+        let files = [folder.join("result.json"), folder.join("result.md")];
+        let json = serde_json::to_string_pretty(&self.json()?)? + "\n";
+        std::fs::create_dir_all(folder)?;
+        for (file, text) in files.iter().zip([json, text::markdown(&blocks::all(self))]) {
+            std::fs::write(file, text)
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        Ok(files)
+    }
+
+    /// One list: rows of single calls, then findings.
+    fn json(&self) -> anyhow::Result<Vec<Value>> {
+        let mut entries = Vec::new();
+        for row in &self.rows {
+            entries.push(serde_json::to_value(row)?);
+        }
+        for finding in self.sections.iter().flat_map(|section| &section.findings) {
+            entries.push(serde_json::to_value(finding)?);
+        }
+        Ok(entries)
+    }
+
+    /// The goals of single calls; those of the sections belong to their findings.
+    fn ratios(&self) -> Vec<Goal> {
+        let mut goals = Vec::new();
+        for row in &self.rows {
+            for (peer, ratio) in &row.ratios {
+                let what = format!("{} / {peer}", row.id);
+                let known = GOALS
+                    .iter()
+                    .find(|(id, other, ..)| *id == row.id && other == peer);
+                goals.push(match known {
+                    None => Goal::none(what, *ratio),
+                    Some((.., must, aim)) => Goal::at_most(what, *ratio, *must, *aim),
+                });
+            }
+        }
+        goals
     }
 }
 
@@ -72,13 +97,4 @@ fn time(nanos: u64) -> String {
         10_000..10_000_000 => format!("{:.1} us", nanos as f64 / 1e3),
         _ => format!("{:.1} ms", nanos as f64 / 1e6),
     }
-}
-
-pub fn write(rows: &[Row], folder: &Path) -> anyhow::Result<PathBuf> {
-    let file = folder.join("result.json");
-    let text = serde_json::to_string_pretty(rows)? + "\n";
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&file, text))
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(file)
 }

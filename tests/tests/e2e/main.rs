@@ -4,6 +4,7 @@
 
 mod batch;
 mod broken_records;
+mod caches;
 mod cli_embedded;
 mod cli_remote;
 mod component;
@@ -14,6 +15,8 @@ mod poison;
 mod policies;
 mod preconditions;
 mod problems;
+mod purge_prune;
+mod purge_prune_calls;
 mod random;
 mod records;
 mod resolve;

@@ -1,6 +1,7 @@
-//! What the feed follows: the log, read on a connection of its own (F2, F3), and LISTEN on another
-//! (F5). Not for applying rows, nor for what a gap means: that is the feed's.
+//! What the feed follows: the log and the settings of the fleet, read on a connection of its own (F2,
+//! F3, D1), and LISTEN on another (F5). Not for applying rows, nor for what a gap means: that is the feed's.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,20 +11,29 @@ use tokio::sync::{Mutex, Notify};
 
 use super::pool::{open, setup};
 use super::{fault, read};
-use crate::backends::{LogRow, OriginError};
+use crate::backends::{FleetSetting, LogRow, OriginError};
 
 /// F2, and which end it came from. From one row on the left, so that a replica is known for what it
 /// is when its log is empty, too; the same goes for F3.
 const NEWEST: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op \
      FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.changes \
      ORDER BY position DESC LIMIT $1) c ON true ORDER BY c.position";
-const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op \
+const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op, \
+     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now \
      FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.changes \
      WHERE position >= $1 ORDER BY position LIMIT $2) c ON true ORDER BY c.position";
+
+/// D1, in the same shape.
+const SETTINGS: &str = "SELECT pg_is_in_recovery() AS replica, s.name, s.value, s.revision \
+     FROM (VALUES (1)) x LEFT JOIN public.settings s ON true ORDER BY s.name";
+/// F5.
+const QUEUE: &str = "SELECT pg_is_in_recovery() AS replica, pg_notification_queue_usage() AS usage";
 
 /// A start reads up to 100,000 rows; it may take longer than a heartbeat, and nothing is proven
 /// meanwhile.
 const NEWEST_DEADLINE: Duration = Duration::from_secs(5);
+
+const NO_LAG: u64 = u64::MAX;
 
 /// Between two tries to LISTEN.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -38,6 +48,8 @@ pub struct Log {
     connect_deadline: Duration,
     deadline: Duration,
     listener: OnceLock<Listener>,
+    /// Microseconds; `NO_LAG`: not known.
+    lag: AtomicU64,
 }
 
 impl Log {
@@ -49,33 +61,68 @@ impl Log {
             connect_deadline,
             deadline,
             listener: OnceLock::new(),
+            lag: AtomicU64::new(NO_LAG),
         }
     }
 
     pub async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError> {
         let arguments = vec![i64::from(limit) + 1];
-        let mut rows = self.rows(NEWEST, arguments, NEWEST_DEADLINE).await?;
-        let whole = rows.len() <= limit as usize;
-        if !whole {
+        let rows = self.fetch(NEWEST, arguments, NEWEST_DEADLINE).await?;
+        let mut rows = log_rows(&rows).map_err(|error| fault::of_origin(&error))?;
+        let all = rows.len() <= limit as usize;
+        if !all {
             rows.remove(0);
         }
+        let whole = all && !rows.iter().any(LogRow::records_a_prune);
         Ok((rows, whole))
     }
 
     pub async fn since(&self, from: u64, limit: u32) -> Result<Vec<LogRow>, OriginError> {
         let from = i64::try_from(from).unwrap_or(i64::MAX);
         let arguments = vec![from, i64::from(limit)];
-        self.rows(SINCE, arguments, self.deadline).await
+        let rows = self.fetch(SINCE, arguments, self.deadline).await?;
+        let of_origin = |error| fault::of_origin(&error);
+        let found: Vec<LogRow> = log_rows(&rows).map_err(of_origin)?;
+        // The row of the watermark itself is no news.
+        if let (Some(newest), Some(row)) = (found.last(), rows.first())
+            && found.len() > 1
+        {
+            let now = read::number(row, "now").map_err(of_origin)?;
+            let lag = now.saturating_sub(newest.position);
+            self.lag.store(lag, Ordering::Relaxed);
+        }
+        Ok(found)
+    }
+
+    pub fn lag(&self) -> Option<Duration> {
+        let lag = self.lag.load(Ordering::Relaxed);
+        (lag != NO_LAG).then(|| Duration::from_micros(lag))
+    }
+
+    pub async fn settings(&self) -> Result<Vec<FleetSetting>, OriginError> {
+        let rows = self.fetch(SETTINGS, Vec::new(), self.deadline).await?;
+        let found = rows.iter().filter_map(|row| setting(row).transpose());
+        found
+            .collect::<Result<_, _>>()
+            .map_err(|error| fault::of_origin(&error))
+    }
+
+    pub async fn notification_queue(&self) -> Result<f64, OriginError> {
+        let rows = self.fetch(QUEUE, Vec::new(), self.deadline).await?;
+        let usage = rows.first().ok_or(sqlx::Error::RowNotFound);
+        usage
+            .and_then(|row| row.try_get("usage"))
+            .map_err(|error| fault::of_origin(&error))
     }
 
     /// Within `deadline`, for which a new connection does not count: it has one of its own, or a
     /// server that is slow to connect to would never be followed again.
-    async fn rows(
+    async fn fetch(
         &self,
         statement: &'static str,
         arguments: Vec<i64>,
         deadline: Duration,
-    ) -> Result<Vec<LogRow>, OriginError> {
+    ) -> Result<Vec<PgRow>, OriginError> {
         let mut slot = self.connection.lock().await;
         let query = || {
             arguments
@@ -110,10 +157,7 @@ impl Log {
         let rows = rows.map_err(|error| fault::of_origin(&error))?;
         read::refuse_replica(&rows)?;
         *slot = Some(connection);
-        let found = rows.iter().filter_map(|row| log_row(row).transpose());
-        found
-            .collect::<Result<_, _>>()
-            .map_err(|error| fault::of_origin(&error))
+        Ok(rows)
     }
 
     pub async fn changed(&self) {
@@ -134,6 +178,12 @@ async fn within<T>(
         .unwrap_or(Err(OriginError::Late))
 }
 
+fn log_rows(rows: &[PgRow]) -> Result<Vec<LogRow>, sqlx::Error> {
+    rows.iter()
+        .filter_map(|row| log_row(row).transpose())
+        .collect()
+}
+
 /// `None`: the one row of an empty result.
 fn log_row(row: &PgRow) -> Result<Option<LogRow>, sqlx::Error> {
     if row.try_get::<Option<i64>, _>("position")?.is_none() {
@@ -144,6 +194,18 @@ fn log_row(row: &PgRow) -> Result<Option<LogRow>, sqlx::Error> {
         tenant: row.try_get("tenant")?,
         subject: row.try_get("subject")?,
         op: row.try_get("op")?,
+    }))
+}
+
+/// `None`: the one row of an empty result.
+fn setting(row: &PgRow) -> Result<Option<FleetSetting>, sqlx::Error> {
+    let Some(name) = row.try_get::<Option<String>, _>("name")? else {
+        return Ok(None);
+    };
+    Ok(Some(FleetSetting {
+        name,
+        value: row.try_get("value")?,
+        revision: read::number(row, "revision")?,
     }))
 }
 

@@ -1,5 +1,6 @@
 //! The origin in Postgres: policies and their change log (rules O1 to O6). `read` fills, `write`
-//! changes, `log` is what the feed follows, `schema` migrates. Not for caching, nor for what a
+//! changes, `upkeep` purges, prunes and sets what the fleet goes by, `log` is what the feed follows,
+//! `schema` migrates. Not for caching, nor for what a
 //! policy may say.
 
 mod fault;
@@ -7,11 +8,12 @@ mod log;
 mod pool;
 mod read;
 mod schema;
+mod upkeep;
 mod write;
 
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use sqlx::ConnectOptions;
@@ -22,8 +24,8 @@ pub use self::schema::{SchemaError, SchemaStatus};
 use self::log::Log;
 use self::pool::Pool;
 use super::{
-    Attribution, Change, ChangeLog, HistoryEntry, LogRow, Origin, OriginError, Page, Precondition,
-    Snapshot, TenantEntry, WriteError, Written,
+    Attribution, Audit, Change, ChangeLog, FleetSetting, HistoryEntry, LogRow, Origin, OriginError,
+    Page, Precondition, Pruned, Snapshot, TenantEntry, WriteError, Written,
 };
 use crate::ids::{Key, Tenant};
 
@@ -152,6 +154,31 @@ impl Origin for Postgres {
         read::history(&self.pool, tenant, before, limit).await
     }
 
+    async fn set_settings(
+        &self,
+        changes: &[(String, Option<String>)],
+        by: &Attribution,
+    ) -> Result<Option<u64>, WriteError> {
+        self.set_all(changes, by).await
+    }
+
+    async fn purge(&self, tenant: Option<&Tenant>, by: &Attribution) -> Result<u64, WriteError> {
+        self.purge_logged(tenant, by).await
+    }
+
+    async fn prune(
+        &self,
+        before: SystemTime,
+        keep: u32,
+        by: &Attribution,
+    ) -> Result<Pruned, WriteError> {
+        self.prune_some(before, keep, by).await
+    }
+
+    async fn audit(&self, key: &Key, after: u64) -> Result<Audit, OriginError> {
+        read::audit(&self.pool, key, after).await
+    }
+
     fn describe(&self) -> String {
         self.place.clone()
     }
@@ -165,6 +192,18 @@ impl ChangeLog for Postgres {
 
     async fn since(&self, from: u64, limit: u32) -> Result<Vec<LogRow>, OriginError> {
         self.log.since(from, limit).await
+    }
+
+    async fn settings(&self) -> Result<Vec<FleetSetting>, OriginError> {
+        self.log.settings().await
+    }
+
+    async fn notification_queue(&self) -> Result<f64, OriginError> {
+        self.log.notification_queue().await
+    }
+
+    fn lag(&self) -> Option<Duration> {
+        self.log.lag()
     }
 
     async fn changed(&self) {

@@ -2,13 +2,14 @@
 //! head of the log too (rule O5).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
 
 use super::fault;
 use super::pool::Pool;
-use crate::backends::{HistoryEntry, OriginError, Page, Record, Snapshot, TenantEntry};
+use crate::backends::{Audit, HistoryEntry, OriginError, Page, Record, Snapshot, TenantEntry};
 use crate::ids::{Key, POLICY, Tenant};
 
 /// O5 as printed.
@@ -55,6 +56,31 @@ pub async fn records(pool: &Pool, keys: &[Key]) -> Result<Snapshot, OriginError>
     Ok(Snapshot {
         as_of: as_of(&rows)?,
         records: records.map_err(|e| fault::of_origin(&e))?,
+    })
+}
+
+/// O5, with the age of what is newer than `$2`. Both times are of the primary's clock (K1).
+const AUDIT: &str = "SELECT pg_is_in_recovery() AS replica, \
+     coalesce((SELECT max(position) FROM public.changes), 0) AS as_of, p.body, p.revision, \
+     (SELECT (extract(epoch FROM clock_timestamp() - min(c.at)) * 1000000)::bigint \
+     FROM public.changes c WHERE c.tenant = $1 AND c.subject = 'policy' AND c.position > $2) AS newer_for \
+     FROM (VALUES (1)) x LEFT JOIN public.policies p ON p.tenant = $1";
+
+pub async fn audit(pool: &Pool, key: &Key, after: u64) -> Result<Audit, OriginError> {
+    let tenant = key.tenant.as_ref().filter(|_| &*key.subject == POLICY);
+    let tenant = tenant.map(Tenant::as_str);
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let arguments = || bind(bind(PgArguments::default(), tenant), after);
+    let rows = rows(pool, AUDIT, arguments).await?;
+    let of_origin = |error| fault::of_origin(&error);
+    let row = rows
+        .first()
+        .ok_or_else(|| of_origin(sqlx::Error::RowNotFound))?;
+    let newer_for: Option<i64> = row.try_get("newer_for").map_err(of_origin)?;
+    Ok(Audit {
+        as_of: as_of(&rows)?,
+        record: record(row).map_err(of_origin)?,
+        newer_for: newer_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())),
     })
 }
 

@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::time::Instant;
 
-use super::{Postgres, fault};
+use super::{Postgres, fault, upkeep};
 use crate::backends::{Attribution, Change, OriginError, Precondition, WriteError, Written};
 use crate::ids::Tenant;
 
@@ -33,7 +33,7 @@ const UPSERT_MANY: &str = "INSERT INTO public.policies (tenant, body) \
 const TRIES: u32 = 5;
 
 /// Why a transaction ended without a commit.
-enum Stop {
+pub(super) enum Stop {
     /// The lock of the log was not free in time: nothing was written.
     Locked,
     /// Of the statements before COMMIT: nothing was written.
@@ -45,13 +45,32 @@ enum Stop {
 }
 
 /// What a transaction does between taking the lock and reading the revision.
-enum Work<'a> {
+pub(super) enum Work<'a> {
     One {
         tenant: &'a Tenant,
         change: &'a Change,
         precondition: Precondition,
     },
     Many(&'a [(Tenant, Arc<str>)]),
+    /// See `upkeep.rs` for these.
+    Settings(&'a [(String, Option<String>)]),
+    Purge(Option<&'a Tenant>),
+    Prune(upkeep::Prune),
+}
+
+/// What a transaction did, under the lock.
+#[derive(Default)]
+pub(super) struct Done {
+    pub created: bool,
+    /// Rows that were deleted from the log.
+    pub pruned: u64,
+}
+
+/// A transaction that was committed.
+pub(super) struct Committed {
+    /// Position of the last row that it logged.
+    pub revision: u64,
+    pub done: Done,
 }
 
 impl Postgres {
@@ -62,16 +81,16 @@ impl Postgres {
         precondition: Precondition,
         by: &Attribution,
     ) -> Result<Written, WriteError> {
-        self.transaction(
-            &Work::One {
-                tenant,
-                change,
-                precondition,
-            },
-            by,
-            self.deadline,
-        )
-        .await
+        let work = Work::One {
+            tenant,
+            change,
+            precondition,
+        };
+        let committed = self.transaction(&work, by, self.deadline).await?;
+        Ok(Written {
+            revision: committed.revision,
+            created: committed.done.created,
+        })
     }
 
     pub(super) async fn write_many(
@@ -87,12 +106,12 @@ impl Postgres {
             .revision)
     }
 
-    async fn transaction(
+    pub(super) async fn transaction(
         &self,
         work: &Work<'_>,
         by: &Attribution,
         deadline: Duration,
-    ) -> Result<Written, WriteError> {
+    ) -> Result<Committed, WriteError> {
         let until = Instant::now() + deadline;
         // All writers wait for one lock (O2). They do so here, not with all connections in hand.
         // Who waits in vain is told to try again while there is still time to tell.
@@ -115,11 +134,13 @@ impl Postgres {
                 .min(until.saturating_duration_since(Instant::now()))
                 * 4
                 / 5;
-            let begin = begin(by, lock, deadline);
+            // A prune deletes before it takes the lock of the log, or it would stop all writes.
+            let at_once = !matches!(work, Work::Prune(_));
+            let begin = begin(by, lock, deadline, at_once);
             match attempt(&mut lease.connection, begin, work, until).await {
-                Ok(written) => {
+                Ok(committed) => {
                     lease.give_back();
-                    return Ok(written);
+                    return Ok(committed);
                 }
                 Err(Stop::Decided(error)) => {
                     if !matches!(error, WriteError::Origin(_) | WriteError::OutcomeUnknown) {
@@ -155,7 +176,7 @@ async fn attempt(
     begin: String,
     work: &Work<'_>,
     until: Instant,
-) -> Result<Written, Stop> {
+) -> Result<Committed, Stop> {
     let before = async {
         // Safe: hexadecimal digits and numbers only.
         let begin = sqlx::raw_sql(AssertSqlSafe(begin));
@@ -175,11 +196,14 @@ async fn attempt(
                 change_many(connection, policies)
                     .await
                     .map_err(Stop::Before)?;
-                Ok(false)
+                Ok(Done::default())
             }
+            Work::Settings(changes) => upkeep::set(connection, changes).await,
+            Work::Purge(tenant) => upkeep::log_purge(connection, *tenant).await,
+            Work::Prune(prune) => upkeep::log_prune(connection, prune).await,
         }
     };
-    let created = tokio::time::timeout_at(until, before)
+    let done = tokio::time::timeout_at(until, before)
         .await
         .unwrap_or(Err(Stop::Decided(OriginError::Late.into())))?;
 
@@ -195,7 +219,7 @@ async fn attempt(
     };
     let revision = rows.first().map(|row| super::read::number(row, "position"));
     match revision {
-        Some(Ok(revision)) => Ok(Written { revision, created }),
+        Some(Ok(revision)) => Ok(Committed { revision, done }),
         // Committed, at a position that we cannot read: a caller must not take it for a failure.
         _ => Err(Stop::Decided(WriteError::OutcomeUnknown)),
     }
@@ -204,7 +228,9 @@ async fn attempt(
 /// The first three steps of O4 in one message: a statement each, so that what follows the lock
 /// sees what was committed before it. Texts go as hexadecimal digits: a message of several
 /// statements has no parameters, and digits need no quoting rules.
-fn begin(by: &Attribution, lock: Duration, deadline: Duration) -> String {
+///
+/// Without `at_once` the lock is left to what follows.
+fn begin(by: &Attribution, lock: Duration, deadline: Duration, at_once: bool) -> String {
     let mut sql = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ".to_owned();
     let settings = [
         ("ordain.actor", Some(by.actor.as_str())),
@@ -227,22 +253,26 @@ fn begin(by: &Attribution, lock: Duration, deadline: Duration) -> String {
     // The lock of a row may be two waits, for one's turn and for the row, and `lock_timeout` bounds
     // each by itself: the statement's own timeout bounds them together. 0 would be no limit.
     let lock = lock.as_millis().max(1);
+    let take = match at_once {
+        true => format!(
+            "set_config('statement_timeout', '{lock}ms', true); \
+             SELECT position FROM public.log_head WHERE one FOR UPDATE; SELECT "
+        ),
+        false => String::new(),
+    };
     sql + &format!(
         "set_config('lock_timeout', '{lock}ms', true), \
-         set_config('statement_timeout', '{lock}ms', true), \
-         set_config('synchronous_commit', 'on', true); \
-         SELECT position FROM public.log_head WHERE one FOR UPDATE; \
-         SELECT set_config('statement_timeout', '{statement}ms', true)"
+         set_config('synchronous_commit', 'on', true), {take}\
+         set_config('statement_timeout', '{statement}ms', true)"
     )
 }
 
-/// Returns whether the record is a new one.
 async fn change_one(
     connection: &mut PgConnection,
     tenant: &Tenant,
     change: &Change,
     precondition: Precondition,
-) -> Result<bool, Stop> {
+) -> Result<Done, Stop> {
     // What is no position matches no revision.
     let at = |revision: u64| i64::try_from(revision).unwrap_or(-1);
     let id = tenant.as_str();
@@ -275,7 +305,9 @@ async fn change_one(
             .await
             .map_err(Stop::Before)?;
         if let Some(row) = row.first() {
-            return row.try_get("created").map_err(Stop::Before);
+            let created = row.try_get("created").map_err(Stop::Before)?;
+            let pruned = 0;
+            return Ok(Done { created, pruned });
         }
     }
 
@@ -289,14 +321,19 @@ async fn change_one(
         .first()
         .map(|row| super::read::number(row, "revision"));
     let current = current.transpose().map_err(Stop::Before)?;
-    sqlx::raw_sql("ROLLBACK")
-        .execute(connection)
-        .await
-        .map_err(Stop::Before)?;
-    Err(Stop::Decided(match (change, precondition, current) {
+    let error = match (change, precondition, current) {
         (Change::Delete, Precondition::None | Precondition::Absent, None) => WriteError::Absent,
         (_, _, current) => WriteError::Precondition { current },
-    }))
+    };
+    Err(rolled_back(connection, error).await)
+}
+
+/// Ends a transaction that has nothing to commit; the connection stays good.
+pub(super) async fn rolled_back(connection: &mut PgConnection, error: WriteError) -> Stop {
+    match sqlx::raw_sql("ROLLBACK").execute(connection).await {
+        Ok(_) => Stop::Decided(error),
+        Err(error) => Stop::Before(error),
+    }
 }
 
 /// One statement cannot upsert the same row twice: it ends where a tenant comes again.

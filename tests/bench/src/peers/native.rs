@@ -16,9 +16,12 @@ use guest::resolve::{Instance, resolve};
 use guest::words::{self, Decision, EgressMode, Failure, Tier, Verdict};
 use ordain::backends::memory::MemoryOrigin;
 use ordain::backends::{Attribution, Change, Origin, Precondition};
+use ordain::caches::Caches;
 use ordain::coherence::feed::Feed;
+use ordain::coherence::origin::OriginReader;
 use ordain::coherence::{Coherence, Entry, Moment};
 use ordain::ids::Key;
+use ordain::options::Options;
 use ordain::request::Request;
 
 use crate::decision;
@@ -52,6 +55,8 @@ impl Native {
         let feed = Feed {
             coherence: coherence.clone(),
             log: origin.clone(),
+            reader: Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
+            caches: Arc::new(Caches::new(&Options::default())),
         };
         let feed = tokio::spawn(feed.run());
         let by = Attribution::default();
@@ -71,6 +76,7 @@ impl Native {
             local_providers: vec!["local".into()],
             deployment_default: None,
             bound_ms: 1000,
+            stale_limit_ms: 900_000,
             min_revision_wait_ms: 100,
             far_ttl_ms: 300_000,
         };

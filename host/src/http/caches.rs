@@ -1,0 +1,218 @@
+//! `GET` and `PATCH /v1/caches`: the switches of the caches, why each cache is on or off, what they
+//! hold and how often they answered. Not for what the switches do (`caches.rs`).
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::policy::settled;
+use super::problem::Problem;
+use super::resolve::json;
+use super::state::Readiness;
+use super::{App, headers, input};
+use crate::caches::{Setting, SettingReport, Source, Value};
+use crate::request::Fault;
+
+/// Largest body of a PATCH.
+const BODY_LIMIT: usize = 16 << 10;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    settings: BTreeMap<&'static str, SettingView>,
+    caches: Vec<CacheView>,
+    #[serde(flatten)]
+    state: Readiness<'a>,
+}
+
+/// One setting: what holds, who said so, and what everybody said.
+#[derive(Serialize)]
+struct SettingView {
+    value: ValueView,
+    /// `configuration`, `fleet` or `local`.
+    from: &'static str,
+    configuration: ValueView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fleet: Option<ValueView>,
+    /// Of the fleet's value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local: Option<ValueView>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ValueView {
+    Switch(bool),
+    Time(String),
+}
+
+#[derive(Serialize)]
+struct CacheView {
+    kind: &'static str,
+    tier: &'static str,
+    on: bool,
+    /// Why it is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Requests that it answered, stale ones included.
+    hits: u64,
+    /// Requests that came to it and had to go on.
+    misses: u64,
+}
+
+impl From<Value> for ValueView {
+    fn from(value: Value) -> ValueView {
+        match value {
+            Value::Switch(on) => ValueView::Switch(on),
+            Value::Time(_) => ValueView::Time(value.to_string()),
+        }
+    }
+}
+
+impl From<&SettingReport> for SettingView {
+    fn from(report: &SettingReport) -> SettingView {
+        SettingView {
+            value: report.value.into(),
+            from: match report.source {
+                Source::Configuration => "configuration",
+                Source::Fleet(_) => "fleet",
+                Source::Local => "local",
+            },
+            configuration: report.configured.into(),
+            fleet: report.fleet.map(|(value, _)| value.into()),
+            revision: report.fleet.map(|(_, revision)| revision),
+            local: report.local.map(Into::into),
+        }
+    }
+}
+
+pub async fn get(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    input::Query::read(&uri, &[])?;
+    headers::min_revision(&headers)?;
+    report(&app)
+}
+
+pub async fn patch(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let local = input::Query::read(&parts.uri, &["local"])?.flag("local")?;
+    headers::expect_json(&parts.headers)?;
+    let by = headers::attribution(&parts.headers, &parts.extensions)?;
+    let body = input::body(&parts.headers, body, BODY_LIMIT).await?;
+    let changes = parse(&body, &app)?;
+    if local {
+        let outcome = app.ordain.override_settings(&changes);
+        outcome.map_err(|error| Problem::request(vec![fault("", &error)]))?;
+        return report(&app);
+    }
+    let write = async { Ok(app.ordain.set_settings(&changes, &by).await?) };
+    let revision = settled(app.deadline, write).await?;
+    match revision {
+        Some(revision) => json(&serde_json::json!({"revision": revision}), revision),
+        // Nothing was asked for that is not so already.
+        None => json(&serde_json::json!({}), app.watermark()),
+    }
+}
+
+fn report(app: &App) -> Result<Response, Problem> {
+    let status = app.ordain.status();
+    let counts = app.ordain.counts();
+    let near = counts.of(&["near", "near-stale"]);
+    let far = counts.of(&["far", "far-stale"]);
+    let origin = counts.of(&["origin", "unavailable"]);
+    let caches = app.ordain.caches().caches().into_iter().map(|cache| {
+        let on = cache.off.is_none();
+        let (hits, misses) = match cache.tier {
+            "near" => (near, far + origin),
+            _ => (far, origin),
+        };
+        CacheView {
+            kind: cache.kind,
+            tier: cache.tier,
+            on,
+            reason: cache.off,
+            hits,
+            misses: if on { misses } else { 0 },
+        }
+    });
+    let settings = app.ordain.caches().settings();
+    let report = Report {
+        settings: settings
+            .iter()
+            .map(|report| (report.setting.member(), report.into()))
+            .collect(),
+        caches: caches.collect(),
+        state: Readiness::of(&status),
+    };
+    json(&report, app.watermark())
+}
+
+/// A merge patch of settings: every fault with its pointer, or all changes.
+fn parse(body: &[u8], app: &App) -> Result<Vec<(Setting, Option<Value>)>, Problem> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        Problem::bad("malformed-json", format!("the body is not UTF-8: {error}"))
+    })?;
+    let whole: Box<RawValue> = serde_json::from_str(text).map_err(|error| {
+        Problem::bad("malformed-json", format!("the body is not JSON: {error}"))
+    })?;
+    let members: BTreeMap<String, serde_json::Value> = match serde_json::from_str(whole.get()) {
+        Ok(members) => members,
+        Err(_) => {
+            let faults = vec![fault("", &"must be an object of settings")];
+            return Err(Problem::request(faults));
+        }
+    };
+    let mut changes = Vec::new();
+    let mut faults = Vec::new();
+    for (name, value) in &members {
+        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        let Some(setting) = Setting::of_member(name) else {
+            let known = Setting::ALL.map(Setting::member).join(", ");
+            faults.push(fault(
+                &pointer,
+                &format!("unknown setting; known are {known}"),
+            ));
+            continue;
+        };
+        match read(setting, value).and_then(|value| {
+            let checked = value.map_or(Ok(()), |value| app.ordain.caches().check(setting, value));
+            checked.map(|()| value).map_err(|error| error.to_string())
+        }) {
+            Ok(value) => changes.push((setting, value)),
+            Err(message) => faults.push(fault(&pointer, &message)),
+        }
+    }
+    if faults.is_empty() {
+        Ok(changes)
+    } else {
+        Err(Problem::request(faults))
+    }
+}
+
+fn read(setting: Setting, value: &serde_json::Value) -> Result<Option<Value>, String> {
+    match value {
+        serde_json::Value::Null => Ok(None),
+        serde_json::Value::Bool(on) if setting.is_switch() => Ok(Some(Value::Switch(*on))),
+        serde_json::Value::String(text) => setting
+            .parse(text)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+        _ if setting.is_switch() => Err("must be true, false or null".to_owned()),
+        _ => Err("must be a duration like \"1s\", or null".to_owned()),
+    }
+}
+
+fn fault(pointer: &str, message: &dyn ToString) -> Fault {
+    Fault {
+        pointer: pointer.to_owned(),
+        message: message.to_string(),
+    }
+}

@@ -1,0 +1,242 @@
+//! The state of an instance in JSON: every dependency, near and the feed, for `/readyz` and
+//! `/v1/caches`. Not for the state itself (`ordain/status.rs`).
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::coherence::BreakerStatus;
+use crate::ordain::{FeedStatus, NearStatus, Status, TierStatus};
+
+#[derive(Serialize)]
+pub struct Readiness<'a> {
+    /// `ready`, `degraded` (answers are fresh, but slower or not for long) or `unready`.
+    pub status: &'static str,
+    pub dependencies: Dependencies<'a>,
+    pub near: Near,
+    pub waiting: Places,
+}
+
+#[derive(Serialize)]
+pub struct Dependencies<'a> {
+    pub origin: Backend<'a>,
+    pub feed: Feed<'a>,
+    pub far: Backend<'a>,
+}
+
+#[derive(Serialize)]
+pub struct Backend<'a> {
+    /// `up`, `down` (its breaker is open) or `off`.
+    pub state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker: Option<Breaker>,
+    /// Why it is down.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    error: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Breaker {
+    open: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_for_ms: Option<u64>,
+    /// Times that it has opened.
+    opened: u64,
+    /// Calls that it has turned away.
+    refused: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Feed<'a> {
+    pub state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watermark: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proven_age_ms: Option<u64>,
+    window: usize,
+    window_max: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_ms: Option<f64>,
+    purges: u64,
+    notification_queue: f64,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    error: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Near {
+    entries: usize,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+/// Calls that wait for servers.
+#[derive(Serialize)]
+pub struct Places {
+    used: usize,
+    of: usize,
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn state(up: bool) -> &'static str {
+    if up { "up" } else { "down" }
+}
+
+impl<'a> Backend<'a> {
+    fn of(tier: &'a TierStatus, up: bool) -> Backend<'a> {
+        Backend {
+            state: state(up),
+            backend: Some(&tier.backend),
+            breaker: Some(Breaker::of(&tier.breaker)),
+            error: &tier.breaker.why,
+        }
+    }
+
+    const OFF: Backend<'static> = Backend {
+        state: "off",
+        backend: None,
+        breaker: None,
+        error: "",
+    };
+}
+
+impl Breaker {
+    fn of(status: &BreakerStatus) -> Breaker {
+        Breaker {
+            open: status.open,
+            open_for_ms: status.open.then(|| millis(status.open_for)),
+            opened: status.opened,
+            refused: status.refused,
+        }
+    }
+}
+
+impl<'a> Feed<'a> {
+    fn of(feed: &'a FeedStatus) -> Feed<'a> {
+        Feed {
+            state: state(feed.connected),
+            watermark: feed.watermark,
+            proven_age_ms: feed.proven_age.map(millis),
+            window: feed.window.0,
+            window_max: feed.window.1,
+            lag_ms: feed.lag.map(|lag| lag.as_micros() as f64 / 1e3),
+            purges: feed.purges,
+            notification_queue: feed.queue,
+            error: &feed.error,
+        }
+    }
+}
+
+impl From<NearStatus> for Near {
+    fn from(near: NearStatus) -> Near {
+        Near {
+            entries: near.entries,
+            bytes: near.bytes,
+            bytes_max: near.bytes_max,
+        }
+    }
+}
+
+impl Readiness<'_> {
+    pub fn of(status: &Status) -> Readiness<'_> {
+        let far_up = status.far.as_ref().is_none_or(|far| !far.breaker.open);
+        // The feed asks the origin four times a second: how it fares is how the origin fares.
+        let origin_up = status.feed.connected && !status.origin.breaker.open;
+        Readiness {
+            status: match (status.ready, far_up && origin_up) {
+                (true, true) => "ready",
+                (true, false) => "degraded",
+                (false, _) => "unready",
+            },
+            dependencies: Dependencies {
+                origin: Backend::of(&status.origin, origin_up),
+                feed: Feed::of(&status.feed),
+                far: match &status.far {
+                    None => Backend::OFF,
+                    Some(far) => Backend::of(far, far_up),
+                },
+            },
+            near: status.near.into(),
+            waiting: Places {
+                used: status.waiting.0,
+                of: status.waiting.1,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tier(backend: &str) -> TierStatus {
+        TierStatus {
+            backend: backend.into(),
+            breaker: BreakerStatus {
+                open: false,
+                open_for: Duration::ZERO,
+                opened: 0,
+                refused: 0,
+                why: String::new(),
+            },
+        }
+    }
+
+    fn status() -> Status {
+        Status {
+            ready: true,
+            origin: tier("memory"),
+            feed: FeedStatus {
+                connected: true,
+                watermark: Some(0),
+                proven_age: Some(Duration::from_millis(3)),
+                window: (0, 100),
+                lag: None,
+                purges: 0,
+                queue: 0.0,
+                error: String::new(),
+            },
+            far: Some(tier("redis at x:1")),
+            near: NearStatus {
+                entries: 0,
+                bytes: 0,
+                bytes_max: 1,
+            },
+            waiting: (0, 512),
+        }
+    }
+
+    #[test]
+    fn far_down_is_degraded_and_a_lost_origin_is_named() {
+        let mut status = status();
+        assert_eq!(Readiness::of(&status).status, "ready");
+        if let Some(far) = &mut status.far {
+            far.breaker.open = true;
+            far.breaker.why = "refused".into();
+        }
+        let readiness = Readiness::of(&status);
+        let far = &readiness.dependencies.far;
+        assert_eq!(
+            (readiness.status, far.state, far.error),
+            ("degraded", "down", "refused")
+        );
+        status.ready = false;
+        status.feed.connected = false;
+        status.feed.error = "the origin did not answer".into();
+        let readiness = Readiness::of(&status);
+        assert_eq!(
+            (readiness.status, readiness.dependencies.origin.state),
+            ("unready", "down")
+        );
+        status.far = None;
+        assert_eq!(Readiness::of(&status).dependencies.far.state, "off");
+    }
+}

@@ -1,0 +1,263 @@
+//! What operators measure, in the text format of Prometheus. Everything is read when it is asked for:
+//! nothing is kept here. Not for the numbers themselves (`counts`, `ordain/status.rs`).
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::ordain::{Ordain, TierStatus};
+
+/// All metrics of an instance.
+pub fn text(ordain: &Ordain) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot(ordain.clone())));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+struct Snapshot(Ordain);
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Snapshot")
+    }
+}
+
+/// Writes one metric after the other.
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+impl Writer<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        let descriptor = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(descriptor)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let descriptor = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(value).encode(descriptor)
+    }
+
+    fn metric(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
+        let kind = metric.metric_type();
+        let descriptor = self.0.encode_descriptor(name, help, None, kind)?;
+        metric.encode(descriptor)
+    }
+
+    /// The same gauge for several things.
+    fn gauges<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = ([(&'static str, String); N], f64)>,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn counters<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = ([(&'static str, String); N], u64)>,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in values {
+            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn flag(on: bool) -> f64 {
+    f64::from(u8::from(on))
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut to = Writer(encoder);
+        self.answers(&mut to)?;
+        self.feed(&mut to)?;
+        self.tiers(&mut to)?;
+        self.caches(&mut to)?;
+        self.audit(&mut to)
+    }
+}
+
+impl Snapshot {
+    fn answers(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let status = self.0.status();
+        let component = self.0.component().digest;
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        to.gauges(
+            "ordain_build_info",
+            "Version of the program and digest of the component; always 1",
+            [([("version", version), ("component", component)], 1.0)],
+        )?;
+        to.gauge(
+            "ordain_ready",
+            "1 while fresh answers can be given",
+            flag(status.ready),
+        )?;
+        let totals = self.0.counts().totals();
+        to.counters(
+            "ordain_requests",
+            "Resolve requests by outcome: the tier that answered, or why none did",
+            totals.map(|(outcome, total)| ([("outcome", outcome.to_owned())], total)),
+        )?;
+        let (used, of) = status.waiting;
+        to.gauge("ordain_waiting", "Calls that wait for servers", used as f64)?;
+        to.gauge(
+            "ordain_waiting_max",
+            "Calls that may wait for servers; one more is answered 503",
+            of as f64,
+        )
+    }
+
+    fn feed(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let feed = self.0.status().feed;
+        to.gauge(
+            "ordain_feed_connected",
+            "1 if the latest read of the change log was applied",
+            flag(feed.connected),
+        )?;
+        if let Some(watermark) = feed.watermark {
+            to.gauge(
+                "ordain_feed_watermark",
+                "Position up to which the change log is applied",
+                watermark as f64,
+            )?;
+        }
+        if let Some(age) = feed.proven_age {
+            to.gauge(
+                "ordain_feed_proven_age_seconds",
+                "Time since near was last proven to be current",
+                age.as_secs_f64(),
+            )?;
+        }
+        if let Some(lag) = feed.lag {
+            to.gauge(
+                "ordain_feed_lag_seconds",
+                "How late the newest change was when it was read, by the clock of the primary",
+                lag.as_secs_f64(),
+            )?;
+        }
+        to.gauge(
+            "ordain_feed_window_rows",
+            "Rows of the change log in memory",
+            feed.window.0 as f64,
+        )?;
+        to.counter(
+            "ordain_feed_purges",
+            "Times that everything cached was dropped because the history had changed",
+            feed.purges,
+        )?;
+        to.gauge(
+            "ordain_notification_queue_ratio",
+            "How full the notification queue of Postgres is, 0 to 1; when it is full, writes fail",
+            feed.queue,
+        )
+    }
+
+    fn tiers(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let status = self.0.status();
+        let mut tiers: Vec<(&str, &TierStatus)> = vec![("origin", &status.origin)];
+        tiers.extend(status.far.as_ref().map(|far| ("far", far)));
+        let label = |tier: &str| [("tier", tier.to_owned())];
+        to.gauges(
+            "ordain_breaker_open",
+            "1 while nobody waits for the tier, because it does not answer",
+            tiers
+                .iter()
+                .map(|(name, tier)| (label(name), flag(tier.breaker.open))),
+        )?;
+        to.counters(
+            "ordain_breaker_opened",
+            "Times that the breaker has opened",
+            tiers
+                .iter()
+                .map(|(name, tier)| (label(name), tier.breaker.opened)),
+        )?;
+        to.counters(
+            "ordain_breaker_refused",
+            "Calls that an open breaker has turned away",
+            tiers
+                .iter()
+                .map(|(name, tier)| (label(name), tier.breaker.refused)),
+        )?;
+        let io = self.0.io_counts();
+        to.counters(
+            "ordain_tier_calls",
+            "Calls that were sent to a server",
+            io.iter().map(|(tier, call, count)| {
+                (
+                    [("tier", (*tier).to_owned()), ("call", (*call).to_owned())],
+                    *count,
+                )
+            }),
+        )
+    }
+
+    fn caches(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let near = self.0.status().near;
+        to.gauge(
+            "ordain_near_entries",
+            "Records in near",
+            near.entries as f64,
+        )?;
+        to.gauge("ordain_near_bytes", "Bytes of near", near.bytes as f64)?;
+        to.gauge(
+            "ordain_near_bytes_max",
+            "Bytes that near may have",
+            near.bytes_max as f64,
+        )?;
+        let caches = self.0.caches().caches();
+        to.gauges(
+            "ordain_cache_on",
+            "1 if the cache is on: all switches that concern it are, and its backend is configured",
+            caches.iter().map(|cache| {
+                let labels = [
+                    ("kind", cache.kind.to_owned()),
+                    ("tier", cache.tier.to_owned()),
+                ];
+                (labels, flag(cache.off.is_none()))
+            }),
+        )
+    }
+
+    fn audit(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let audit = self.0.audit();
+        to.counters(
+            "ordain_audit_checks",
+            "Cached values that were compared with the origin, by tier and outcome",
+            audit.checks().map(|(tier, outcome, count)| {
+                (
+                    [("tier", tier.to_owned()), ("outcome", outcome.to_owned())],
+                    count,
+                )
+            }),
+        )?;
+        to.metric(
+            "ordain_audit_staleness_seconds",
+            "How long the origin had been newer than a cached value that would have been answered",
+            audit.staleness(),
+        )
+    }
+}
