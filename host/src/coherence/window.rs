@@ -391,13 +391,14 @@ impl Coherence {
     pub(super) fn prove(&self, sent: Moment) {
         self.proven.fetch_max(sent.nanos(), Ordering::AcqRel);
         if self.fences.load(Ordering::Relaxed) > 0 {
-            let mut fences = 0;
             for stripe in &self.stripes {
                 let mut stripe = lock(stripe);
+                let before = stripe.fence.len();
                 stripe.fence.retain(|_, (_, set)| *set >= sent);
-                fences += stripe.fence.len();
+                // Subtracted, not counted anew: others are raised meanwhile.
+                let dropped = before - stripe.fence.len();
+                self.fences.fetch_sub(dropped, Ordering::Relaxed);
             }
-            self.fences.store(fences, Ordering::Relaxed);
         }
         self.prove_wide(sent);
     }

@@ -96,7 +96,8 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     input::Query::read(&uri, &[])?;
-    headers::min_revision(&headers)?;
+    let min_revision = headers::min_revision(&headers)?;
+    app.ordain.known_up_to(min_revision).await?;
     report(&app)
 }
 
@@ -122,6 +123,8 @@ pub async fn patch(State(app): State<App>, request: Request) -> Result<Response,
 }
 
 fn report(app: &App) -> Result<Response, Problem> {
+    // Before what it vouches for.
+    let watermark = app.watermark();
     let status = app.ordain.status();
     let counts = app.ordain.counts();
     let near = counts.of(&["near", "near-stale"]);
@@ -151,7 +154,7 @@ fn report(app: &App) -> Result<Response, Problem> {
         caches: caches.collect(),
         state: Readiness::of(&status),
     };
-    json(&report, app.watermark())
+    json(&report, watermark)
 }
 
 /// A merge patch of settings: every fault with its pointer, or all changes.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -132,6 +132,7 @@ impl Ordain {
             log,
             reader: reader.clone(),
             caches: caches.clone(),
+            unsettled: AtomicBool::new(false),
         }
         .run();
         let mut tasks = vec![tokio::spawn(feed)];

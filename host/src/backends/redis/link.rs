@@ -24,7 +24,7 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 pub const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// So many late replies in a row: the connection is taken for dead, though nobody said so.
-const LATE_LIMIT: u32 = 16;
+const LATE_LIMIT: u32 = 4;
 
 pub struct Link {
     info: ConnectionInfo,
