@@ -101,7 +101,7 @@ impl Default for Options {
             far_deadline: Duration::from_millis(20),
             origin_deadline: Duration::from_millis(500),
             request_deadline: Duration::from_secs(1),
-            audit_interval: Duration::ZERO,
+            audit_interval: Duration::from_secs(10),
             switches: Switches::default(),
         }
     }
