@@ -102,8 +102,8 @@ async fn edit_past_the_triggers(database: &str, tenant: &str, policy: &Value) {
 async fn what_got_past_the_triggers_is_served_until_a_purge_and_never_after() {
     let deployment = Deployment::start().await;
     let (one, two) = futures::join!(
-        deployment.patient("one").start(),
-        deployment.patient("two").start()
+        roomy(&deployment, "one").start(),
+        roomy(&deployment, "two").start()
     );
     let mut redis = redis_cli(&deployment.redis.url()).await;
     let mut old = Vec::new();
@@ -142,7 +142,7 @@ async fn what_got_past_the_triggers_is_served_until_a_purge_and_never_after() {
     }
     // What far had is no answer any more, not even for who starts now.
     set(&mut redis, &old[0].1, &old[0].0).await;
-    let three = deployment.patient("three").start().await;
+    let three = roomy(&deployment, "three").start().await;
     let reply = three.resolve(&plain("t")).await.expect(200);
     assert_eq!(said(&reply), "m2", "{reply:?}");
 
@@ -171,9 +171,17 @@ async fn what_got_past_the_triggers_is_served_until_a_purge_and_never_after() {
     assert_eq!(logged, [row(Some("t"), None), row(None, Some("by hand"))]);
 }
 
+/// What is answered is in question here, not how fast a busy machine writes.
+fn roomy(deployment: &Deployment, name: &str) -> Builder {
+    deployment
+        .patient(name)
+        .env("ORDAIN_ORIGIN_DEADLINE", "5s")
+        .env("ORDAIN_REQUEST_DEADLINE", "10s")
+}
+
 /// Instances with a window so small that a test can fill it.
 pub fn small(deployment: &Deployment, name: &str) -> Builder {
-    deployment.patient(name).env("ORDAIN_WINDOW", "10")
+    roomy(deployment, name).env("ORDAIN_WINDOW", "10")
 }
 
 pub async fn some_writes(app: &App, number: usize) -> u64 {
@@ -296,7 +304,7 @@ async fn what_was_read_of_an_empty_log_does_not_survive_a_prune() {
     // The second one has room for all that is left of the log, so it applies it row by row.
     let (one, two) = futures::join!(
         small(&deployment, "one").start(),
-        deployment.patient("two").start()
+        roomy(&deployment, "two").start()
     );
     let mut redis = redis_cli(&deployment.redis.url()).await;
     warm(&one, "t").await;
@@ -318,7 +326,7 @@ async fn what_was_read_of_an_empty_log_does_not_survive_a_prune() {
     becomes(&two, "t", committed, "m1").await;
 
     set(&mut redis, &key, &old).await;
-    let three = deployment.patient("three").start().await;
+    let three = roomy(&deployment, "three").start().await;
     let reply = three.resolve(&plain("t")).await.expect(200);
     assert_eq!(said(&reply), "m1", "{reply:?}");
 }
