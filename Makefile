@@ -10,7 +10,7 @@ SHELL := /bin/bash
 
 CRATES := -p guest -p ordain -p ordain-tests
 
-.PHONY: help run test build guest lint bench bless audit clean setup servers host
+.PHONY: help run test soak build guest lint bench bless audit clean setup servers host
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -34,6 +34,9 @@ lint: servers host ## format, clippy, generated documents
 	@cargo fmt --all --check
 	cargo clippy --locked $(CRATES) --all-targets -- -D warnings
 	cargo test --locked -p ordain-tests --test docs
+
+soak: servers host guest ## the history checker with random seeds for SOAK_SECONDS (600); ORDAIN_SEED=n replays one
+	@cargo test --locked $(CRATES) --test history -- --ignored --nocapture --test-threads=1
 
 bench: servers ## measure beside peers (some: ONLY="outage"); table here and in target/bench
 	@sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/release"

@@ -119,6 +119,10 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_ORIGIN_DEADLINE", default_value = "500ms", value_parser = duration, value_name = "DURATION")]
     pub origin_deadline: Duration,
 
+    /// Most connections to the origin for reads and writes; the change log has two more
+    #[arg(long, env = "ORDAIN_ORIGIN_CONNECTIONS", default_value = "16", value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "NUMBER")]
+    pub origin_connections: u32,
+
     /// Deadline of one request
     #[arg(long, env = "ORDAIN_REQUEST_DEADLINE", default_value = "1s", value_parser = duration, value_name = "DURATION")]
     pub request_deadline: Duration,

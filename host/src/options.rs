@@ -43,6 +43,8 @@ pub struct Options {
     pub far_keys: Vec<String>,
     pub far_deadline: Duration,
     pub origin_deadline: Duration,
+    /// Connections for reads and writes of records; the feed has two of its own.
+    pub origin_connections: u32,
     pub request_deadline: Duration,
     /// Pause between two comparisons of some cached records with the origin; zero: none.
     pub audit_interval: Duration,
@@ -103,8 +105,9 @@ impl Default for Options {
             far_keys: Vec::new(),
             far_deadline: Duration::from_millis(20),
             origin_deadline: Duration::from_millis(500),
+            origin_connections: 16,
             request_deadline: Duration::from_secs(1),
-            audit_interval: Duration::ZERO,
+            audit_interval: Duration::from_secs(10),
             switches: Switches::default(),
         }
     }
@@ -192,6 +195,7 @@ impl fmt::Debug for Options {
             .field("far_keys", &format_args!("{} keys", self.far_keys.len()))
             .field("far_deadline", &self.far_deadline)
             .field("origin_deadline", &self.origin_deadline)
+            .field("origin_connections", &self.origin_connections)
             .field("request_deadline", &self.request_deadline)
             .field("audit_interval", &self.audit_interval)
             .field("switches", &self.switches)

@@ -5,6 +5,7 @@ mod settings;
 mod start;
 mod status;
 mod types;
+mod upkeep;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -157,6 +157,16 @@ impl App {
         self.process.signal(Signal::KILL);
     }
 
+    /// All its threads stand still, as on a machine that is suspended.
+    pub fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    /// They go on.
+    pub fn thaw(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
     pub async fn wait_exit(&mut self) -> ExitStatus {
         self.process.wait_exit(PATIENCE).await
     }

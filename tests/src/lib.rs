@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod fault_proxy;
 pub mod generate;
 pub mod http;
 pub mod oracle;

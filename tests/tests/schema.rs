@@ -1,5 +1,8 @@
 //! The schema by itself, as an operator with psql meets it (rules O1 to O3).
 
+#[path = "schema/upkeep.rs"]
+mod upkeep;
+
 use std::time::Duration;
 
 use ordain::backends::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};

@@ -46,7 +46,9 @@ impl HostState {
         if self.services.coherence.view().is_none() {
             return Some(Unavailable::NotReady);
         }
-        // The feed goes on trying, and closes the breaker; there is no point in waiting for it.
-        (self.services.origin.breaker.is_open()).then_some(Unavailable::Failed)
+        // The feed goes on trying, and brings the breaker's next probe forward; there is no point in
+        // waiting for it. (It may work while reads of records do not: a table is locked.)
+        let down = self.services.origin.breaker.is_open() && self.services.coherence.feed_fails();
+        down.then_some(Unavailable::Failed)
     }
 }

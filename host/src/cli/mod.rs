@@ -7,6 +7,8 @@ mod import;
 mod logging;
 mod output;
 mod policy;
+mod prune;
+mod purge;
 mod records;
 mod resolve;
 mod serve;
@@ -61,6 +63,11 @@ enum Command {
     /// Read and write policies
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Make every instance drop what it has cached
+    Purge(purge::Purge),
+    /// Keep the change log in bounds
+    #[command(subcommand)]
+    Log(prune::Log),
     /// Bring the database to the version of this program (serve does so too)
     Migrate(Migrate),
     /// Look at the component that holds the rules
@@ -146,6 +153,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(serve) => serve.run(cli.json).await,
         Command::Resolve(resolve) => resolve.run(cli.json).await,
         Command::Policy(policy) => policy.run(cli.json).await,
+        Command::Purge(purge) => purge.run(cli.json).await,
+        Command::Log(log) => log.run(cli.json).await,
         Command::Migrate(migrate) => migrate.run(cli.json).await,
         Command::Component(component) => component.run(cli.json).await,
         Command::Caches(caches) => caches.run(cli.json).await,

@@ -9,7 +9,7 @@ use rand::Rng;
 use super::clock::Moment;
 use super::origin::OriginReader;
 use super::window::{Attempts, Coherence};
-use crate::backends::{ChangeLog, LogRow, OriginError, SETTING};
+use crate::backends::{ChangeLog, LogRow, OriginError, PURGE, SETTING};
 use crate::caches::Caches;
 
 /// Time between two reads when nothing wakes the feed (rule F3).
@@ -119,6 +119,8 @@ impl Feed {
             if news.iter().any(is_setting) {
                 self.take_settings().await?;
             }
+            let ordered = news.iter().filter(|row| row.op == PURGE).count();
+            self.coherence.note_ordered_purges(ordered);
             self.coherence.step(purges, || {
                 news.iter().for_each(|row| self.coherence.apply(row));
                 if whole {

@@ -198,6 +198,39 @@ mod tests {
     use super::*;
     use std::hash::{BuildHasher, RandomState};
 
+    fn key(name: &str) -> Key {
+        Key::policy(&Tenant::new(name).expect("a valid id"))
+    }
+
+    #[test]
+    fn it_stays_within_its_bytes_and_keeps_what_is_asked_for_while_others_pass_through() {
+        let near = Near::new(1 << 20);
+        let body: Arc<str> = "x".repeat(600).into();
+        let fill = |name: &str| {
+            let record = Record {
+                body: body.clone(),
+                revision: 1,
+            };
+            near.insert(key(name), Arc::new(Entry::new(Some(record), 1)));
+        };
+        let hot: Vec<String> = (0..200).map(|n| format!("hot-{n}")).collect();
+        hot.iter().for_each(|name| fill(name));
+        let mut kept = 0;
+        for n in 0..20_000 {
+            if near.get(Some(&hot[n % hot.len()]), "policy").is_some() {
+                kept += 1;
+            } else {
+                fill(&hot[n % hot.len()]);
+            }
+            fill(&format!("cold-{n}"));
+            assert!(near.bytes() <= 1 << 20, "{} bytes", near.bytes());
+        }
+        assert!(
+            kept >= 19_000,
+            "only {kept} of 20000 look-ups of hot records were hits"
+        );
+    }
+
     #[test]
     fn a_borrowed_key_hashes_like_the_owned_one() {
         let state = RandomState::new();

@@ -85,6 +85,7 @@ impl Config {
             far_keys: list(self.far_key.as_deref().unwrap_or_default()),
             far_deadline: self.far_deadline,
             origin_deadline: self.origin_deadline,
+            origin_connections: self.origin_connections,
             request_deadline: self.request_deadline,
             audit_interval: self.audit_interval,
             switches: Switches {
@@ -229,6 +230,10 @@ impl Settings {
             ),
             ("ORDAIN_FAR_DEADLINE", time(options.far_deadline)),
             ("ORDAIN_ORIGIN_DEADLINE", time(options.origin_deadline)),
+            (
+                "ORDAIN_ORIGIN_CONNECTIONS",
+                Some(options.origin_connections.to_string()),
+            ),
             ("ORDAIN_REQUEST_DEADLINE", time(options.request_deadline)),
             ("ORDAIN_AUDIT_INTERVAL", time(options.audit_interval)),
             ("ORDAIN_CACHE", switch(options.switches.all)),

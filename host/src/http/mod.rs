@@ -7,10 +7,12 @@ mod caches;
 mod headers;
 mod input;
 mod lists;
+mod object;
 mod policy;
 mod problem;
 mod resolve;
 mod state;
+mod upkeep;
 
 use std::future::IntoFuture;
 use std::time::Duration;
@@ -60,6 +62,8 @@ pub fn router(ordain: Ordain, deadline: Duration) -> Router {
         .route("/v1/tenants/{tenant}/history", get(lists::history))
         .route("/v1/component", get(admin::component))
         .route("/v1/caches", get(caches::get).patch(caches::patch))
+        .route("/v1/caches/purge", post(upkeep::purge))
+        .route("/v1/log/prune", post(upkeep::prune))
         .route("/metrics", get(admin::metrics))
         .route("/healthz", get(admin::healthz))
         .route("/readyz", get(admin::readyz))

@@ -190,6 +190,7 @@ async fn open_origin(
             let postgres = Postgres::connect(PostgresOptions {
                 deadline: options.origin_deadline,
                 feed_deadline: options.feed_deadline,
+                connections: usize::try_from(options.origin_connections).unwrap_or(usize::MAX),
                 ..PostgresOptions::new(url)
             })?;
             refuse_other_schema(&postgres).await?;

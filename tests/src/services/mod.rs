@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::certificates::Authority;
 pub use self::postgres::Postgres;
-pub use self::redis::{Redis, RedisOptions};
+pub use self::redis::{Redis, RedisOptions, Snapshot};
 pub use self::redis_cluster::{ClusterOptions, RedisCluster};
 
 /// Finds a program, or says how to install it.

@@ -1,5 +1,7 @@
 //! A Postgres server for tests: on a socket, forgetful of power cuts, hence quick.
 
+mod replica;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,21 +28,7 @@ impl Postgres {
 
     /// A server of one's own, to be stopped and killed.
     pub fn start() -> Postgres {
-        let folder = tempfile::Builder::new()
-            .prefix("ordain-pg-")
-            .tempdir()
-            .expect("a folder")
-            .keep();
-        let guard = Guard::new(&folder, &folder.join("data/postmaster.pid"));
-        let postgres = Postgres {
-            guard,
-            databases: AtomicU32::new(0),
-        };
-        if is_root() {
-            // It refuses to run as root; its user must be able to enter the folder.
-            run(Command::new("chmod").arg("755").arg(&folder));
-            run(Command::new("chown").arg("postgres").arg(&folder));
-        }
+        let postgres = Postgres::prepare();
         let mut initdb = postgres.command("initdb");
         initdb
             .arg("-D")
@@ -49,6 +37,25 @@ impl Postgres {
         run(initdb.args(["--no-sync", "--no-instructions", "--locale=C"]));
         postgres.launch();
         postgres
+    }
+
+    /// A folder for a server, and the certainty that both will be gone.
+    fn prepare() -> Postgres {
+        let folder = tempfile::Builder::new()
+            .prefix("ordain-pg-")
+            .tempdir()
+            .expect("a folder")
+            .keep();
+        let guard = Guard::new(&folder, &folder.join("data/postmaster.pid"));
+        if is_root() {
+            // It refuses to run as root; its user must be able to enter the folder.
+            run(Command::new("chmod").arg("755").arg(&folder));
+            run(Command::new("chown").arg("postgres").arg(&folder));
+        }
+        Postgres {
+            guard,
+            databases: AtomicU32::new(0),
+        }
     }
 
     /// URL of a new, empty database.
@@ -64,6 +71,10 @@ impl Postgres {
             "postgres://{user}@localhost/{database}?host={}",
             self.guard.folder.display()
         )
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.guard.folder.join(".s.PGSQL.5432")
     }
 
     /// Runs statements through psql as the superuser, as an operator would; returns what it prints.
@@ -133,7 +144,7 @@ impl Postgres {
     fn launch(&self) {
         let log = self.log();
         let options = format!(
-            "-c listen_addresses='' -c unix_socket_directories='{}' -c fsync=off -c full_page_writes=off \
+            "-c listen_addresses='' -c unix_socket_directories='{}' -c fsync=off \
              -c shared_buffers=64MB -c max_connections=200 -c autovacuum=off",
             self.guard.folder.display()
         );

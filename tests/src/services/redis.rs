@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::process::Signal;
@@ -25,12 +26,16 @@ pub struct RedisOptions {
     pub tls: bool,
 }
 
+/// What a Redis held at some time.
+pub struct Snapshot(PathBuf);
+
 pub struct Redis {
     guard: Guard,
     server: Mutex<Child>,
     options: RedisOptions,
     port: u16,
     authority: Authority,
+    snapshots: AtomicU32,
 }
 
 impl Redis {
@@ -58,6 +63,7 @@ impl Redis {
             options,
             port,
             authority,
+            snapshots: AtomicU32::new(0),
         }
     }
 
@@ -117,6 +123,32 @@ impl Redis {
         kill(&mut self.server.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// A copy of all that it holds now, for `restart_from`.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut stream = UnixStream::connect(self.socket()).expect("redis accepts connections");
+        let mut reply = [0; 5];
+        stream.write_all(b"SAVE\r\n").expect("redis listens");
+        stream.read_exact(&mut reply).expect("redis answers");
+        assert_eq!(&reply, b"+OK\r\n", "SAVE");
+        let number = self.snapshots.fetch_add(1, Ordering::Relaxed);
+        let file = self.guard.folder.join(format!("snapshot-{number}.rdb"));
+        // Out of the way of `restart_empty`: a server loads what it finds.
+        std::fs::rename(self.dump(), &file).expect("the folder is ours");
+        Snapshot(file)
+    }
+
+    /// Starts again at the same addresses with what it held when the snapshot was taken.
+    pub fn restart_from(&self, snapshot: &Snapshot) {
+        self.stop();
+        std::fs::copy(&snapshot.0, self.dump()).expect("a snapshot can be copied");
+        self.launch_as(&self.options);
+        std::fs::remove_file(self.dump()).expect("the folder is ours");
+    }
+
+    fn dump(&self) -> PathBuf {
+        self.guard.folder.join("dump.rdb")
+    }
+
     /// Starts again, empty, at the same addresses.
     pub fn restart_empty(&self) {
         self.restart_as(&self.options);
@@ -125,6 +157,10 @@ impl Redis {
     /// Starts again, empty, at the same addresses, otherwise as these options say.
     pub fn restart_as(&self, options: &RedisOptions) {
         self.stop();
+        self.launch_as(options);
+    }
+
+    fn launch_as(&self, options: &RedisOptions) {
         let arguments = options.arguments(self.port, &self.guard.folder);
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) =
             launch_or_panic(&self.guard, &arguments);

@@ -66,6 +66,12 @@ origins! {
     the_log_is_read_in_order(origin, log);
     a_change_wakes_the_feed(origin, log);
     concurrent_writers_are_put_in_order(origin, log);
+    settings_are_logged_one_by_one_and_read_as_a_whole(origin, log);
+    broken_settings_are_rejected(origin, log);
+    a_purge_is_a_row_of_its_tenant_or_of_all(origin, log);
+    a_pruned_log_keeps_its_newest_rows_and_shows_that_it_was_pruned(origin, log);
+    the_notification_queue_is_measured(origin, log);
+    settings_purges_and_prunes_wake_the_feed(origin, log);
 }
 
 async fn far_contract<F: Future<Output = ()>>(far: &dyn Far, plant: impl Fn(String, Vec<u8>) -> F) {
@@ -421,4 +427,52 @@ async fn a_held_lock_makes_writes_busy_and_leaves_reads_alone() {
     );
     holder.execute("ROLLBACK").await.expect("the lock is free");
     assert!(write(&origin).await.expect("written") > revision);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prune_that_waits_for_rows_stops_no_write_and_a_second_one_waits_for_it() {
+    use sqlx::{Connection, Executor};
+    let url = services::Postgres::shared().database();
+    Postgres::migrate(&url).await.expect("migrated");
+    let origin = Postgres::connect(generous(url.clone())).expect("a proper URL");
+    for _ in 0..5 {
+        write(&origin).await.expect("written");
+    }
+    let mut holder = sqlx::PgConnection::connect(&url).await.expect("connected");
+    let hold = "BEGIN; SELECT FROM changes ORDER BY position LIMIT 1 FOR UPDATE";
+    holder.execute(hold).await.expect("a row is held");
+    let prune = || {
+        let origin = origin.clone();
+        let before = std::time::SystemTime::now() + Duration::from_secs(3600);
+        tokio::spawn(async move { origin.prune(before, 2, &Attribution::default()).await })
+    };
+    let prunes = [prune(), prune()];
+    let mut observer = sqlx::PgConnection::connect(&url).await.expect("connected");
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+         AND datname = current_database() AND query LIKE '%log_prune%'";
+    let until = Instant::now() + PATIENT;
+    while sqlx::query_scalar::<_, i64>(waiting)
+        .fetch_one(&mut observer)
+        .await
+        .expect("counted")
+        < 2
+    {
+        assert!(Instant::now() < until, "the prunes do not wait");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..3 {
+        write(&origin).await.expect("a write waits for no prune");
+    }
+    assert!(prunes.iter().all(|prune| !prune.is_finished()));
+    holder.execute("ROLLBACK").await.expect("the row is free");
+    let mut rows = Vec::new();
+    for prune in prunes {
+        rows.push(prune.await.expect("no panic").expect("pruned").rows);
+    }
+    rows.sort_unstable();
+    // The first one counted five rows when it began, the second one eight and the record.
+    assert_eq!(rows, [3, 3]);
+    let (left, whole) = origin.newest(10).await.expect("the log answers");
+    let records = left.iter().filter(|row| row.records_a_prune()).count();
+    assert_eq!((left.len(), records, whole), (4, 2, false));
 }

@@ -16,6 +16,8 @@ mod poison;
 mod policies;
 mod preconditions;
 mod problems;
+mod purge_prune;
+mod purge_prune_calls;
 mod random;
 mod records;
 mod resolve;

@@ -236,3 +236,40 @@ async fn caches_that_are_switched_off_are_not_used() {
         assert_eq!(no_near.resolve(&plain("t")).await.expect(200).tier(), "far");
     }
 }
+
+#[tokio::test]
+async fn warm_values_stay_usable_in_far_for_instances_that_start_later() {
+    let deployment = Deployment::start().await;
+    let small = |name: &str| {
+        let builder = deployment.patient(name).env("ORDAIN_WINDOW", "20");
+        builder.env("ORDAIN_FAR_TTL", "2s")
+    };
+    let one = small("one").start().await;
+    let revision = one.store("warm", &version(1)).await;
+    caught_up(&one, revision).await;
+    warm(&one, "warm").await;
+    let mut redis = redis_cli(&deployment.redis.url()).await;
+    let key = far_key(&mut redis, "warm").await;
+
+    // Three lives of a value in far, and three windows of the log, with the record asked for all along.
+    let start = std::time::Instant::now();
+    let mut number = 0;
+    while start.elapsed() < std::time::Duration::from_secs(6) || number < 60 {
+        one.store("others", &version(number)).await;
+        number += 1;
+        assert_eq!(one.resolve(&plain("warm")).await.expect(200).tier(), "near");
+        let life: i64 = redis::cmd("PTTL")
+            .arg(&key)
+            .query_async(&mut redis)
+            .await
+            .expect("PTTL");
+        assert!(life > 0, "it is gone from far after {:?}", start.elapsed());
+    }
+    let two = small("two").start().await;
+    let reply = two.resolve(&plain("warm")).await.expect(200);
+    assert_eq!(
+        (reply.tier(), model(&reply.json)),
+        ("far", "m1"),
+        "{reply:?}"
+    );
+}

@@ -5,12 +5,14 @@
 mod far;
 mod log;
 mod origin;
+mod upkeep;
 
 use std::sync::Arc;
 
 pub use self::far::*;
 pub use self::log::*;
 pub use self::origin::*;
+pub use self::upkeep::*;
 
 use super::{Attribution, Change, Origin, Precondition, WriteError, Written};
 use crate::ids::{Key, Tenant};

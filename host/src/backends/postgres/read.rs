@@ -62,7 +62,7 @@ pub async fn records(pool: &Pool, keys: &[Key]) -> Result<Snapshot, OriginError>
 /// O5, with the age of what is newer than `$2`. Both times are of the primary's clock (K1).
 const AUDIT: &str = "SELECT pg_is_in_recovery() AS replica, \
      coalesce((SELECT max(position) FROM public.changes), 0) AS as_of, p.body, p.revision, \
-     (SELECT greatest(0, extract(epoch FROM clock_timestamp() - min(c.at)) * 1000000)::bigint \
+     (SELECT (extract(epoch FROM clock_timestamp() - min(c.at)) * 1000000)::bigint \
      FROM public.changes c WHERE c.tenant = $1 AND c.subject = 'policy' AND c.position > $2) AS newer_for \
      FROM (VALUES (1)) x LEFT JOIN public.policies p ON p.tenant = $1";
 
@@ -80,7 +80,7 @@ pub async fn audit(pool: &Pool, key: &Key, after: u64) -> Result<Audit, OriginEr
     Ok(Audit {
         as_of: as_of(&rows)?,
         record: record(row).map_err(of_origin)?,
-        newer_for: newer_for.map(|micros| Duration::from_micros(micros.unsigned_abs())),
+        newer_for: newer_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())),
     })
 }
 
