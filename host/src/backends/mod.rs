@@ -323,4 +323,10 @@ pub trait Far: Send + Sync + 'static {
 
     /// `redis at HOST:PORT`, without user and password.
     fn describe(&self) -> String;
+
+    /// True if a call that has just failed says nothing of others: far has several servers, and some
+    /// of them are in order.
+    fn fails_in_part(&self) -> bool {
+        false
+    }
 }

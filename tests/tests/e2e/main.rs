@@ -7,6 +7,7 @@ mod broken_records;
 mod caches;
 mod cli_embedded;
 mod cli_remote;
+mod cluster;
 mod component;
 mod feed;
 mod lists;

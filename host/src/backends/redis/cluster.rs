@@ -172,6 +172,14 @@ impl Cluster {
         Ok(again)
     }
 
+    /// Some node answers, as far as is known.
+    pub fn has_a_node(&self) -> bool {
+        match &*self.state.borrow() {
+            State::Known(layout) => layout.0.iter().any(|(.., link)| link.is_in_order()),
+            State::Unknown | State::Lost(_) => false,
+        }
+    }
+
     async fn layout(self: &Arc<Self>) -> Result<Arc<Layout>, FarError> {
         if let Some(found) = self.look() {
             return found;

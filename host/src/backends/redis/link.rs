@@ -86,7 +86,12 @@ impl Link {
 
     /// Begins to connect, if nobody has.
     pub fn wake(self: &Arc<Self>) {
-        self.reconnect(None);
+        self.reconnect(None, State::Connecting);
+    }
+
+    /// Connected, and the last reply was in time.
+    pub fn is_in_order(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Up(..)) && self.late.load(Ordering::Relaxed) == 0
     }
 
     /// One round trip, waiting for a connection included: the replies to all commands, errors of
@@ -107,7 +112,7 @@ impl Link {
             self.late.store(0, Ordering::Relaxed);
             let replies = replies.map_err(|error| {
                 if error.is_unrecoverable_error() || error.is_io_error() {
-                    self.reconnect(Some(current));
+                    self.reconnect(Some(current), State::Connecting);
                 }
                 FarError::Unavailable(error.to_string())
             })?;
@@ -121,7 +126,8 @@ impl Link {
             Ok(result) => result,
             Err(_) => {
                 if number.is_some() && self.late.fetch_add(1, Ordering::Relaxed) + 1 >= LATE_LIMIT {
-                    self.reconnect(number);
+                    let error = format!("{}: no answer", self.place());
+                    self.reconnect(number, State::Down(error));
                 }
                 Err(FarError::Late)
             }
@@ -132,7 +138,7 @@ impl Link {
         if let Some(found) = self.look() {
             return found;
         }
-        self.reconnect(None);
+        self.wake();
         let mut state = self.state.subscribe();
         loop {
             if let Some(found) = self.look() {
@@ -154,8 +160,9 @@ impl Link {
         }
     }
 
-    /// Replaces the connection that failed (`None`: makes the first one), in the background.
-    fn reconnect(self: &Arc<Self>, failed: Option<u64>) {
+    /// Replaces the connection that failed (`None`: makes the first one), in the background; until
+    /// there is one, the state is the one given.
+    fn reconnect(self: &Arc<Self>, failed: Option<u64>, until: State) {
         let ours = self.state.send_if_modified(|state| {
             let ours = match state {
                 State::Idle => true,
@@ -163,7 +170,7 @@ impl Link {
                 State::Connecting | State::Down(_) => false,
             };
             if ours {
-                *state = State::Connecting;
+                *state = until;
             }
             ours
         });
@@ -206,15 +213,20 @@ impl Link {
     }
 }
 
-/// Tries until there is a connection, or nobody has the link any more.
+/// Tries until there is a connection, or nobody has the link any more. Each outage is two lines in
+/// the log.
 async fn connect(link: Weak<Link>) {
     let mut pause = FIRST_PAUSE;
+    let mut said = false;
     while let Some(link) = link.upgrade() {
         let error = match tokio::time::timeout(CONNECT_DEADLINE, link.open()).await {
             Ok(Ok(connection)) => {
                 let number = link.numbers.fetch_add(1, Ordering::Relaxed);
                 link.late.store(0, Ordering::Relaxed);
                 link.state.send_replace(State::Up(number, connection));
+                if said {
+                    tracing::info!(server = link.place(), "Redis is back");
+                }
                 return;
             }
             Ok(Err(error)) => error,
@@ -224,6 +236,10 @@ async fn connect(link: Weak<Link>) {
             }
             Err(_) => "no answer to a new connection".to_owned(),
         };
+        if !said {
+            said = true;
+            tracing::warn!(server = link.place(), error, "Redis cannot be reached");
+        }
         let error = format!("{}: {error}", link.place());
         link.state.send_replace(State::Down(error));
         drop(link);

@@ -193,4 +193,11 @@ impl Far for RedisFar {
     fn describe(&self) -> String {
         self.place.clone()
     }
+
+    fn fails_in_part(&self) -> bool {
+        match &self.servers {
+            Servers::One(_) => false,
+            Servers::Cluster(cluster) => cluster.has_a_node(),
+        }
+    }
 }
