@@ -47,9 +47,14 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_MIGRATE_URL", value_name = "URL")]
     pub migrate_url: Option<String>,
 
-    /// Redis, the cache that instances share; without it there is none
+    /// Redis, the cache that instances share; without it there is none. redis://, rediss:// (TLS),
+    /// redis+cluster://HOST:PORT,HOST:PORT or rediss+cluster://
     #[arg(long, env = "REDIS_URL", value_name = "URL")]
     pub redis_url: Option<String>,
+
+    /// PEM file of authorities that may certify a Redis with TLS, beside those of the system
+    #[arg(long, env = "ORDAIN_REDIS_CA", value_name = "FILE")]
+    pub redis_ca: Option<PathBuf>,
 
     /// Egress mode before any tenant, user or caller has a say: enforce, report-only or off
     #[arg(long, env = "ORDAIN_EGRESS_MODE", default_value = "enforce", value_parser = mode, value_name = "MODE")]
@@ -113,6 +118,10 @@ pub struct Config {
     /// Deadline of one call to the origin
     #[arg(long, env = "ORDAIN_ORIGIN_DEADLINE", default_value = "500ms", value_parser = duration, value_name = "DURATION")]
     pub origin_deadline: Duration,
+
+    /// Most connections to the origin for reads and writes; the change log has two more
+    #[arg(long, env = "ORDAIN_ORIGIN_CONNECTIONS", default_value = "16", value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "NUMBER")]
+    pub origin_connections: u32,
 
     /// Deadline of one request
     #[arg(long, env = "ORDAIN_REQUEST_DEADLINE", default_value = "1s", value_parser = duration, value_name = "DURATION")]

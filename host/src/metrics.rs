@@ -41,13 +41,6 @@ impl Writer<'_> {
         ConstGauge::new(value).encode(descriptor)
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let descriptor = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(value).encode(descriptor)
-    }
-
     fn metric(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
         let kind = metric.metric_type();
         let descriptor = self.0.encode_descriptor(name, help, None, kind)?;
@@ -164,10 +157,13 @@ impl Snapshot {
             "Rows of the change log in memory",
             feed.window.0 as f64,
         )?;
-        to.counter(
+        to.counters(
             "ordain_feed_purges",
-            "Times that everything cached was dropped because the history had changed",
-            feed.purges,
+            "Times that cached records were dropped: history had changed, or an operator ordered it",
+            [
+                ([("cause", "history".to_owned())], feed.purges),
+                ([("cause", "operator".to_owned())], feed.ordered_purges),
+            ],
         )?;
         to.gauge(
             "ordain_notification_queue_ratio",

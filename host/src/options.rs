@@ -17,6 +17,8 @@ pub struct Options {
     pub origin: OriginChoice,
     /// `None`: there is no far cache.
     pub redis_url: Option<String>,
+    /// PEM file of authorities that may certify a Redis with TLS, beside those of the system.
+    pub redis_ca: Option<PathBuf>,
     /// Egress mode before any tenant, user or caller has a say.
     pub base_egress: EgressMode,
     /// Providers that do not leave the house.
@@ -41,6 +43,8 @@ pub struct Options {
     pub far_keys: Vec<String>,
     pub far_deadline: Duration,
     pub origin_deadline: Duration,
+    /// Connections for reads and writes of records; the feed has two of its own.
+    pub origin_connections: u32,
     pub request_deadline: Duration,
     /// Pause between two comparisons of some cached records with the origin; zero: none.
     pub audit_interval: Duration,
@@ -87,6 +91,7 @@ impl Default for Options {
             component: default_component(),
             origin: OriginChoice::Memory,
             redis_url: None,
+            redis_ca: None,
             base_egress: EgressMode::Enforce,
             local_providers: vec!["local".to_owned()],
             deployment_default: None,
@@ -100,6 +105,7 @@ impl Default for Options {
             far_keys: Vec::new(),
             far_deadline: Duration::from_millis(20),
             origin_deadline: Duration::from_millis(500),
+            origin_connections: 16,
             request_deadline: Duration::from_secs(1),
             audit_interval: Duration::from_secs(10),
             switches: Switches::default(),
@@ -175,6 +181,7 @@ impl fmt::Debug for Options {
             .field("component", &self.component)
             .field("origin", &self.origin)
             .field("redis_url", &self.redis_url.as_deref().map(masked_url))
+            .field("redis_ca", &self.redis_ca)
             .field("base_egress", &self.base_egress)
             .field("local_providers", &self.local_providers)
             .field("deployment_default", &self.deployment_default)
@@ -188,6 +195,7 @@ impl fmt::Debug for Options {
             .field("far_keys", &format_args!("{} keys", self.far_keys.len()))
             .field("far_deadline", &self.far_deadline)
             .field("origin_deadline", &self.origin_deadline)
+            .field("origin_connections", &self.origin_connections)
             .field("request_deadline", &self.request_deadline)
             .field("audit_interval", &self.audit_interval)
             .field("switches", &self.switches)
@@ -214,6 +222,25 @@ mod tests {
             "redis://:***@cache/0"
         );
         assert_eq!(masked_url("redis://cache:6379"), "redis://cache:6379");
+        assert_eq!(
+            masked_url("rediss://me:s3cret@cache:6380/1"),
+            "rediss://me:***@cache:6380/1"
+        );
+        assert_eq!(
+            masked_url("redis+cluster://me:s3cret@a:1,b:2,[::1]:3/0"),
+            "redis+cluster://me:***@a:1,b:2,[::1]:3/0"
+        );
+        assert_eq!(
+            masked_url("rediss+cluster://:s3,cr@t:/?x@a:1,b:2?protocol=3"),
+            "rediss+cluster://:***@a:1,b:2?protocol=3"
+        );
+        assert_eq!(
+            masked_url("redis+cluster://a:1,b:2"),
+            "redis+cluster://a:1,b:2"
+        );
+        // Not how it is written, and no reason to show a password.
+        let twice = masked_url("redis+cluster://me:s3cret@a:1,me:s3cret@b:2");
+        assert!(!twice.contains("s3cret"), "{twice}");
         assert_eq!(
             masked_url("postgres://db/x?user=me&password=s3cret&sslmode=require"),
             "postgres://db/x?user=me&password=***&sslmode=require"

@@ -347,6 +347,12 @@ impl Ordain {
         Ok(read.await.inspect_err(|_| self.inner.reader.suspect())?)
     }
 
+    /// Waits until this instance knows the log up to a demanded revision, for a bounded time.
+    pub(crate) async fn known_up_to(&self, min_revision: u64) -> Result<(), ReadError> {
+        self.await_revision(min_revision).await;
+        known(self.watermark(), min_revision)
+    }
+
     /// A demanded revision that this host does not know yet is waited for, as in resolve (rule R2).
     async fn await_revision(&self, min_revision: u64) {
         if self

@@ -347,7 +347,11 @@ impl Origin for MemoryOrigin {
         Ok(Audit {
             as_of: state.head(),
             record: tenant.and_then(|tenant| state.policies.get(tenant).cloned()),
-            newer_for: newer.map(|change| change.at.elapsed().unwrap_or_default()),
+            known: after == 0 || state.changes.iter().any(|c| c.entry.revision == after),
+            newer: newer.map(|change| {
+                let age = change.at.elapsed().unwrap_or_default();
+                (change.entry.revision, age)
+            }),
         })
     }
 

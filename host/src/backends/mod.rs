@@ -50,9 +50,11 @@ pub struct Audit {
     /// Head of the change log in the snapshot.
     pub as_of: u64,
     pub record: Option<Record>,
-    /// Time since the first change of the key after the given position, by the clock of the primary;
-    /// `None`: there is no such change.
-    pub newer_for: Option<std::time::Duration>,
+    /// The given position is in the log (or 0): what is compared is of one history.
+    pub known: bool,
+    /// Position of the first change of the key after the given one, and the time since it was made
+    /// (not: since it was committed), by the clock of the primary; `None`: there is no such change.
+    pub newer: Option<(u64, std::time::Duration)>,
 }
 
 /// What must hold of the stored record for a write to happen (`If-Match`, `If-None-Match`).

@@ -10,7 +10,8 @@ use crate::runtime::bindings::held::{Host, Present, State};
 
 /// Longest that a fill waits for the feed to reach it.
 const LATE_FILL: Duration = Duration::from_secs(1);
-const DERIVED_MAX: usize = 1 << 20;
+/// Derived bytes beyond the length of their text: near counts half of the text for them.
+const DERIVED_SLACK: usize = 1024;
 
 impl Host for HostState {
     fn entry(&mut self, index: u32) -> State {
@@ -42,7 +43,7 @@ impl Host for HostState {
 
     fn attach(&mut self, index: u32, bytes: Vec<u8>) {
         if let Some(Held::Near(entry)) = self.held.get(index as usize)
-            && bytes.len() <= DERIVED_MAX
+            && bytes.len() <= entry.record.as_ref().map_or(0, |r| r.body.len()) + DERIVED_SLACK
         {
             entry.attach(&self.component, bytes);
         }
@@ -82,7 +83,8 @@ impl Host for HostState {
             );
             is_put = true;
         }
-        if !self.in_force.near_on {
+        // What is in force now, not when the call began: a cache that is off takes nothing (rule D1).
+        if !services.caches.in_force().near_on {
             return 0;
         }
         if let Some(entry) = services.coherence.fill(key, record.as_ref(), as_of) {
@@ -102,7 +104,9 @@ impl Host for HostState {
             tokio::spawn(async move {
                 let from = Moment::now().minus(bound);
                 services.coherence.wait(as_of, from, LATE_FILL).await;
-                let entry = services.coherence.fill(&key, record.as_ref(), as_of);
+                let near_on = services.caches.in_force().near_on;
+                let entry = near_on.then(|| services.coherence.fill(&key, record.as_ref(), as_of));
+                let entry = entry.flatten();
                 if let Some(entry) = entry.filter(|_| is_put) {
                     entry.is_in_far(as_of, Moment::now());
                 }

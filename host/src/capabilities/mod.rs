@@ -73,6 +73,8 @@ pub struct HostState {
     trial: Option<Arc<Entry>>,
     /// The guest asked for what this instance cannot do without waiting.
     pub(crate) wanted_io: bool,
+    /// What would have to be waited for counts as failed.
+    hurried: bool,
 }
 
 /// One value that a look-up left here (rule D4): the guest sees its text, never its position.
@@ -109,6 +111,7 @@ impl HostState {
             flights: (None, None),
             trial: None,
             wanted_io: false,
+            hurried: false,
         }
     }
 
@@ -123,6 +126,7 @@ impl HostState {
         self.waits = WAITS_MAX;
         self.trial.clone_from(&call.trial);
         self.wanted_io = false;
+        self.hurried = call.hurried;
     }
 
     /// Whether the instance was made under what is still in force.
@@ -217,6 +221,8 @@ pub struct Call {
     /// How many ticks of the engine the guest may compute through.
     pub ticks: u32,
     pub trial: Option<Arc<Entry>>,
+    /// There is no place to wait in: servers count as not answering.
+    pub hurried: bool,
 }
 
 /// Links what answers at once; the same for both kinds of instances.
@@ -272,6 +278,7 @@ pub fn link_prompt(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
 
 impl HostState {
     fn promptly(&mut self, known: Option<Unavailable>) -> LookedUp {
+        let known = known.or(self.hurried.then_some(Unavailable::Failed));
         self.wanted_io |= known.is_none();
         LookedUp::Unavailable(known.unwrap_or(Unavailable::Off))
     }

@@ -88,14 +88,16 @@ impl Findings {
         &self.staleness
     }
 
-    fn note(&self, tier: &'static str, key: &Key, finding: Finding, staleness: Duration) {
+    fn note(&self, tier: &'static str, key: &Key, finding: Finding, staleness: Option<Duration>) {
         let counts = if tier == "near" {
             &self.near
         } else {
             &self.far
         };
         counts[finding as usize].fetch_add(1, Ordering::Relaxed);
-        self.staleness.observe(staleness.as_secs_f64());
+        if let Some(staleness) = staleness {
+            self.staleness.observe(staleness.as_secs_f64());
+        }
         let tenant = key.tenant.as_ref().map_or("", |t| t.as_str());
         match finding {
             Finding::Current | Finding::Behind => {}
@@ -134,6 +136,7 @@ impl Auditor {
         let began = Moment::now();
         let in_force = self.caches.in_force();
         // As a request would (rules N1, A2): the view first; what is not proven is not called fresh.
+        let before = self.reader.before();
         let Some(view) = self.coherence.view() else {
             return;
         };
@@ -149,25 +152,36 @@ impl Auditor {
         if near.is_none() && far.is_none() {
             return;
         }
-        let before = self.reader.before();
         let Ok(audit) = self.origin.audit(key, view.watermark).await else {
             self.reader.suspect();
             return;
         };
         self.reader
             .learn(&before, audit.as_of, std::slice::from_ref(key));
-        if self.coherence.purges() != before.purges() || audit.as_of < view.watermark {
+        if self.coherence.purges() != before.purges() || !audit.known {
             // Of another history: nothing can be compared.
             return;
         }
-        // What was changed after this began had not been changed when a request would have answered.
-        let staleness = audit.newer_for.map_or(Duration::ZERO, |age| {
-            age.saturating_sub(Moment::now().since(began))
-        });
-        let judge = |cached: &Option<Record>| match audit.newer_for {
+        let staleness = match audit.newer {
+            None => Some(Duration::ZERO),
+            // What was changed after this began had not been changed when a request would have
+            // answered.
+            Some((_, age)) => Some(age.saturating_sub(Moment::now().since(began))),
+        };
+        let (late, staleness) = match (audit.newer, staleness) {
+            (Some((position, _)), Some(age)) if age > in_force.bound => {
+                // The age is that of the change, which may have been committed much later. If it was
+                // not, this host must know it by now.
+                tokio::time::sleep(in_force.bound).await;
+                let late = self.coherence.watermark().is_some_and(|w| w < position);
+                (late, staleness.filter(|_| late))
+            }
+            _ => (false, staleness),
+        };
+        let judge = |cached: &Option<Record>| match audit.newer {
             None if *cached == audit.record => Finding::Current,
             None => Finding::Wrong,
-            Some(_) if staleness > in_force.bound => Finding::Late,
+            Some(_) if late => Finding::Late,
             Some(_) => Finding::Behind,
         };
         if let Some(entry) = near {

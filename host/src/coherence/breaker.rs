@@ -139,15 +139,26 @@ impl Breaker {
     }
 }
 
+struct Closing(Arc<Breaker>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 async fn watch<P, F>(breaker: Arc<Breaker>, probe: P)
 where
     P: Fn() -> F,
     F: Future<Output = Option<Result<(), String>>>,
 {
+    // However this ends, also by a panic: a breaker without a probe must not stay open.
+    let breaker = Closing(breaker);
+    let breaker = &breaker.0;
     let mut pause = PAUSE.0;
     loop {
         match probe().await {
-            None | Some(Ok(())) => return breaker.close(),
+            None | Some(Ok(())) => return,
             Some(Err(error)) => breaker.open(error),
         }
         // Hosts that lost the same server at the same time do not come back in step.

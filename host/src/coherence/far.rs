@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::breaker::Breaker;
 use super::far_value::{FarCodec, far_key};
 use super::flight::{Flight, Flights};
-use crate::backends::{self, FarError, Record};
+use crate::backends::{self, FAR_HEADER, FarError, Record};
 use crate::ids::Key;
 
 /// Puts under way at once; one more is dropped, which costs a later miss.
@@ -113,7 +113,9 @@ impl Far {
         let far = self.clone();
         tokio::spawn(async move {
             let put = far.backend.put(&name, &value, &seen, ttl).await;
-            far.counts.puts.fetch_add(1, Ordering::Relaxed);
+            if put.is_ok() {
+                far.counts.puts.fetch_add(1, Ordering::Relaxed);
+            }
             far.note(&put, vec![name]);
             drop(permit);
         });
@@ -132,9 +134,11 @@ impl Far {
         }
         let name = far_key(key);
         let value = self.codec.encode(key, record, as_of);
-        let put = self.backend.put(&name, &value, &[], jittered(ttl)).await;
+        // The very same value may stand there already, if the log was quiet: it gets a new life (A4).
+        let seen = &value[..FAR_HEADER.min(value.len())];
+        let put = self.backend.put(&name, &value, seen, jittered(ttl)).await;
         self.note(&put, vec![name]);
-        put.is_ok()
+        put == Ok(true)
     }
 
     /// A failed call makes far suspect; the probe repeats it as a look-up, so that of a cluster the

@@ -2,6 +2,7 @@
 //! knows everything that was committed before it (rules F2, F3). Judges no value (`window.rs`).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::Rng;
@@ -9,7 +10,7 @@ use rand::Rng;
 use super::clock::Moment;
 use super::origin::OriginReader;
 use super::window::{Attempts, Coherence};
-use crate::backends::{ChangeLog, LogRow, OriginError, SETTING};
+use crate::backends::{ChangeLog, LogRow, OriginError, PURGE, SETTING};
 use crate::caches::Caches;
 
 /// Time between two reads when nothing wakes the feed (rule F3).
@@ -33,6 +34,8 @@ pub struct Feed {
     pub reader: Arc<OriginReader>,
     /// Told of the fleet's settings (rule D1).
     pub caches: Arc<Caches>,
+    /// The settings in force may be newer than what is applied of the log; false at first.
+    pub unsettled: AtomicBool,
 }
 
 impl Feed {
@@ -44,11 +47,6 @@ impl Feed {
             match self.catch_up().await {
                 Ok(()) => {
                     pause = RETRY.0;
-                    let now = Moment::now();
-                    if looked.is_none_or(|then| now.since(then) >= QUEUE_INTERVAL) {
-                        looked = Some(now);
-                        self.look_at_queue().await;
-                    }
                     self.reader.breaker.hint();
                     self.coherence.attempts.send_modify(|a| {
                         if !a.error.is_empty() {
@@ -60,6 +58,12 @@ impl Feed {
                             error: String::new(),
                         };
                     });
+                    let now = Moment::now();
+                    if looked.is_none_or(|then| now.since(then) >= QUEUE_INTERVAL) {
+                        looked = Some(now);
+                        // The feed does not wait for it.
+                        tokio::spawn(look_at_queue(self.log.clone(), self.coherence.clone()));
+                    }
                     tokio::select! {
                         () = tokio::time::sleep(INTERVAL) => {}
                         () = self.log.changed() => {}
@@ -116,10 +120,14 @@ impl Feed {
                 // Rule F2: cheaper to start anew than to apply what the window cannot hold.
                 return self.start().await;
             }
-            if news.iter().any(is_setting) {
-                self.take_settings().await?;
+            let unsettled = self.unsettled.load(Ordering::Relaxed);
+            if unsettled || news.iter().any(concerns_settings) {
+                let head = news.last().map_or(watermark, |row| row.position);
+                self.take_settings(head).await?;
             }
             self.coherence.step(purges, || {
+                let ordered = news.iter().filter(|row| row.op == PURGE).count();
+                self.coherence.note_ordered_purges(ordered);
                 news.iter().for_each(|row| self.coherence.apply(row));
                 if whole {
                     self.coherence.prove(sent);
@@ -135,31 +143,19 @@ impl Feed {
     }
 
     /// Rule D1: settings are in force before the host is proven past the row that changed them. They
-    /// are read after the rows, so they are never older than these.
-    async fn take_settings(&self) -> Result<(), OriginError> {
+    /// are read after the rows, so they are never older than these; if they are newer than `head`,
+    /// they are read again with the next rows, for a failover may lose them.
+    async fn take_settings(&self, head: u64) -> Result<(), OriginError> {
         let settings = self.log.settings().await?;
+        let newest = settings.iter().map(|setting| setting.revision).max();
+        self.unsettled.store(
+            newest.is_some_and(|newest| newest > head),
+            Ordering::Relaxed,
+        );
         if self.caches.set_fleet(&settings) {
             self.coherence.empty_near();
         }
         Ok(())
-    }
-
-    /// How full the server's notification queue is: a session that listens inside a transaction fills
-    /// it, and when it is full, commits fail (rule F5).
-    async fn look_at_queue(&self) {
-        match self.log.notification_queue().await {
-            Ok(share) => {
-                if share > QUEUE_ALARM {
-                    tracing::error!(
-                        share,
-                        "the notification queue of Postgres is filling up: some session that ran LISTEN \
-                         stays in a transaction; when it is full, all writes fail"
-                    );
-                }
-                self.coherence.set_queue(share);
-            }
-            Err(error) => tracing::debug!(%error, "the notification queue cannot be looked at"),
-        }
     }
 
     /// Rule F2.
@@ -168,7 +164,8 @@ impl Feed {
         let sent = Moment::now();
         let limit = u32::try_from(self.coherence.window_max()).unwrap_or(u32::MAX);
         let (rows, whole) = self.log.newest(limit).await?;
-        self.take_settings().await?;
+        self.take_settings(rows.last().map_or(0, |row| row.position))
+            .await?;
         self.coherence
             .step(purges, || self.coherence.load(&rows, whole, sent));
         tracing::debug!(rows = rows.len(), "the change log is loaded");
@@ -176,8 +173,27 @@ impl Feed {
     }
 }
 
-fn is_setting(row: &LogRow) -> bool {
-    row.tenant.is_none() && row.subject.starts_with(SETTING)
+/// How full the server's notification queue is: a session that listens inside a transaction fills
+/// it, and when it is full, commits fail (rule F5).
+async fn look_at_queue(log: Arc<dyn ChangeLog>, coherence: Arc<Coherence>) {
+    match log.notification_queue().await {
+        Ok(share) => {
+            if share > QUEUE_ALARM {
+                tracing::error!(
+                    share,
+                    "the notification queue of Postgres is filling up: some session that ran LISTEN \
+                     stays in a transaction; when it is full, all writes fail"
+                );
+            }
+            coherence.set_queue(share);
+        }
+        Err(error) => tracing::debug!(%error, "the notification queue cannot be looked at"),
+    }
+}
+
+/// A purge of the fleet may stand for a change of settings that was made past the triggers.
+fn concerns_settings(row: &LogRow) -> bool {
+    row.tenant.is_none() && (row.subject.starts_with(SETTING) || row.op == PURGE)
 }
 
 impl Coherence {

@@ -66,6 +66,12 @@ impl OriginReader {
         }
         let mut left = None;
         for last in [false, true] {
+            if left.is_some() {
+                // It may have opened meanwhile: then nobody waits any longer.
+                if let Err(open) = self.admit() {
+                    return (left, Err(open));
+                }
+            }
             let flight = self.flights.join(keys, left.as_ref(), |reply| match reply {
                 None => true,
                 Some(Ok(reading)) => self.meets(keys, reading, demand),
@@ -87,6 +93,9 @@ impl OriginReader {
                 return (Some(flight), reply);
             }
             left = Some(flight);
+        }
+        if let Err(open) = self.admit() {
+            return (left, Err(open));
         }
         let alone = self.flights.join(keys, None, |_| false);
         let reply = alone.reply(self.send(keys)).await;
@@ -149,9 +158,11 @@ impl OriginReader {
 
     /// What this host knows before it sends for a reply of the origin; `learn` wants it back.
     pub fn before(&self) -> Before {
+        // In this order: a purge in between is then seen as one.
+        let purges = self.coherence.purges();
         Before {
             watermark: self.coherence.watermark(),
-            purges: self.coherence.purges(),
+            purges,
         }
     }
 

@@ -354,6 +354,7 @@ fn follow(origin: &Arc<MemoryOrigin>) -> (Arc<Coherence>, tokio::task::JoinHandl
         log: origin.clone(),
         reader: Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
         caches: Arc::new(Caches::new(&Options::default())),
+        unsettled: Default::default(),
     };
     (coherence, tokio::spawn(feed.run()))
 }

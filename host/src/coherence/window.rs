@@ -81,6 +81,8 @@ pub struct Coherence {
     pub(super) wake: Notify,
     pub(super) attempts: watch::Sender<Attempts>,
     purges: AtomicU64,
+    /// Purges that an operator has ordered through the log.
+    ordered_purges: AtomicU64,
     /// How full the notification queue of the server is, in millionths (rule F5).
     queue: AtomicU64,
     /// Microseconds; `NONE`: not known.
@@ -112,6 +114,7 @@ impl Coherence {
             wake: Notify::new(),
             attempts: watch::Sender::new(Attempts::default()),
             purges: AtomicU64::new(0),
+            ordered_purges: AtomicU64::new(0),
             queue: AtomicU64::new(0),
             lag: AtomicU64::new(NONE),
             step: Mutex::new(()),
@@ -144,8 +147,19 @@ impl Coherence {
         (watermark != NONE).then_some(watermark)
     }
 
+    /// Times that history had changed and everything was dropped.
     pub fn purges(&self) -> u64 {
         self.purges.load(Ordering::Relaxed)
+    }
+
+    /// Purges that an operator has ordered through the log, and that this host has obeyed.
+    pub fn ordered_purges(&self) -> u64 {
+        self.ordered_purges.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_ordered_purges(&self, rows: usize) {
+        self.ordered_purges
+            .fetch_add(rows as u64, Ordering::Relaxed);
     }
 
     /// Why the feed's latest read failed; empty if it did not.
@@ -377,13 +391,14 @@ impl Coherence {
     pub(super) fn prove(&self, sent: Moment) {
         self.proven.fetch_max(sent.nanos(), Ordering::AcqRel);
         if self.fences.load(Ordering::Relaxed) > 0 {
-            let mut fences = 0;
             for stripe in &self.stripes {
                 let mut stripe = lock(stripe);
+                let before = stripe.fence.len();
                 stripe.fence.retain(|_, (_, set)| *set >= sent);
-                fences += stripe.fence.len();
+                // Subtracted, not counted anew: others are raised meanwhile.
+                let dropped = before - stripe.fence.len();
+                self.fences.fetch_sub(dropped, Ordering::Relaxed);
             }
-            self.fences.store(fences, Ordering::Relaxed);
         }
         self.prove_wide(sent);
     }

@@ -68,6 +68,10 @@ impl Config {
                 .unwrap_or_else(default_component),
             origin,
             redis_url: given(&self.redis_url),
+            redis_ca: self
+                .redis_ca
+                .clone()
+                .filter(|path| !path.as_os_str().is_empty()),
             base_egress: self.egress_mode,
             local_providers: list(&self.local_providers),
             deployment_default: self.deployment_default()?,
@@ -81,6 +85,7 @@ impl Config {
             far_keys: list(self.far_key.as_deref().unwrap_or_default()),
             far_deadline: self.far_deadline,
             origin_deadline: self.origin_deadline,
+            origin_connections: self.origin_connections,
             request_deadline: self.request_deadline,
             audit_interval: self.audit_interval,
             switches: Switches {
@@ -201,6 +206,7 @@ impl Settings {
             ("DATABASE_URL", database),
             ("ORDAIN_MIGRATE_URL", migrate),
             ("REDIS_URL", options.redis_url.as_deref().map(masked_url)),
+            ("ORDAIN_REDIS_CA", options.redis_ca.as_ref().and_then(path)),
             (
                 "ORDAIN_EGRESS_MODE",
                 mode.and_then(|mode| mode.as_str().map(str::to_owned)),
@@ -224,6 +230,10 @@ impl Settings {
             ),
             ("ORDAIN_FAR_DEADLINE", time(options.far_deadline)),
             ("ORDAIN_ORIGIN_DEADLINE", time(options.origin_deadline)),
+            (
+                "ORDAIN_ORIGIN_CONNECTIONS",
+                Some(options.origin_connections.to_string()),
+            ),
             ("ORDAIN_REQUEST_DEADLINE", time(options.request_deadline)),
             ("ORDAIN_AUDIT_INTERVAL", time(options.audit_interval)),
             ("ORDAIN_CACHE", switch(options.switches.all)),

@@ -39,6 +39,7 @@ pub async fn component(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     input::Query::read(&uri, &[])?;
-    headers::min_revision(&headers)?;
+    let min_revision = headers::min_revision(&headers)?;
+    app.ordain.known_up_to(min_revision).await?;
     json(&app.ordain.component(), app.watermark())
 }

@@ -7,15 +7,14 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
+use super::object::{fault, members, pointer};
 use super::policy::settled;
 use super::problem::Problem;
 use super::resolve::json;
 use super::state::Readiness;
 use super::{App, headers, input};
 use crate::caches::{Setting, SettingReport, Source, Value};
-use crate::request::Fault;
 
 /// Largest body of a PATCH.
 const BODY_LIMIT: usize = 16 << 10;
@@ -97,7 +96,8 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     input::Query::read(&uri, &[])?;
-    headers::min_revision(&headers)?;
+    let min_revision = headers::min_revision(&headers)?;
+    app.ordain.known_up_to(min_revision).await?;
     report(&app)
 }
 
@@ -110,7 +110,7 @@ pub async fn patch(State(app): State<App>, request: Request) -> Result<Response,
     let changes = parse(&body, &app)?;
     if local {
         let outcome = app.ordain.override_settings(&changes);
-        outcome.map_err(|error| Problem::request(vec![fault("", &error)]))?;
+        outcome.map_err(|error| Problem::request(vec![fault("", error)]))?;
         return report(&app);
     }
     let write = async { Ok(app.ordain.set_settings(&changes, &by).await?) };
@@ -123,6 +123,8 @@ pub async fn patch(State(app): State<App>, request: Request) -> Result<Response,
 }
 
 fn report(app: &App) -> Result<Response, Problem> {
+    // Before what it vouches for.
+    let watermark = app.watermark();
     let status = app.ordain.status();
     let counts = app.ordain.counts();
     let near = counts.of(&["near", "near-stale"]);
@@ -152,42 +154,31 @@ fn report(app: &App) -> Result<Response, Problem> {
         caches: caches.collect(),
         state: Readiness::of(&status),
     };
-    json(&report, app.watermark())
+    json(&report, watermark)
 }
 
 /// A merge patch of settings: every fault with its pointer, or all changes.
 fn parse(body: &[u8], app: &App) -> Result<Vec<(Setting, Option<Value>)>, Problem> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        Problem::bad("malformed-json", format!("the body is not UTF-8: {error}"))
-    })?;
-    let whole: Box<RawValue> = serde_json::from_str(text).map_err(|error| {
-        Problem::bad("malformed-json", format!("the body is not JSON: {error}"))
-    })?;
-    let members: BTreeMap<String, serde_json::Value> = match serde_json::from_str(whole.get()) {
-        Ok(members) => members,
-        Err(_) => {
-            let faults = vec![fault("", &"must be an object of settings")];
-            return Err(Problem::request(faults));
-        }
-    };
-    let mut changes = Vec::new();
+    let mut changes: Vec<(Setting, Option<Value>)> = Vec::new();
     let mut faults = Vec::new();
-    for (name, value) in &members {
-        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
-        let Some(setting) = Setting::of_member(name) else {
+    for (name, value) in members(body)? {
+        let pointer = pointer(&name);
+        let Some(setting) = Setting::of_member(&name) else {
             let known = Setting::ALL.map(Setting::member).join(", ");
-            faults.push(fault(
-                &pointer,
-                &format!("unknown setting; known are {known}"),
-            ));
+            let message = format!("unknown setting; known are {known}");
+            faults.push(fault(&pointer, message));
             continue;
         };
-        match read(setting, value).and_then(|value| {
+        if changes.iter().any(|(earlier, _)| *earlier == setting) {
+            faults.push(fault(&pointer, "the field appears more than once"));
+            continue;
+        }
+        match read(setting, value.get()).and_then(|value| {
             let checked = value.map_or(Ok(()), |value| app.ordain.caches().check(setting, value));
             checked.map(|()| value).map_err(|error| error.to_string())
         }) {
             Ok(value) => changes.push((setting, value)),
-            Err(message) => faults.push(fault(&pointer, &message)),
+            Err(message) => faults.push(fault(&pointer, message)),
         }
     }
     if faults.is_empty() {
@@ -197,22 +188,15 @@ fn parse(body: &[u8], app: &App) -> Result<Vec<(Setting, Option<Value>)>, Proble
     }
 }
 
-fn read(setting: Setting, value: &serde_json::Value) -> Result<Option<Value>, String> {
-    match value {
-        serde_json::Value::Null => Ok(None),
-        serde_json::Value::Bool(on) if setting.is_switch() => Ok(Some(Value::Switch(*on))),
-        serde_json::Value::String(text) => setting
-            .parse(text)
+fn read(setting: Setting, value: &str) -> Result<Option<Value>, String> {
+    match serde_json::from_str(value) {
+        Ok(serde_json::Value::Null) => Ok(None),
+        Ok(serde_json::Value::Bool(on)) if setting.is_switch() => Ok(Some(Value::Switch(on))),
+        Ok(serde_json::Value::String(text)) => setting
+            .parse(&text)
             .map(Some)
             .map_err(|error| error.to_string()),
         _ if setting.is_switch() => Err("must be true, false or null".to_owned()),
         _ => Err("must be a duration like \"1s\", or null".to_owned()),
-    }
-}
-
-fn fault(pointer: &str, message: &dyn ToString) -> Fault {
-    Fault {
-        pointer: pointer.to_owned(),
-        message: message.to_string(),
     }
 }

@@ -7,6 +7,7 @@ mod caches;
 mod headers;
 mod input;
 mod lists;
+mod object;
 mod policy;
 mod problem;
 mod resolve;

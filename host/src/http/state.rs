@@ -62,6 +62,7 @@ pub struct Feed<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     lag_ms: Option<f64>,
     purges: u64,
+    ordered_purges: u64,
     notification_queue: f64,
     #[serde(skip_serializing_if = "str::is_empty")]
     error: &'a str,
@@ -129,6 +130,7 @@ impl<'a> Feed<'a> {
             window_max: feed.window.1,
             lag_ms: feed.lag.map(|lag| lag.as_micros() as f64 / 1e3),
             purges: feed.purges,
+            ordered_purges: feed.ordered_purges,
             notification_queue: feed.queue,
             error: &feed.error,
         }
@@ -201,6 +203,7 @@ mod tests {
                 window: (0, 100),
                 lag: None,
                 purges: 0,
+                ordered_purges: 0,
                 queue: 0.0,
                 error: String::new(),
             },

@@ -1,22 +1,19 @@
 //! `POST /v1/caches/purge` and `POST /v1/log/prune`: what operators do to the log now and then. Only
 //! translates; `Ordain` does the work.
 
-use std::fmt;
 use std::time::SystemTime;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
+use super::object::{fault, members, pointer};
 use super::policy::settled;
 use super::problem::Problem;
 use super::resolve::json;
 use super::{App, headers, input};
 use crate::backends::Attribution;
 use crate::ids::Tenant;
-use crate::request::Fault;
 
 /// Largest body.
 const BODY_LIMIT: usize = 16 << 10;
@@ -75,18 +72,10 @@ async fn read<const N: usize>(
 }
 
 fn texts<const N: usize>(body: &[u8], names: [&str; N]) -> Result<[Option<String>; N], Problem> {
-    let malformed = |why: String| Problem::bad("malformed-json", format!("the body is {why}"));
-    let text =
-        std::str::from_utf8(body).map_err(|error| malformed(format!("not UTF-8: {error}")))?;
-    let whole: &RawValue =
-        serde_json::from_str(text).map_err(|error| malformed(format!("not JSON: {error}")))?;
-    let Ok(Members(members)) = serde_json::from_str(whole.get()) else {
-        return Err(Problem::request(vec![fault("", "must be an object")]));
-    };
     let mut found = [const { None }; N];
     let mut faults = Vec::new();
-    for (name, value) in members {
-        let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+    for (name, value) in members(body)? {
+        let pointer = pointer(&name);
         let Some(index) = names.iter().position(|known| *known == name) else {
             let known = names.join(", ");
             faults.push(fault(&pointer, format!("unknown field; known is {known}")));
@@ -113,29 +102,6 @@ fn texts<const N: usize>(body: &[u8], names: [&str; N]) -> Result<[Option<String
     }
 }
 
-/// The members of an object, those that come twice too.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = object.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Pairs)
-    }
-}
-
 /// An age, or a point in time.
 fn moment(text: &str, now: SystemTime) -> Result<SystemTime, String> {
     if let Ok(time) = humantime::parse_rfc3339(text) {
@@ -157,13 +123,6 @@ fn repeatable(problem: Problem) -> Problem {
     Problem {
         detail: "it may have happened or not: it does no harm to ask again".to_owned(),
         ..problem
-    }
-}
-
-fn fault(pointer: &str, message: impl ToString) -> Fault {
-    Fault {
-        pointer: pointer.to_owned(),
-        message: message.to_string(),
     }
 }
 

@@ -21,6 +21,7 @@ impl Ordain {
                 checked.map_err(|error| WriteError::Rejected(error.to_string()))?;
             }
         }
+        let began = Moment::now();
         let rows: Vec<(String, Option<String>)> = changes
             .iter()
             .map(|(setting, value)| {
@@ -38,7 +39,10 @@ impl Ordain {
             .await?;
         if let Some(revision) = revision {
             let any_age = Moment::now().minus(self.inner.options.stale_limit);
+            // What was committed is reported in time, obeyed here yet or not.
+            let left = self.inner.options.request_deadline / 2;
             let limit = self.inner.options.feed_deadline;
+            let limit = limit.min(left.saturating_sub(Moment::now().since(began)));
             self.inner.coherence.wait(revision, any_age, limit).await;
         }
         Ok(revision)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use super::{ComponentInfo, Inner, Ordain};
 use crate::backends::memory::MemoryOrigin;
 use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};
-use crate::backends::redis::RedisFar;
-use crate::backends::{ChangeLog, FarError, Origin, OriginError};
+use crate::backends::redis::{Authorities, AuthoritiesError, OpenError, RedisFar};
+use crate::backends::{ChangeLog, Origin, OriginError};
 use crate::caches::Caches;
 use crate::capabilities::Services;
 use crate::coherence::Coherence;
@@ -48,7 +48,12 @@ pub enum StartError {
     #[error(transparent)]
     Schema(#[from] SchemaError),
     #[error("cannot use REDIS_URL: {0}")]
-    Far(FarError),
+    Far(OpenError),
+    #[error("cannot use {} as the authorities of Redis (--redis-ca, ORDAIN_REDIS_CA): {source}", path.display())]
+    RedisCa {
+        path: PathBuf,
+        source: AuthoritiesError,
+    },
     #[error(
         "the database's schema is missing or too old: run `ordain migrate` (or `ordain serve` without --no-migrate)"
     )]
@@ -127,6 +132,7 @@ impl Ordain {
             log,
             reader: reader.clone(),
             caches: caches.clone(),
+            unsettled: AtomicBool::new(false),
         }
         .run();
         let mut tasks = vec![tokio::spawn(feed)];
@@ -185,6 +191,7 @@ async fn open_origin(
             let postgres = Postgres::connect(PostgresOptions {
                 deadline: options.origin_deadline,
                 feed_deadline: options.feed_deadline,
+                connections: usize::try_from(options.origin_connections).unwrap_or(usize::MAX),
                 ..PostgresOptions::new(url)
             })?;
             refuse_other_schema(&postgres).await?;
@@ -214,7 +221,18 @@ fn open_far(options: &Options) -> Result<Option<Arc<Far>>, StartError> {
     let Some(url) = &options.redis_url else {
         return Ok(None);
     };
-    let backend = RedisFar::connect(url, options.far_deadline).map_err(StartError::Far)?;
+    let authorities = match &options.redis_ca {
+        None => Authorities::default(),
+        Some(path) => Authorities::from_file(path).map_err(|source| StartError::RedisCa {
+            path: path.clone(),
+            source,
+        })?,
+    };
+    let backend = RedisFar::connect_believing(authorities, url, options.far_deadline)
+        .map_err(StartError::Far)?;
+    if options.redis_ca.is_some() && !backend.uses_tls() {
+        tracing::warn!("ORDAIN_REDIS_CA is set, but REDIS_URL does not use TLS (rediss://)");
+    }
     let far = Far::new(Arc::new(backend), &options.far_keys);
     Ok(Some(Arc::new(far)))
 }

@@ -29,6 +29,7 @@ impl Ordain {
                 window: coherence.window_rows(),
                 lag: coherence.lag(),
                 purges: coherence.purges(),
+                ordered_purges: coherence.ordered_purges(),
                 queue: coherence.queue(),
                 error,
             },

@@ -94,8 +94,10 @@ pub struct FeedStatus {
     /// How late the newest row was when it was applied: from its position, by the clock of the
     /// primary; `None`: no row yet.
     pub lag: Option<Duration>,
-    /// Times that history had changed, or an operator said so, and everything was dropped.
+    /// Times that history had changed and everything was dropped.
     pub purges: u64,
+    /// Purges that an operator has ordered.
+    pub ordered_purges: u64,
     /// How full the notification queue of the server is, 0 to 1 (rule F5).
     pub queue: f64,
     /// Error of the latest read, empty when it was applied.

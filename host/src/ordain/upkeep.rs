@@ -7,6 +7,13 @@ use super::Ordain;
 use crate::backends::{Attribution, Pruned, WriteError};
 use crate::ids::Tenant;
 
+/// How a prune came to its end.
+enum End {
+    Complete,
+    OutOfTime,
+    Failed(WriteError),
+}
+
 impl Ordain {
     /// Makes every instance drop what it has cached of a tenant, or (`None`) of all, by a row of the
     /// log (rule F4): this one before this returns, the others as they see any write. To be done
@@ -31,35 +38,9 @@ impl Ordain {
     /// In many short transactions, each of which is recorded in the log (rule F6). What an error
     /// leaves undone, another call does.
     pub async fn prune(&self, before: SystemTime, by: &Attribution) -> Result<Pruned, WriteError> {
-        let (pruned, error) = self.prune_for(before, by, Duration::MAX).await;
-        error.map_or(Ok(pruned), Err)
-    }
-
-    /// As `prune`, but begins no further transaction after `patience`. What was done, and what kept
-    /// it from going on.
-    async fn prune_for(
-        &self,
-        before: SystemTime,
-        by: &Attribution,
-        patience: Duration,
-    ) -> (Pruned, Option<WriteError>) {
-        let began = Instant::now();
-        let mut total = Pruned {
-            rows: 0,
-            revision: None,
-        };
-        loop {
-            match self.prune_once(before, by).await {
-                Ok(Pruned { rows: 0, .. }) => return (total, None),
-                Ok(pruned) => {
-                    total.rows += pruned.rows;
-                    total.revision = pruned.revision;
-                }
-                Err(error) => return (total, Some(error)),
-            }
-            if began.elapsed() >= patience {
-                return (total, Some(WriteError::Busy));
-            }
+        match self.prune_for(before, by, Duration::MAX).await {
+            (_, End::Failed(error)) => Err(error),
+            (pruned, End::Complete | End::OutOfTime) => Ok(pruned),
         }
     }
 
@@ -71,10 +52,37 @@ impl Ordain {
         patience: Duration,
     ) -> Result<(Pruned, bool), WriteError> {
         match self.prune_for(before, by, patience).await {
-            (pruned, None) => Ok((pruned, false)),
-            (Pruned { rows: 0, .. }, Some(error)) => Err(error),
+            (pruned, End::Complete) => Ok((pruned, false)),
+            (Pruned { rows: 0, .. }, End::Failed(error)) => Err(error),
             // What is done is done: whoever asks for the rest gets to know what is wrong.
-            (pruned, Some(_)) => Ok((pruned, true)),
+            (pruned, End::OutOfTime | End::Failed(_)) => Ok((pruned, true)),
+        }
+    }
+
+    /// Begins no further transaction after `patience`. What was done, and how it came to its end.
+    async fn prune_for(
+        &self,
+        before: SystemTime,
+        by: &Attribution,
+        patience: Duration,
+    ) -> (Pruned, End) {
+        let began = Instant::now();
+        let mut total = Pruned {
+            rows: 0,
+            revision: None,
+        };
+        loop {
+            match self.prune_once(before, by).await {
+                Ok(Pruned { rows: 0, .. }) => return (total, End::Complete),
+                Ok(pruned) => {
+                    total.rows += pruned.rows;
+                    total.revision = pruned.revision;
+                }
+                Err(error) => return (total, End::Failed(error)),
+            }
+            if began.elapsed() >= patience {
+                return (total, End::OutOfTime);
+            }
         }
     }
 

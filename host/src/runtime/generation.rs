@@ -28,6 +28,8 @@ pub type Outcome = Result<Decision, Failure>;
 pub struct Said<T> {
     pub outcome: T,
     pub settings: Arc<str>,
+    /// These settings are still in force.
+    pub current: bool,
 }
 
 /// Why bytes cannot become a generation.
@@ -245,6 +247,7 @@ fn said<T>(outcome: T, state: &HostState) -> Said<T> {
     Said {
         outcome,
         settings: state.settings_digest().clone(),
+        current: state.is_current(),
     }
 }
 

@@ -22,8 +22,8 @@ use crate::ordain::InvalidRecord;
 use crate::request::Request;
 
 pub use engine::{EngineError, GuestEngine};
-use generation::Said;
 pub use generation::{Generation, LoadError, inspect};
+use generation::{Outcome, Said};
 
 /// Ticks of the engine (10 ms each) that the guest may compute through in one call.
 const GUEST_TICKS: u32 = 25;
@@ -59,11 +59,13 @@ impl Runtime {
             deadline: began.plus(self.request_deadline),
             ticks: GUEST_TICKS,
             trial: None,
+            hurried: false,
         }
     }
 
     /// Resolves one request. First on a prompt instance, which answers near hits and cannot wait;
-    /// only if it wanted to wait, once more on a waiting one.
+    /// only if it wanted to wait, once more on a waiting one. If there is no place to wait in, a stale
+    /// answer is better than none.
     pub async fn resolve(
         &self,
         tenant: &Tenant,
@@ -76,21 +78,31 @@ impl Runtime {
 
     async fn answer(&self, tenant: &Tenant, request: &Request) -> Result<Answer, ResolveError> {
         let generation = self.current.load();
-        let call = self.call(Some(tenant.clone()), Moment::now());
-        let said = match generation.resolve_promptly(&call, request)? {
-            Some(said) => call.in_time(said)?,
-            None => {
-                let waiting = generation.resolve_waiting(&call, request);
-                self.wait(&call, waiting).await?
+        let mut call = self.call(Some(tenant.clone()), Moment::now());
+        // Once more, if settings changed while the call waited (rule D1).
+        for last in [false, true] {
+            let said = match generation.resolve_promptly(&call, request)? {
+                Some(said) => call.in_time(said)?,
+                None => {
+                    let waiting = generation.resolve_waiting(&call, request);
+                    match self.wait(&call, waiting).await {
+                        Err(ResolveError::Overloaded) => {
+                            call.hurried = true;
+                            let said = generation.resolve_promptly(&call, request)?;
+                            said.filter(|said| said.outcome.is_ok())
+                                .ok_or(ResolveError::Overloaded)?
+                        }
+                        said => said?,
+                    }
+                }
+            };
+            if said.current || last {
+                let settings = said.settings;
+                let digest = generation.digest();
+                return convert::answer(said.outcome, tenant, request, digest, settings);
             }
-        };
-        convert::answer(
-            said.outcome,
-            tenant,
-            request,
-            generation.digest(),
-            said.settings,
-        )
+        }
+        Err(ResolveError::Overloaded)
     }
 
     /// Calls that wait for servers now, and how many may.
@@ -136,16 +148,11 @@ impl Runtime {
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
         let generation = self.current.load_full();
-        let said = match generation.resolve_batch_promptly(call, requests) {
-            Ok(Some(said)) => call.in_time(said),
-            Ok(None) => {
-                self.wait(call, generation.resolve_batch_waiting(call, requests))
-                    .await
-            }
-            Err(error) => Err(error),
-        };
+        let said = self.batch_said(&generation, call, requests).await;
         match said {
-            Ok(Said { outcome, settings }) => outcome
+            Ok(Said {
+                outcome, settings, ..
+            }) => outcome
                 .into_iter()
                 .zip(requests)
                 .map(|(outcome, request)| {
@@ -155,6 +162,36 @@ impl Runtime {
                 .collect(),
             Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
         }
+    }
+
+    async fn batch_said(
+        &self,
+        generation: &Generation,
+        call: &Call,
+        requests: &[&Request],
+    ) -> Result<Said<Vec<Outcome>>, ResolveError> {
+        let mut call = call.clone();
+        for last in [false, true] {
+            let said = match generation.resolve_batch_promptly(&call, requests)? {
+                Some(said) => call.in_time(said)?,
+                None => {
+                    let waiting = generation.resolve_batch_waiting(&call, requests);
+                    match self.wait(&call, waiting).await {
+                        Err(ResolveError::Overloaded) => {
+                            call.hurried = true;
+                            let said = generation.resolve_batch_promptly(&call, requests)?;
+                            said.filter(|said| said.outcome.iter().any(Result::is_ok))
+                                .ok_or(ResolveError::Overloaded)?
+                        }
+                        said => said?,
+                    }
+                }
+            };
+            if said.current || last {
+                return Ok(said);
+            }
+        }
+        Err(ResolveError::Overloaded)
     }
 
     /// Canonical text of a record, or what is wrong with it. Asks no server.

@@ -1,14 +1,18 @@
 //! Postgres and Redis for tests, started from the binaries of this machine on sockets in a folder of
 //! their own. They die with the test process, however that ends.
 
+mod certificates;
 mod guard;
 mod postgres;
 mod redis;
+mod redis_cluster;
 
 use std::path::{Path, PathBuf};
 
+pub use self::certificates::Authority;
 pub use self::postgres::Postgres;
 pub use self::redis::{Redis, RedisOptions, Snapshot};
+pub use self::redis_cluster::{ClusterOptions, RedisCluster};
 
 /// Finds a program, or says how to install it.
 fn program(name: &str, folders: &[PathBuf], package: &str) -> PathBuf {

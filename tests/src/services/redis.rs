@@ -3,21 +3,27 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::process::Signal;
 
+use super::certificates::Authority;
 use super::guard::{Guard, poll};
 use super::{print_log, program};
+
+/// What certificates of servers say that these are: servers on the loopback address.
+pub const LOCAL_NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
 #[derive(Default, Clone)]
 pub struct RedisOptions {
     pub password: Option<String>,
     /// Listen on a port of the loopback address, too.
     pub tcp: bool,
+    /// The same, and that port takes nothing but TLS.
+    pub tls: bool,
 }
 
 /// What a Redis held at some time.
@@ -28,6 +34,7 @@ pub struct Redis {
     server: Mutex<Child>,
     options: RedisOptions,
     port: u16,
+    authority: Authority,
     snapshots: AtomicU32,
 }
 
@@ -37,24 +44,25 @@ impl Redis {
     }
 
     pub fn start_with(options: RedisOptions) -> Redis {
-        let folder = tempfile::Builder::new()
-            .prefix("ordain-redis-")
-            .tempdir()
-            .expect("a folder")
-            .keep();
+        let folder = new_folder();
         let guard = Guard::new(&folder, &folder.join("pid"));
-        let port = if options.tcp {
+        let port = if options.tcp || options.tls {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
             listener.local_addr().expect("an address").port()
         } else {
             0
         };
-        let server = Mutex::new(launch(&guard, &options, port));
+        let authority = Authority::new();
+        if options.tls {
+            authority.certify(&LOCAL_NAMES, &folder);
+        }
+        let server = Mutex::new(launch_or_panic(&guard, &options.arguments(port, &folder)));
         Redis {
             guard,
             server,
             options,
             port,
+            authority,
             snapshots: AtomicU32::new(0),
         }
     }
@@ -77,6 +85,26 @@ impl Redis {
         }
     }
 
+    /// By the port, which takes TLS; only with `tls`.
+    pub fn tls_url(&self) -> String {
+        assert!(self.options.tls, "this Redis was started without TLS");
+        match &self.options.password {
+            Some(password) => format!("rediss://:{password}@127.0.0.1:{}", self.port),
+            None => format!("rediss://127.0.0.1:{}", self.port),
+        }
+    }
+
+    /// Who has signed the certificate.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Starts again, empty, with a new certificate.
+    pub fn restart_certified(&self, authority: &Authority, names: &[&str]) {
+        authority.certify(names, &self.guard.folder);
+        self.restart_empty();
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.guard.folder.join("r.sock")
     }
@@ -92,10 +120,7 @@ impl Redis {
 
     /// It dies, with all that it held.
     pub fn stop(&self) {
-        let mut server = self.server.lock().expect("no other test panicked here");
-        // An error means that it is dead already.
-        let _ = server.kill();
-        server.wait().expect("the server can be waited for");
+        kill(&mut self.server.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// A copy of all that it holds now, for `restart_from`.
@@ -116,8 +141,7 @@ impl Redis {
     pub fn restart_from(&self, snapshot: &Snapshot) {
         self.stop();
         std::fs::copy(&snapshot.0, self.dump()).expect("a snapshot can be copied");
-        *self.server.lock().expect("no other test panicked here") =
-            launch(&self.guard, &self.options, self.port);
+        self.launch_as(&self.options);
         std::fs::remove_file(self.dump()).expect("the folder is ours");
     }
 
@@ -127,52 +151,93 @@ impl Redis {
 
     /// Starts again, empty, at the same addresses.
     pub fn restart_empty(&self) {
+        self.restart_as(&self.options);
+    }
+
+    /// Starts again, empty, at the same addresses, otherwise as these options say.
+    pub fn restart_as(&self, options: &RedisOptions) {
         self.stop();
-        *self.server.lock().expect("no other test panicked here") =
-            launch(&self.guard, &self.options, self.port);
+        self.launch_as(options);
+    }
+
+    fn launch_as(&self, options: &RedisOptions) {
+        let arguments = options.arguments(self.port, &self.guard.folder);
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) =
+            launch_or_panic(&self.guard, &arguments);
     }
 }
 
-fn launch(guard: &Guard, options: &RedisOptions, port: u16) -> Child {
+impl RedisOptions {
+    /// What redis-server has to be told.
+    pub(super) fn arguments(&self, port: u16, folder: &Path) -> Vec<String> {
+        let mut arguments = Vec::new();
+        let mut say = |name: &str, value: &str| arguments.extend([name, value].map(str::to_owned));
+        let (plain, tls) = if self.tls { (0, port) } else { (port, 0) };
+        say("--port", &plain.to_string());
+        if self.tls {
+            let file = |name: &str| folder.join(name).display().to_string();
+            say("--tls-port", &tls.to_string());
+            say("--tls-cert-file", &file("server.pem"));
+            say("--tls-key-file", &file("server.key"));
+            say("--tls-ca-cert-file", &file("authority.pem"));
+            say("--tls-auth-clients", "no");
+        }
+        if let Some(password) = &self.password {
+            say("--requirepass", password);
+        }
+        arguments
+    }
+}
+
+pub(super) fn new_folder() -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("ordain-redis-").tempdir();
+    folder.expect("a folder").keep()
+}
+
+pub(super) fn kill(server: &mut Child) {
+    // An error means that it is dead already.
+    let _ = server.kill();
+    server.wait().expect("the server can be waited for");
+}
+
+fn launch_or_panic(guard: &Guard, arguments: &[String]) -> Child {
+    launch(guard, arguments).unwrap_or_else(|said| panic!("redis-server does not start: {said}"))
+}
+
+/// Starts a server and waits until it answers; if it ends instead, what it said.
+pub(super) fn launch(guard: &Guard, arguments: &[String]) -> Result<Child, String> {
     let folder = &guard.folder;
     let socket = folder.join("r.sock");
     let _ = std::fs::remove_file(&socket);
+    let said = folder.join("said");
+    let output = || std::fs::File::create(&said).expect("the folder is ours");
     let mut command = Command::new(program("redis-server", &[], "redis-server"));
-    command.args([
-        "--port",
-        &port.to_string(),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-    ]);
-    command
-        .args([
-            "--daemonize",
-            "no",
-            "--unixsocketperm",
-            "700",
-            "--unixsocket",
-        ])
-        .arg(&socket);
-    command
-        .arg("--dir")
-        .arg(folder)
-        .arg("--logfile")
-        .arg(folder.join("log"));
-    if let Some(password) = &options.password {
-        command.args(["--requirepass", password]);
-    }
+    command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    command.args(["--daemonize", "no", "--unixsocketperm", "700"]);
+    command.arg("--unixsocket").arg(&socket);
+    command.arg("--dir").arg(folder);
+    command.arg("--logfile").arg(folder.join("log"));
+    command.args(arguments);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let server = command.spawn().expect("redis-server can be started");
+        .stderr(output());
+    let mut server = command.spawn().expect("redis-server can be started");
     std::fs::write(folder.join("pid"), server.id().to_string()).expect("the folder is ours");
-    poll("redis-server to answer", || answers(&socket));
-    server
+    let mut ended = false;
+    poll("redis-server to answer", || {
+        ended = server.try_wait().is_ok_and(|status| status.is_some());
+        ended || answers(&socket)
+    });
+    if !ended {
+        return Ok(server);
+    }
+    let mut said = std::fs::read_to_string(&said).unwrap_or_default();
+    if said.contains("tls-") && said.contains("Bad directive") {
+        said += "\nThis redis-server is built without TLS; Debian's has it: apt-get install -y redis-server";
+    }
+    print_log("redis", &folder.join("log"));
+    Err(said)
 }
 
 /// Any answer will do, also that a password is missing.

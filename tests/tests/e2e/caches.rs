@@ -189,6 +189,13 @@ async fn a_wrong_setting_is_refused_with_its_pointer_and_nothing_is_changed() {
         assert!(pointers.iter().eq(expected.iter()), "{pointers:?}");
     }
     let call = app.call("PATCH", "/v1/caches");
+    let twice = call
+        .text(r#"{"near":true,"near":false}"#)
+        .send()
+        .await
+        .error(422);
+    assert!(twice.pointers().contains("/near"));
+    let call = app.call("PATCH", "/v1/caches");
     call.text("[true]").send().await.error(422);
     let call = app.call("PATCH", "/v1/caches");
     call.text("{").send().await.problem(400, "malformed-json");
@@ -338,7 +345,10 @@ async fn metrics_say_what_happened() {
     assert_eq!(metric(&text, "ordain_feed_connected"), 1.0);
     assert!(metric(&text, "ordain_feed_proven_age_seconds") < BOUND.as_secs_f64());
     assert!(metric(&text, "ordain_feed_lag_seconds") < BOUND.as_secs_f64());
-    assert_eq!(metric(&text, "ordain_feed_purges_total"), 0.0);
+    assert_eq!(
+        metric(&text, "ordain_feed_purges_total{cause=\"history\"}"),
+        0.0
+    );
     assert_eq!(metric(&text, "ordain_breaker_open{tier=\"far\"}"), 0.0);
     assert_eq!(
         metric(&text, "ordain_cache_on{kind=\"policy\",tier=\"near\"}"),

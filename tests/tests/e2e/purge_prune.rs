@@ -70,13 +70,8 @@ async fn get(redis: &mut MultiplexedConnection, key: &str) -> Vec<u8> {
 
 async fn set(redis: &mut MultiplexedConnection, key: &str, value: &[u8]) {
     let mut set = redis::cmd("SET");
-    let done: () = set
-        .arg(key)
-        .arg(value)
-        .query_async(redis)
-        .await
-        .expect("SET");
-    done
+    let set = set.arg(key).arg(value).query_async::<()>(redis);
+    set.await.expect("SET");
 }
 
 async fn count(psql: &mut sqlx::PgConnection, which: &str) -> i64 {

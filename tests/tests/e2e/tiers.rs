@@ -247,7 +247,7 @@ async fn warm_values_stay_usable_in_far_for_instances_that_start_later() {
     let one = small("one").start().await;
     let revision = one.store("warm", &version(1)).await;
     caught_up(&one, revision).await;
-    one.resolve(&plain("warm")).await.expect(200);
+    warm(&one, "warm").await;
     let mut redis = redis_cli(&deployment.redis.url()).await;
     let key = far_key(&mut redis, "warm").await;
 

@@ -26,9 +26,6 @@ const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant
 /// D1, in the same shape.
 const SETTINGS: &str = "SELECT pg_is_in_recovery() AS replica, s.name, s.value, s.revision \
      FROM (VALUES (1)) x LEFT JOIN public.settings s ON true ORDER BY s.name";
-/// F5.
-const QUEUE: &str = "SELECT pg_is_in_recovery() AS replica, pg_notification_queue_usage() AS usage";
-
 /// A start reads up to 100,000 rows; it may take longer than a heartbeat, and nothing is proven
 /// meanwhile.
 const NEWEST_DEADLINE: Duration = Duration::from_secs(5);
@@ -38,6 +35,8 @@ const NO_LAG: u64 = u64::MAX;
 /// Between two tries to LISTEN.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Silence of LISTEN after which its connection is tried.
+const LISTEN_CHECK: Duration = Duration::from_secs(30);
 
 pub struct Log {
     connect: PgConnectOptions,
@@ -55,7 +54,7 @@ pub struct Log {
 impl Log {
     pub fn new(connect: PgConnectOptions, connect_deadline: Duration, deadline: Duration) -> Log {
         Log {
-            setup: setup(NEWEST_DEADLINE),
+            setup: setup(deadline),
             connect,
             connection: Mutex::new(None),
             connect_deadline,
@@ -66,8 +65,19 @@ impl Log {
     }
 
     pub async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError> {
-        let arguments = vec![i64::from(limit) + 1];
-        let rows = self.fetch(NEWEST, arguments, NEWEST_DEADLINE).await?;
+        // On a connection of its own: the server gives up a heartbeat sooner than this.
+        let mut connection = within(self.connect_deadline, async {
+            let opened = open(&self.connect, &setup(NEWEST_DEADLINE)).await;
+            opened.map_err(|error| fault::of_origin(&error))
+        })
+        .await?;
+        let rows = within(NEWEST_DEADLINE, async {
+            let query = sqlx::query(NEWEST).bind(i64::from(limit) + 1);
+            let rows = query.fetch_all(&mut connection).await;
+            rows.map_err(|error| fault::of_origin(&error))
+        })
+        .await?;
+        read::refuse_replica(&rows)?;
         let mut rows = log_rows(&rows).map_err(|error| fault::of_origin(&error))?;
         let all = rows.len() <= limit as usize;
         if !all {
@@ -104,14 +114,6 @@ impl Log {
         let found = rows.iter().filter_map(|row| setting(row).transpose());
         found
             .collect::<Result<_, _>>()
-            .map_err(|error| fault::of_origin(&error))
-    }
-
-    pub async fn notification_queue(&self) -> Result<f64, OriginError> {
-        let rows = self.fetch(QUEUE, Vec::new(), self.deadline).await?;
-        let usage = rows.first().ok_or(sqlx::Error::RowNotFound);
-        usage
-            .and_then(|row| row.try_get("usage"))
             .map_err(|error| fault::of_origin(&error))
     }
 
@@ -259,8 +261,15 @@ async fn listen_once(
     *pause = FIRST_PAUSE;
     // What happened while nobody listened.
     wake.notify_one();
-    while listener.try_recv().await?.is_some() {
-        wake.notify_one();
+    loop {
+        match tokio::time::timeout(LISTEN_CHECK, listener.try_recv()).await {
+            Ok(Ok(Some(_))) => wake.notify_one(),
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) => return Err(error),
+            // Silence may be a connection that died unnoticed: a word on it finds out.
+            Err(_) => tokio::time::timeout(LONGEST_PAUSE, listener.listen("ordain"))
+                .await
+                .unwrap_or(Err(sqlx::Error::PoolTimedOut))?,
+        }
     }
-    Ok(())
 }

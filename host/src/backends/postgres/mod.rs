@@ -199,7 +199,7 @@ impl ChangeLog for Postgres {
     }
 
     async fn notification_queue(&self) -> Result<f64, OriginError> {
-        self.log.notification_queue().await
+        read::notification_queue(&self.pool).await
     }
 
     fn lag(&self) -> Option<Duration> {

@@ -59,12 +59,14 @@ pub async fn records(pool: &Pool, keys: &[Key]) -> Result<Snapshot, OriginError>
     })
 }
 
-/// O5, with the age of what is newer than `$2`. Both times are of the primary's clock (K1).
+/// O5, with what is newer than `$2`. Both times are of the primary's clock (K1).
 const AUDIT: &str = "SELECT pg_is_in_recovery() AS replica, \
      coalesce((SELECT max(position) FROM public.changes), 0) AS as_of, p.body, p.revision, \
-     (SELECT (extract(epoch FROM clock_timestamp() - min(c.at)) * 1000000)::bigint \
-     FROM public.changes c WHERE c.tenant = $1 AND c.subject = 'policy' AND c.position > $2) AS newer_for \
-     FROM (VALUES (1)) x LEFT JOIN public.policies p ON p.tenant = $1";
+     $2 = 0 OR EXISTS (SELECT FROM public.changes WHERE position = $2) AS known, c.position AS newer, \
+     (extract(epoch FROM clock_timestamp() - c.at) * 1000000)::bigint AS newer_for \
+     FROM (VALUES (1)) x LEFT JOIN public.policies p ON p.tenant = $1 \
+     LEFT JOIN (SELECT position, at FROM public.changes WHERE tenant = $1 AND subject = 'policy' \
+     AND position > $2 ORDER BY position LIMIT 1) c ON true";
 
 pub async fn audit(pool: &Pool, key: &Key, after: u64) -> Result<Audit, OriginError> {
     let tenant = key.tenant.as_ref().filter(|_| &*key.subject == POLICY);
@@ -72,16 +74,30 @@ pub async fn audit(pool: &Pool, key: &Key, after: u64) -> Result<Audit, OriginEr
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let arguments = || bind(bind(PgArguments::default(), tenant), after);
     let rows = rows(pool, AUDIT, arguments).await?;
-    let of_origin = |error| fault::of_origin(&error);
-    let row = rows
-        .first()
-        .ok_or_else(|| of_origin(sqlx::Error::RowNotFound))?;
-    let newer_for: Option<i64> = row.try_get("newer_for").map_err(of_origin)?;
-    Ok(Audit {
-        as_of: as_of(&rows)?,
-        record: record(row).map_err(of_origin)?,
-        newer_for: newer_for.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs())),
-    })
+    let read = |row: &PgRow| {
+        let newer: Option<i64> = row.try_get("newer")?;
+        let age: Option<i64> = row.try_get("newer_for")?;
+        let age = age.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()));
+        Ok(Audit {
+            as_of: number(row, "as_of")?,
+            record: record(row)?,
+            known: row.try_get("known")?,
+            newer: newer.map(i64::unsigned_abs).zip(age),
+        })
+    };
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound);
+    row.and_then(read).map_err(|error| fault::of_origin(&error))
+}
+
+/// F5.
+const QUEUE: &str = "SELECT pg_is_in_recovery() AS replica, pg_notification_queue_usage() AS usage";
+
+pub async fn notification_queue(pool: &Pool) -> Result<f64, OriginError> {
+    let rows = rows(pool, QUEUE, PgArguments::default).await?;
+    let usage = rows.first().ok_or(sqlx::Error::RowNotFound);
+    usage
+        .and_then(|row| row.try_get("usage"))
+        .map_err(|error| fault::of_origin(&error))
 }
 
 pub async fn tenants(

@@ -57,6 +57,7 @@ impl Native {
             log: origin.clone(),
             reader: Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
             caches: Arc::new(Caches::new(&Options::default())),
+            unsettled: Default::default(),
         };
         let feed = tokio::spawn(feed.run());
         let by = Attribution::default();

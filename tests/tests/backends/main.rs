@@ -1,5 +1,8 @@
 //! The contract suite against every backend, and what only a real server can show: faults.
 
+mod redis_cluster;
+mod redis_tls;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -177,6 +180,7 @@ async fn a_wrong_password_is_an_error_until_it_is_put_right() {
     let options = RedisOptions {
         password: Some("right-one".to_owned()),
         tcp: true,
+        ..RedisOptions::default()
     };
     let redis = services::Redis::start_with(options);
     for url in [redis.url(), redis.tcp_url()] {
@@ -211,6 +215,8 @@ fn broken_urls_are_errors_that_keep_the_password() {
         "http://u:s3cret@h/",
         "redis://u:s3cret@h:99999/",
         "redis://u:s3cret@h/x",
+        "rediss://u:s3cret@h/#insecure",
+        "redis+cluster://u:s3cret@a:1,b:2/1",
     ] {
         let error = RedisFar::connect(url, PATIENT)
             .err()
@@ -264,6 +270,11 @@ async fn places_are_described_without_credentials() {
     assert_eq!(
         far.expect("a proper URL").describe(),
         "redis at /run/r.sock"
+    );
+    let far = RedisFar::connect("rediss+cluster://ann:s3cret@a:1,b:2", PATIENT);
+    assert_eq!(
+        far.expect("a proper URL").describe(),
+        "redis cluster at a:1, b:2 (TLS)"
     );
 }
 

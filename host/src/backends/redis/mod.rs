@@ -1,0 +1,196 @@
+//! The far cache in Redis, one server or a cluster, with or without TLS: values under a key for a
+//! time (rules A1 to A6). Not for what makes a value usable: whatever Redis answers is judged
+//! elsewhere.
+
+mod address;
+mod cluster;
+mod link;
+mod tls;
+mod topology;
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Cmd, Pipeline, Script, Value};
+use tokio::time::Instant;
+
+pub use self::address::UrlError;
+pub use self::tls::{Authorities, AuthoritiesError};
+
+use self::address::Address;
+use self::cluster::Cluster;
+use self::link::Link;
+use self::tls::Tls;
+use super::{FAR_FORMAT, FAR_HEADER, Far, FarError};
+
+/// A4. What is stored and cannot be read, of another type included, is overwritten. Digits are
+/// compared as numbers: they are below 2^53, and the order of strings depends on the locale.
+static PUT: LazyLock<(String, Script)> = LazyLock::new(|| {
+    let last = FAR_HEADER - 1;
+    let source = format!(
+        "local header = redis.pcall('GETRANGE', KEYS[1], 0, {last})
+        if type(header) == 'string' and #header == {FAR_HEADER}
+            and string.sub(header, 1, 2) == '{FAR_FORMAT}' and header ~= ARGV[2] then
+            local old = string.match(string.sub(header, 3, 22), '^%d+$')
+            local new = string.match(string.sub(ARGV[1], 3, 22), '^%d+$')
+            if old and new and tonumber(old) >= tonumber(new) then return 0 end
+        end
+        redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+        return 1"
+    );
+    let script = Script::new(&source);
+    (source, script)
+});
+
+pub struct RedisFar {
+    servers: Servers,
+    deadline: Duration,
+    place: String,
+    tls: bool,
+}
+
+enum Servers {
+    One(Arc<Link>),
+    Cluster(Arc<Cluster>),
+}
+
+/// Why a Redis cannot even be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl RedisFar {
+    /// Connects to nothing yet: the server may be down, or come later. Fails on a URL that cannot
+    /// be read.
+    pub fn connect(url: &str, deadline: Duration) -> Result<RedisFar, OpenError> {
+        RedisFar::connect_believing(Authorities::default(), url, deadline)
+    }
+
+    /// As `connect`, with authorities that servers may be certified by, beside those of the system.
+    pub fn connect_believing(
+        authorities: Authorities,
+        url: &str,
+        deadline: Duration,
+    ) -> Result<RedisFar, OpenError> {
+        let address = Address::parse(url)?;
+        let place = address.to_string();
+        let uses_tls = address.tls;
+        let tls = match uses_tls {
+            true => Some(Arc::new(Tls::new(authorities)?)),
+            false => None,
+        };
+        let servers = match address.servers {
+            address::Servers::One(info) => Servers::One(Link::new(info, tls)),
+            address::Servers::Cluster { first, seeds } => {
+                Servers::Cluster(Cluster::new(first, seeds, tls))
+            }
+        };
+        Ok(RedisFar {
+            servers,
+            deadline,
+            place,
+            tls: uses_tls,
+        })
+    }
+
+    pub fn uses_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The replies to commands of one key each, in order. `until` is the deadline.
+    async fn ask(
+        &self,
+        commands: Vec<(&str, Cmd)>,
+        until: Instant,
+    ) -> Result<Vec<Value>, FarError> {
+        match &self.servers {
+            Servers::Cluster(cluster) => cluster.exchange(&commands, until).await,
+            Servers::One(link) => {
+                let mut pipeline = Pipeline::with_capacity(commands.len());
+                for (_, command) in commands {
+                    pipeline.add_command(command);
+                }
+                link.exchange(&pipeline, until).await
+            }
+        }
+    }
+
+    async fn ask_one(&self, key: &str, command: Cmd, until: Instant) -> Result<Value, FarError> {
+        let replies = self.ask(vec![(key, command)], until).await?;
+        Ok(replies.into_iter().next().unwrap_or(Value::Nil))
+    }
+}
+
+/// A value, or nothing. What is of another type (`WRONGTYPE`) is not one of ours: a miss (A3), and
+/// the put that follows replaces it.
+fn value(reply: Value) -> Result<Option<Vec<u8>>, FarError> {
+    match reply {
+        Value::BulkString(bytes) => Ok(Some(bytes)),
+        Value::Nil => Ok(None),
+        Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(None),
+        other => Err(unusable(&other)),
+    }
+}
+
+fn unusable(reply: &Value) -> FarError {
+    FarError::Unavailable(match reply {
+        Value::ServerError(error) if matches!(error.code(), "MOVED" | "ASK") => {
+            "the server is a node of a cluster: redis+cluster:// is needed".to_owned()
+        }
+        Value::ServerError(error) => error.to_string(),
+        _ => "a reply of an unexpected type".to_owned(),
+    })
+}
+
+#[async_trait]
+impl Far for RedisFar {
+    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, FarError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        // GETs, not MGET: keys may belong to different nodes (A1).
+        let commands = keys.iter().map(|key| (&**key, Cmd::get(key))).collect();
+        let replies = self.ask(commands, Instant::now() + self.deadline).await?;
+        replies.into_iter().map(value).collect()
+    }
+
+    async fn put(
+        &self,
+        key: &str,
+        value: &[u8],
+        seen: &[u8],
+        ttl: Duration,
+    ) -> Result<bool, FarError> {
+        let until = Instant::now() + self.deadline;
+        // Redis refuses a life of 0.
+        let ttl = u64::try_from(ttl.as_millis())
+            .unwrap_or(u64::MAX)
+            .clamp(1, 1 << 52);
+        let run = |command: &str, script: &str| {
+            let mut command = redis::cmd(command);
+            command.arg(script).arg(1).arg(key);
+            command.arg(value).arg(seen).arg(ttl);
+            command
+        };
+        let (source, script) = &*PUT;
+        let known = run("EVALSHA", script.get_hash());
+        let mut reply = self.ask_one(key, known, until).await?;
+        if matches!(&reply, Value::ServerError(error) if error.code() == "NOSCRIPT") {
+            // Each server learns the script once, and forgets it when it is restarted.
+            reply = self.ask_one(key, run("EVAL", source), until).await?;
+        }
+        match reply {
+            Value::Int(stored) => Ok(stored == 1),
+            other => Err(unusable(&other)),
+        }
+    }
+
+    fn describe(&self) -> String {
+        self.place.clone()
+    }
+}
