@@ -316,6 +316,17 @@ fn an_instance_that_goes_back_to_there_being_nothing() {
 }
 
 #[test]
+fn that_there_is_nothing_yet_is_not_that_it_was_deleted() {
+    // The delete is under way when the first answer is given, which is from before all changes.
+    let mut history = sound();
+    history.ops[2] = write("w3", 0, 500, None, Written::At(300)).lasting(9510);
+    history.ops[2].host = None;
+    history.ops[6] = read(1, 520, None, 50).aged(600);
+    history.ops.push(read(1, 700, Some((100, "a")), 100));
+    kept(&history);
+}
+
+#[test]
 fn an_instance_that_shows_less_than_it_applied() {
     let mut history = with(Op {
         tenant: "u".to_owned(),

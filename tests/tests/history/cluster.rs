@@ -16,7 +16,8 @@ use rand::{Rng, SeedableRng};
 use crate::calls::Target;
 use crate::far::Far;
 use crate::faults::{Fault, Link, Step, Trouble, kind};
-use crate::record::{Host, Life, Time};
+use crate::record::{Host, Life, Row, Time};
+use crate::sql;
 use crate::workload::Shared;
 
 /// The longest that an answer may be stale for: short, so that the end of it is seen, too.
@@ -32,6 +33,8 @@ pub struct Cluster {
     redis_links: Vec<FaultProxy>,
     slots: Vec<Builder>,
     hosts: Mutex<Vec<Running>>,
+    /// Rows that may not be in the log any more.
+    pub pruned: Mutex<Vec<Row>>,
     /// Faults that were made.
     pub made: Mutex<Vec<Made>>,
 }
@@ -62,10 +65,10 @@ impl std::fmt::Display for Made {
 /// What distinguishes the instances: the seed gives each one of these.
 const CHARACTERS: [&[(&str, &str)]; 4] = [
     &[],
-    // Room for a few policies: the others are read from far time and again.
-    &[("ORDAIN_NEAR_BYTES", "2KiB")],
     // Less of the log than an outage leaves pending: starts anew instead of applying it.
     &[("ORDAIN_WINDOW", "12")],
+    // Room for a few policies: the others are read from far time and again.
+    &[("ORDAIN_NEAR_BYTES", "2KiB"), ("ORDAIN_WINDOW", "30")],
     &[("ORDAIN_CACHE_NEAR", "off")],
 ];
 
@@ -84,14 +87,15 @@ impl Cluster {
             redis_links: Vec::new(),
             slots: Vec::new(),
             hosts: Mutex::default(),
+            pruned: Mutex::default(),
             made: Mutex::default(),
         };
         for slot in 0..slots {
             let link = FaultProxy::start(Upstream::Unix(cluster.postgres.socket())).await;
             let far = FaultProxy::start(Upstream::Unix(cluster.far.socket())).await;
             let character = match slot {
-                0 => 0,
-                _ => random.random_range(0..CHARACTERS.len()),
+                0 => random.random_range(0..2),
+                _ => random.random_range(2..4),
             };
             let mut builder = App::builder()
                 .postgres(&format!(
@@ -258,6 +262,28 @@ impl Cluster {
                     life.stopped.push((began, ended));
                 });
             }
+            Fault::SwitchedOff(name) => {
+                let off = format!(
+                    "INSERT INTO settings (name, value) VALUES ('{name}', 'off') ON CONFLICT DO NOTHING"
+                );
+                // The server may be away; then nothing is switched.
+                let _ = sql::operate(&self.shared, &off).await;
+                last.await;
+                self.switch_on().await;
+            }
+            Fault::Purged(tenant) => {
+                let tenant = tenant.map_or("NULL".to_owned(), |tenant| format!("'{tenant}'"));
+                let purge = format!("SELECT log_purge({tenant})");
+                let _ = sql::operate(&self.shared, &purge).await;
+                last.await;
+            }
+            Fault::Pruned => {
+                if let Ok(rows) = sql::prune(&self.shared, 4).await {
+                    let mut pruned = self.pruned.lock().expect("no holder of the lock panics");
+                    pruned.extend(rows);
+                }
+                last.await;
+            }
             other => self.far.make(other, last).await,
         }
     }
@@ -290,6 +316,12 @@ impl Cluster {
                 Trouble::HoldReplies => proxy.hold_replies(),
             }
         }
+    }
+
+    /// Every cache is on that the configuration has on.
+    pub async fn switch_on(&self) {
+        let on = || sql::operate(&self.shared, "DELETE FROM settings");
+        eventually("switched on again", PATIENCE, on).await;
     }
 
     /// As an operator who forgot a transaction.

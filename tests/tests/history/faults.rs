@@ -1,12 +1,14 @@
-//! Which fault happens when: a schedule made from the seed alone. Three lanes run side by side, so
-//! that faults of Postgres, of Redis and of instances meet; within a lane one follows the other.
+//! Which fault happens when: a schedule made from the seed alone. Four lanes run side by side, so that
+//! faults of Postgres, of Redis, of instances and by operators meet; within a lane one follows the other.
 //! Not for how a fault is made (`cluster`).
 
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
+
+use crate::workload::TENANTS;
 
 /// Whose link a fault concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,6 +54,12 @@ pub enum Fault {
     /// kill -9, and a new process when the fault is over.
     InstanceKilled(usize),
     InstanceStopped(usize),
+    /// A cache of the whole fleet is off for a while.
+    SwitchedOff(&'static str),
+    /// Everybody is told to drop what he has cached, of a tenant or (`None`) of all.
+    Purged(Option<&'static str>),
+    /// The log is cut down to its newest rows: no instance has to find its place in it again.
+    Pruned,
 }
 
 /// After a pause a fault, for some time.
@@ -69,6 +77,7 @@ pub struct Schedule {
     pub postgres: Vec<Step>,
     pub redis: Vec<Step>,
     pub instances: Vec<Step>,
+    pub operator: Vec<Step>,
 }
 
 /// Every kind of fault at least once in each lane, in an order and with times of the seed.
@@ -92,6 +101,7 @@ pub fn schedule(seed: u64, slots: usize, rounds: usize) -> Schedule {
         // More than will be used: the run ends with the first lane.
         redis: lane(2, rounds * 4, redis),
         instances: lane(3, rounds * 8, instances),
+        operator: lane(4, rounds * 8, operator),
     }
 }
 
@@ -152,6 +162,18 @@ fn instances(random: &mut StdRng, slots: usize) -> Vec<(Fault, u64, u64)> {
     ]
 }
 
+fn operator(random: &mut StdRng, _: usize) -> Vec<(Fault, u64, u64)> {
+    let switch = ["cache", "cache.policy", "cache.near", "cache.far"];
+    let switch = switch.choose(random).expect("some switches");
+    let tenant = TENANTS.choose(random).copied();
+    let tenant = tenant.filter(|_| random.random_bool(0.5));
+    vec![
+        (Fault::SwitchedOff(switch), 100, 500),
+        (Fault::Purged(tenant), 100, 500),
+        (Fault::Pruned, 100, 500),
+    ]
+}
+
 /// Its kind, whatever its numbers: for counting.
 pub fn kind(fault: Fault) -> String {
     match fault {
@@ -171,18 +193,23 @@ pub fn kind(fault: Fault) -> String {
 /// All kinds that a run has.
 pub fn kinds() -> std::collections::BTreeSet<String> {
     let schedule = schedule(0, 1, 1);
-    [schedule.postgres, schedule.redis, schedule.instances]
-        .concat()
-        .into_iter()
-        .map(|step| kind(step.fault))
-        .collect()
+    [
+        schedule.postgres,
+        schedule.redis,
+        schedule.instances,
+        schedule.operator,
+    ]
+    .concat()
+    .into_iter()
+    .map(|step| kind(step.fault))
+    .collect()
 }
 
 #[test]
 fn a_schedule_comes_from_its_seed_and_has_every_kind_of_fault() {
     assert_eq!(schedule(7, 3, 2), schedule(7, 3, 2));
     assert_ne!(schedule(7, 3, 2), schedule(8, 3, 2));
-    assert_eq!(kinds().len(), 22, "{:?}", kinds());
+    assert_eq!(kinds().len(), 25, "{:?}", kinds());
     // A longer run begins like a shorter one.
     let (short, long) = (schedule(7, 3, 1), schedule(7, 3, 2));
     assert_eq!(short.postgres[..], long.postgres[..short.postgres.len()]);

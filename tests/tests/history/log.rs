@@ -175,6 +175,10 @@ impl<'l, 'a> Key<'l, 'a> {
             None if self.changes().any(|row| row.lost) => 0,
             None => {
                 let from = self.last_at(answer.position);
+                if from == 0 {
+                    // As it was before the first change.
+                    return 0;
+                }
                 let delete = |row: &&Change| {
                     row.position >= from && row.model.is_none() && row.begun() <= ended
                 };

@@ -116,7 +116,8 @@ impl Run {
             self.cluster.lane(&schedule.redis, &over).await;
         };
         let instances = self.cluster.lane(&schedule.instances, &over);
-        futures::join!(postgres, redis, instances);
+        let operator = self.cluster.lane(&schedule.operator, &over);
+        futures::join!(postgres, redis, instances, operator);
     }
 
     /// Fails over to the replica, which lacks what is committed during `behind`.
@@ -160,7 +161,11 @@ impl Run {
         self.ticker.abort();
 
         let log = sql::log(&shared.database()).await;
-        let log = log.expect("the log can be read");
+        let mut log = log.expect("the log can be read");
+        // No commit of before the failover was lost.
+        log.append(&mut self.cluster.pruned.lock().expect("nobody panics here"));
+        log.sort_by_key(|row| row.position);
+        log.dedup();
         let mut history = shared.recorder.with(std::mem::take);
         if let Some(old) = self.old {
             // Nobody else is led to it any more.

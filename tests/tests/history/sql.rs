@@ -85,13 +85,50 @@ async fn transaction(connection: &mut PgConnection, edit: &Edit<'_>) -> sqlx::Re
     Ok(Written::At(position as u64))
 }
 
+/// What an operator does to the fleet. An error means that it may have been done or not.
+pub async fn operate(shared: &Shared, statement: &str) -> sqlx::Result<()> {
+    let work = async {
+        let mut connection = PgConnection::connect(&shared.database()).await?;
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await
+    };
+    let late = sqlx::Error::PoolTimedOut;
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .unwrap_or(Err(late))
+        .map(drop)
+}
+
+/// Leaves the newest few rows of the log; what goes is returned.
+pub async fn prune(shared: &Shared, keep: i64) -> sqlx::Result<Vec<Row>> {
+    let work = async {
+        let mut connection = PgConnection::connect(&shared.database()).await?;
+        // Read first: what is read here and not deleted is read again at the end.
+        let rows = rows(&mut connection).await?;
+        sqlx::query("SELECT log_prune(now(), $1, 100000)")
+            .bind(keep)
+            .execute(&mut connection)
+            .await?;
+        Ok(rows)
+    };
+    let late = sqlx::Error::PoolTimedOut;
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .unwrap_or(Err(late))
+}
+
 /// The whole change log, in order.
 pub async fn log(database: &str) -> sqlx::Result<Vec<Row>> {
     let mut connection = PgConnection::connect(database).await?;
-    let rows =
-        sqlx::query("SELECT position, tenant, body, request_id FROM changes ORDER BY position")
-            .fetch_all(&mut connection)
-            .await?;
+    rows(&mut connection).await
+}
+
+async fn rows(connection: &mut PgConnection) -> sqlx::Result<Vec<Row>> {
+    // Not what belongs to the fleet, nor what operators did.
+    let select = "SELECT position, tenant, body, request_id FROM changes \
+         WHERE tenant IS NOT NULL AND op IN ('put', 'delete') ORDER BY position";
+    let rows = sqlx::query(select).fetch_all(connection).await?;
     rows.iter()
         .map(|row| {
             let body: Option<String> = row.try_get("body")?;
