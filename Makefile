@@ -8,9 +8,9 @@ SHELL := /bin/bash
 .ONESHELL:
 .DEFAULT_GOAL := help
 
-CRATES := -p guest -p ordain -p ordain-tests
+CRATES := -p guest -p ordain -p ordain-tests -p ordain-model
 
-.PHONY: help run test build guest lint bench bless audit clean setup servers host
+.PHONY: help run test build guest lint bench model bless audit clean setup servers host
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -38,6 +38,9 @@ lint: servers host ## format, clippy, generated documents
 bench: servers ## measure beside peers; table here and in target/bench/result.json
 	@sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/release"
 	cargo run --locked --release -p ordain-bench -- "$(TARGET)"
+
+model: ## the coherence protocol in every order, as far as memory allows (docs/model.md)
+	@cargo run --locked --release -p ordain-model
 
 bless: servers host ## write the generated documents anew
 	@ORDAIN_BLESS=1 cargo test --locked -p ordain-tests --test docs
