@@ -10,7 +10,7 @@ SHELL := /bin/bash
 
 CRATES := -p guest -p ordain -p ordain-tests
 
-.PHONY: help run test soak build guest lint bench bless audit clean setup servers host
+.PHONY: help run test soak build guest lint bench model bless audit clean setup servers host
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -20,6 +20,7 @@ run: setup host guest ## build everything, start the service with three demo ten
 
 test: servers host guest ## install what is missing, then run all tests (own Postgres and Redis)
 	@cargo test --locked $(CRATES)
+	cargo test --locked -p ordain-model
 
 build: setup ## release binary and component in target/release
 	@cargo build --locked --release -p ordain
@@ -33,6 +34,7 @@ guest: setup ## the WebAssembly component, beside the binaries
 lint: servers host ## format, clippy, generated documents
 	@cargo fmt --all --check
 	cargo clippy --locked $(CRATES) --all-targets -- -D warnings
+	cargo clippy --locked -p ordain-model --all-targets -- -D warnings
 	cargo test --locked -p ordain-tests --test docs
 
 soak: servers host guest ## the history checker with random seeds for SOAK_SECONDS (600); ORDAIN_SEED=n replays one
@@ -43,6 +45,9 @@ bench: servers ## measure beside peers (some: ONLY="outage"); table here and in 
 	# In one command, so that the service is not built twice (its features are those of the bench then).
 	cargo build --locked --release -p ordain -p ordain-bench
 	"$(TARGET)/release/ordain-bench" "$(TARGET)" $(ONLY)
+
+model: ## the coherence protocol in every order, as far as memory allows (docs/model.md)
+	@cargo run --locked --release -p ordain-model
 
 bless: servers host ## write the generated documents anew
 	@ORDAIN_BLESS=1 cargo test --locked -p ordain-tests --test docs
