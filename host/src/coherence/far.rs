@@ -141,14 +141,17 @@ impl Far {
         put == Ok(true)
     }
 
-    /// A failed call makes far suspect; the probe repeats it as a look-up, so that of a cluster the
-    /// same node is asked.
+    /// A failed call makes far suspect; the probe repeats it as a look-up.
     fn note<T>(self: &Arc<Self>, outcome: &Result<T, FarError>, names: Vec<String>) {
         let Err(error) = outcome else {
             return;
         };
         self.counts.errors.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(far = self.describe(), %error, "a call to far failed");
+        // One node of a cluster: the backend lets nobody wait for it, and the others go on.
+        if self.backend.fails_in_part() {
+            return;
+        }
         let far = Arc::downgrade(self);
         self.breaker.suspect(move || {
             let (far, names) = (far.upgrade(), names.clone());
