@@ -278,10 +278,7 @@ impl Cluster {
                 last.await;
             }
             Fault::Pruned => {
-                if let Ok(rows) = sql::prune(&self.shared, 4).await {
-                    let mut pruned = self.pruned.lock().expect("no holder of the lock panics");
-                    pruned.extend(rows);
-                }
+                let _ = sql::prune(&self.shared, 4, &self.pruned).await;
                 last.await;
             }
             other => self.far.make(other, last).await,

@@ -1,5 +1,6 @@
 //! Postgres past every instance: edits by hand, and the change log as the truth of a run.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, Row as _};
@@ -100,17 +101,25 @@ pub async fn operate(shared: &Shared, statement: &str) -> sqlx::Result<()> {
         .map(drop)
 }
 
-/// Leaves the newest few rows of the log; what goes is returned.
-pub async fn prune(shared: &Shared, keep: i64) -> sqlx::Result<Vec<Row>> {
+/// Leaves the newest few rows of the log. What may be gone then goes to `pruned` first.
+pub async fn prune(shared: &Shared, keep: i64, pruned: &Mutex<Vec<Row>>) -> sqlx::Result<()> {
     let work = async {
         let mut connection = PgConnection::connect(&shared.database()).await?;
-        // Read first: what is read here and not deleted is read again at the end.
-        let rows = rows(&mut connection).await?;
+        let mut transaction = connection.begin().await?;
+        // Nobody writes between the look at the log and its end.
+        sqlx::query("SELECT position FROM log_head WHERE one FOR UPDATE")
+            .execute(&mut *transaction)
+            .await?;
+        let rows = rows(&mut transaction).await?;
+        pruned
+            .lock()
+            .expect("no holder of the lock panics")
+            .extend(rows);
         sqlx::query("SELECT log_prune(now(), $1, 100000)")
             .bind(keep)
-            .execute(&mut connection)
+            .execute(&mut *transaction)
             .await?;
-        Ok(rows)
+        transaction.commit().await
     };
     let late = sqlx::Error::PoolTimedOut;
     tokio::time::timeout(PATIENCE, work)
