@@ -58,8 +58,8 @@ impl Host {
             let since = visible.partition_point(|row| row.position < watermark);
             let since = &visible[since..];
             match since.split_first() {
-                // An empty log has no row of the watermark; it must still be the whole log.
-                _ if watermark == 0 => (since, !pruned || !rules.has(Rule::PrunedEmpty)),
+                // An empty log has no row of the watermark.
+                _ if watermark == 0 => (since, true),
                 Some((first, news)) if first.position == watermark => (news, true),
                 _ => (since, !rules.has(Rule::WatermarkRow)),
             }
@@ -130,7 +130,7 @@ impl Host {
             if half == rules.has(Rule::RemoveFirst) {
                 self.raise_watermark(position, config.window);
             } else {
-                self.append(position, touches);
+                self.append(position, touches, rules);
             }
             if half {
                 self.has_applied(origin, touching & bit(position));

@@ -133,10 +133,18 @@ impl Host {
     }
 
     /// F4, first half: the window grows and near loses the key.
-    pub fn append(&mut self, position: Position, touches: bool) {
+    pub fn append(&mut self, position: Position, touches: bool, rules: Rules) {
         self.window.rows |= bit(position);
+        // No row of a watermark vouches that this is the first row that there ever was (F3): rows
+        // before it may be gone.
+        let first = self.watermark == Some(0) && rules.has(Rule::PrunedEmpty);
+        if first {
+            self.window.whole = false;
+        }
         if touches {
             self.window.touching |= bit(position);
+        }
+        if touches || first {
             self.near = None;
         }
     }

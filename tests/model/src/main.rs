@@ -15,8 +15,8 @@ use stateright::{Checker, Model};
 
 /// Keeps the widest run below 4 GiB.
 const LIMIT: Limit = Limit {
-    steps: 60_000_000,
-    time: Duration::from_secs(15 * 60),
+    steps: 50_000_000,
+    time: Duration::from_secs(10 * 60),
     threads: 2,
 };
 

@@ -14,7 +14,7 @@ pub enum Rule {
     HeadWithRow,
     /// F2, F6: else a start takes the rows that a pruned log still has for the whole log.
     PrunedStart,
-    /// F3, F6: else a host that knows the log as empty does not ask whether rows are gone.
+    /// F3, F6: else a host that knew the log as empty takes what it sees next for the whole log.
     PrunedEmpty,
     /// F3: else the first row of a reply need not be the watermark's.
     WatermarkRow,
@@ -112,7 +112,7 @@ impl Rule {
             Rule::RowWithHead => "O5 one statement (else row first)",
             Rule::HeadWithRow => "O5 one statement (else head first)",
             Rule::PrunedStart => "F2 a pruned log is not the whole log",
-            Rule::PrunedEmpty => "F3 an empty log that was pruned is another one",
+            Rule::PrunedEmpty => "F3 after an empty log rows may be gone",
             Rule::WatermarkRow => "F3 the first row is the watermark's",
             Rule::SendTime => "F3 proven counts from the sending",
             Rule::WholeReply => "F3 a full reply does not prove",

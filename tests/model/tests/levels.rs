@@ -9,7 +9,6 @@ fn an_answer_of_two_records_is_the_state_at_the_revision_that_it_claims() {
     assert!(checker.is_done());
     assert!(checker.discoveries().is_empty());
     assert!(checker.unique_state_count() > 5_000);
-    println!("{}", checker.unique_state_count());
 }
 
 #[test]

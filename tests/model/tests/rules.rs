@@ -18,12 +18,6 @@ fn each_is_needed(section: char) {
     for rule in rules {
         for (promise, config) in removals::without(rule) {
             let outcome = check(&config, LIMIT);
-            println!(
-                "{rule:?} {} {} {:?}",
-                promise.name(),
-                outcome.states,
-                outcome.time
-            );
             let broken: Vec<_> = outcome.broken.iter().map(|(name, _)| *name).collect();
             assert_eq!(
                 broken,
