@@ -141,7 +141,7 @@ impl Protocol {
         if config.crash {
             actions.extend((0..state.hosts.len()).map(Action::Crash));
         }
-        let visible = state.origin.len() - state.origin.pruned;
+        let visible = state.origin.count() - state.origin.pruned;
         if config.failover {
             actions.extend((1..=visible).map(Action::FailOver));
         }
@@ -155,7 +155,7 @@ impl Protocol {
 /// The snapshots that a server may answer from: the primary from the newest, a replica that lags
 /// from any.
 fn snapshots(state: &State, lagging: bool, mut each: impl FnMut(u8)) {
-    let newest = state.origin.len();
+    let newest = state.origin.count();
     let oldest = if lagging { state.origin.pruned } else { newest };
     (oldest..=newest).for_each(&mut each);
 }

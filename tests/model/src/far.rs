@@ -41,7 +41,7 @@ impl Far {
     pub fn held(&self) -> impl Iterator<Item = Value> {
         let held = self.held;
         (0..VERSIONS * VERSIONS)
-            .filter(move |number| held >> number & 1 == 1)
+            .filter(move |number| (held >> number) & 1 == 1)
             .map(|number| Value {
                 as_of: (number / VERSIONS) as Position,
                 version: (number % VERSIONS) as Version,

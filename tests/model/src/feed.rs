@@ -163,7 +163,7 @@ impl Host {
     /// A read that was sent runs to its end.
     pub fn feed_ends(&mut self, origin: &Origin, config: &Config) {
         while self.feed != Feed::Idle {
-            self.feed_is_answered(origin, origin.len(), config);
+            self.feed_is_answered(origin, origin.count(), config);
             self.feed_applies(origin, config);
         }
     }

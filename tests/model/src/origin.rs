@@ -78,7 +78,7 @@ impl Origin {
         &self.rows[self.pruned.min(len).into()..len.into()]
     }
 
-    pub fn len(&self) -> u8 {
+    pub fn count(&self) -> u8 {
         self.len
     }
 

@@ -65,7 +65,7 @@ impl State {
             host.fill(value, rules);
             return false;
         }
-        let value = self.origin.snapshot(self.origin.len());
+        let value = self.origin.snapshot(self.origin.count());
         if host.watermark.is_none_or(|w| value.as_of > w) && rules.has(Rule::Fence) {
             host.raise_fence(value.as_of);
         }
