@@ -72,7 +72,7 @@ impl HostState {
                         key,
                         record,
                         as_of,
-                        from_origin: false,
+                        from_origin: None,
                     });
                 }
                 _ => {
@@ -81,7 +81,7 @@ impl HostState {
                         services.coherence.wake();
                     }
                     let header = value.get(..FAR_HEADER).unwrap_or(value);
-                    self.seen.push((key, header.to_vec()));
+                    self.seen.push((key, header.to_vec(), Moment::now()));
                     self.held.push(Held::Missing);
                 }
             }

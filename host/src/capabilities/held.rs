@@ -68,12 +68,14 @@ impl Host for HostState {
         let mut is_put = false;
         if let Some(far) = &services.far
             && self.in_force.far_on
-            && from_origin
+            && let Some(sent) = from_origin
             && far_ttl_ms > 0
             && services.coherence.watermark().is_some()
         {
-            let seen = self.seen.iter().find(|(k, _)| k == key);
-            let seen = seen.map_or_else(Vec::new, |(_, header)| header.clone());
+            // What was seen after a shared reply was sent for may be newer than the reply.
+            let mut seen = self.seen.iter();
+            let seen = seen.find(|(of, _, at)| of == key && *at <= sent);
+            let seen = seen.map_or_else(Vec::new, |(_, header, _)| header.clone());
             far.put(
                 key,
                 record.as_ref(),

@@ -65,8 +65,9 @@ pub struct HostState {
     /// How many such ticks are left: a guest that loops over imports is stopped all the same.
     waits: u32,
     held: Vec<Held>,
-    /// Headers of unusable far values by key, which a later put may replace (rule A3).
-    seen: Vec<(Key, Vec<u8>)>,
+    /// Headers of unusable far values by key, which a later put may replace (rule A3), and when they
+    /// were seen.
+    seen: Vec<(Key, Vec<u8>, Moment)>,
     /// Shared replies stay findable until the call ends.
     flights: (Option<FarFlight>, Option<OriginFlight>),
     /// A record that is tried without being stored: near answers with it and nothing else does.
@@ -85,7 +86,8 @@ enum Held {
         key: Key,
         record: Option<Record>,
         as_of: u64,
-        from_origin: bool,
+        /// When it was sent for; `None`: it comes from far.
+        from_origin: Option<Moment>,
     },
 }
 

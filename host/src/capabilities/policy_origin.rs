@@ -60,7 +60,7 @@ impl HostState {
                     key,
                     record,
                     as_of,
-                    from_origin: true,
+                    from_origin: Some(reading.sent),
                 }),
         );
         LookedUp::View(View {

@@ -385,6 +385,21 @@ async fn the_feed_reaches_a_revision_that_a_reader_waits_for() {
 }
 
 #[test]
+fn a_reply_from_before_the_window_or_a_purge_is_not_shared() {
+    let coherence = Coherence::new(1 << 20, 2);
+    coherence.load(&[row(10, "a"), row(20, "b")], true, Moment::now());
+    assert!(coherence.not_overtaken(&key("a"), 10));
+    coherence.apply(&row(30, "a"));
+    coherence.apply(&row(40, "b"));
+    coherence.apply(&row(50, "b"));
+    // The change of `a` at 30 has left the window with the memory of it.
+    assert!(!coherence.not_overtaken(&key("a"), 20));
+    assert!(coherence.not_overtaken(&key("a"), 40));
+    coherence.purge("a test");
+    assert!(!coherence.not_overtaken(&key("a"), 40));
+}
+
+#[test]
 fn a_purge_of_settings_or_switches_leaves_the_proof_and_drops_the_entries() {
     let coherence = loaded();
     coherence.fill(&key("a"), None, 30).expect("valid");

@@ -240,11 +240,14 @@ impl Coherence {
     }
 
     /// Whether an origin reply that another request waited for may be shared (rule N7, the part
-    /// that concerns the key).
+    /// that concerns the key). That no later change is known says something only if the window
+    /// reaches back to the reply: not when it has moved on, nor when it was dropped by a purge.
     pub(super) fn not_overtaken(&self, key: &Key, as_of: u64) -> bool {
         let stripe = self.stripe(key);
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
-        stripe.last.get(key).is_none_or(|last| *last <= as_of)
+        self.watermark().is_some()
+            && as_of >= rows.floor
+            && stripe.last.get(key).is_none_or(|last| *last <= as_of)
             && stripe
                 .fence
                 .get(key)
