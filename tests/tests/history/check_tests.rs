@@ -124,7 +124,6 @@ fn sound() -> History {
             write("w2", 0, 5000, Some("b"), Written::At(200)),
             write("w3", 0, 10_000, None, Written::At(300)),
             read(1, 1500, Some((100, "a")), 100),
-            // Within the bound.
             read(1, 5600, Some((100, "a")), 100).aged(700),
             read(1, 6500, Some((200, "b")), 200),
             read(1, 12_000, None, 300),
@@ -139,7 +138,6 @@ fn sound() -> History {
     }
 }
 
-/// The sound history and this operation.
 fn with(op: Op) -> History {
     let mut history = sound();
     history.ops.push(op);
@@ -210,7 +208,6 @@ fn an_answer_past_the_bound_that_lacks_a_change() {
         "bound",
     );
     kept(&with(read(1, 6009, Some((100, "a")), 100).aged(1000)));
-    // A delete is a change like any other, and so is a put after one.
     broken(
         &with(read(1, 11_500, Some((200, "b")), 200).aged(1000)),
         "bound",
@@ -359,7 +356,6 @@ fn an_answer_that_was_never_written() {
     broken(&with(read(1, 2000, Some((100, "x")), 100)), "content");
     broken(&with(read(1, 2000, Some((150, "a")), 150)), "content");
     broken(&with(read(1, 12_000, Some((300, "b")), 300)), "content");
-    // Another tenant's.
     let mut history = sound();
     history.ops.push(Op {
         tenant: "u".to_owned(),
@@ -498,7 +494,6 @@ fn a_lost_change_may_be_shown_until_the_bound_is_over() {
 fn after_a_loss_only_the_surviving_history_binds() {
     // The lost write is not owed to anybody, not even to the one who made it.
     kept(&with_loss(read(0, 15_900, None, 300)));
-    // What survived is.
     broken(&with_loss(read(1, 18_500, None, 300).aged(1000)), "bound");
     broken(&with_loss(read(1, 13_000, Some((200, "b")), 300)), "bound");
 }
