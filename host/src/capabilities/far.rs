@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Held, HostState};
 use crate::backends::{FAR_HEADER, FarError};
+use crate::coherence::Moment;
 use crate::coherence::far_value::as_of;
 use crate::runtime::bindings::far::Host;
 use crate::runtime::bindings::types::{LookedUp, Subject, Tier, Unavailable};

@@ -30,6 +30,9 @@ pub enum Trouble {
     HoldReplies,
 }
 
+/// Faults, each with the shortest and longest time that it lasts, in milliseconds.
+type Deck = Vec<(Fault, u64, u64)>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// kill -9, and a start when the fault is over.
@@ -82,7 +85,7 @@ pub struct Schedule {
 
 /// Every kind of fault at least once in each lane, in an order and with times of the seed.
 pub fn schedule(seed: u64, slots: usize, rounds: usize) -> Schedule {
-    let lane = |salt: u64, rounds, deck: fn(&mut StdRng, usize) -> Vec<(Fault, u64, u64)>| {
+    let lane = |salt: u64, rounds, deck: fn(&mut StdRng, usize) -> Deck| {
         let mut random = StdRng::seed_from_u64(seed.wrapping_mul(31).wrapping_add(salt));
         let mut steps = Vec::new();
         for _ in 0..rounds {
@@ -112,7 +115,7 @@ fn whose(random: &mut StdRng, slots: usize) -> Option<usize> {
         .then(|| random.random_range(0..slots))
 }
 
-fn links(random: &mut StdRng, slots: usize, link: Link) -> Vec<(Fault, u64, u64)> {
+fn links(random: &mut StdRng, slots: usize, link: Link) -> Deck {
     let slow = random.random_range(5..200);
     [
         (Trouble::Delay(slow / 4, slow), 300, 800),
@@ -129,7 +132,7 @@ fn links(random: &mut StdRng, slots: usize, link: Link) -> Vec<(Fault, u64, u64)
     .collect()
 }
 
-fn postgres(random: &mut StdRng, slots: usize) -> Vec<(Fault, u64, u64)> {
+fn postgres(random: &mut StdRng, slots: usize) -> Deck {
     let mut deck = links(random, slots, Link::Postgres);
     deck.push((Fault::PostgresKilled, 0, 1200));
     deck.push((Fault::PostgresStopped, 300, 2200));
@@ -137,7 +140,7 @@ fn postgres(random: &mut StdRng, slots: usize) -> Vec<(Fault, u64, u64)> {
     deck
 }
 
-fn redis(random: &mut StdRng, slots: usize) -> Vec<(Fault, u64, u64)> {
+fn redis(random: &mut StdRng, slots: usize) -> Deck {
     let mut deck = links(random, slots, Link::Redis);
     deck.push((Fault::RedisKilledAndEmpty, 50, 500));
     deck.push((Fault::RedisKilledAndOld, 50, 500));
@@ -154,7 +157,7 @@ fn redis(random: &mut StdRng, slots: usize) -> Vec<(Fault, u64, u64)> {
     deck
 }
 
-fn instances(random: &mut StdRng, slots: usize) -> Vec<(Fault, u64, u64)> {
+fn instances(random: &mut StdRng, slots: usize) -> Deck {
     let slot = |random: &mut StdRng| random.random_range(0..slots);
     vec![
         (Fault::InstanceKilled(slot(random)), 50, 700),
@@ -162,7 +165,7 @@ fn instances(random: &mut StdRng, slots: usize) -> Vec<(Fault, u64, u64)> {
     ]
 }
 
-fn operator(random: &mut StdRng, _: usize) -> Vec<(Fault, u64, u64)> {
+fn operator(random: &mut StdRng, _: usize) -> Deck {
     let switch = ["cache", "cache.policy", "cache.near", "cache.far"];
     let switch = switch.choose(random).expect("some switches");
     let tenant = TENANTS.choose(random).copied();
