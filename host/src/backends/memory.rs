@@ -2,6 +2,7 @@
 //! Postgres and Redis do (`contract.rs` says how); nothing survives the process. Not the near
 //! cache: that is `coherence`.
 
+mod components;
 mod upkeep;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,7 +16,7 @@ use tokio::sync::Notify;
 use super::{
     Attribution, Audit, Change, ChangeLog, FAR_FORMAT, FAR_HEADER, Far, FarError, FleetSetting,
     HistoryEntry, LogRow, Origin, OriginError, Page, Precondition, Pruned, Record, Snapshot,
-    TenantEntry, WriteError, Written,
+    StoredComponent, TenantEntry, WriteError, Written,
 };
 use crate::ids::{Key, POLICY, Tenant};
 
@@ -40,6 +41,8 @@ struct Shared {
 struct State {
     policies: BTreeMap<String, Record>,
     settings: BTreeMap<String, FleetSetting>,
+    /// The one that was stored last is at the end.
+    components: Vec<StoredComponent>,
     /// In ascending order of position.
     changes: Vec<Logged>,
 }
@@ -307,13 +310,22 @@ impl Origin for MemoryOrigin {
     async fn set_settings(
         &self,
         changes: &[(String, Option<String>)],
+        only_if: &[(String, Option<String>)],
         by: &Attribution,
     ) -> Result<Option<u64>, WriteError> {
-        let revision = self.state().set_settings(changes, by)?;
+        let revision = self.state().set_settings(changes, only_if, by)?;
         if revision.is_some() {
             self.announce();
         }
         Ok(revision)
+    }
+
+    async fn put_component(&self, component: &StoredComponent) -> Result<(), WriteError> {
+        self.state().put_component(component)
+    }
+
+    async fn component(&self, digest: &str) -> Result<Option<StoredComponent>, OriginError> {
+        Ok(self.state().component(digest))
     }
 
     async fn purge(&self, tenant: Option<&Tenant>, by: &Attribution) -> Result<u64, WriteError> {

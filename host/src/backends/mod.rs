@@ -154,6 +154,16 @@ pub struct FleetSetting {
     pub revision: u64,
 }
 
+/// A component file as the origin keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredComponent {
+    /// `sha256:` and the digest of the bytes in hexadecimal.
+    pub digest: String,
+    pub bytes: Arc<[u8]>,
+    /// Ed25519 signature of the bytes, in base64.
+    pub signature: Option<String>,
+}
+
 /// Outcome of a prune.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pruned {
@@ -204,14 +214,23 @@ pub trait Origin: Send + Sync + 'static {
     /// known at position `after`: one statement, one snapshot.
     async fn audit(&self, key: &Key, after: u64) -> Result<Audit, OriginError>;
 
-    /// Sets (`Some`) or removes (`None`) settings of the fleet in one transaction (rule O4). Removing
-    /// what is not there is no change. Returns the revision of the last row written, `None` if
-    /// nothing changed.
+    /// Sets (`Some`) or removes (`None`) settings of the fleet in one transaction (rule O4), provided
+    /// that the settings of `only_if` are as given there; else `Precondition`, and nothing is
+    /// changed. Removing what is not there is no change. Returns the revision of the last row
+    /// written, `None` if nothing changed.
     async fn set_settings(
         &self,
         changes: &[(String, Option<String>)],
+        only_if: &[(String, Option<String>)],
         by: &Attribution,
     ) -> Result<Option<u64>, WriteError>;
+
+    /// Keeps a component file, and of the others those that the settings `component.*` name and the
+    /// newest few. Storing it again is no error; a signature that is given replaces the one before.
+    async fn put_component(&self, component: &StoredComponent) -> Result<(), WriteError>;
+
+    /// A component file by its digest; `None`: it was never stored, or is no longer kept.
+    async fn component(&self, digest: &str) -> Result<Option<StoredComponent>, OriginError>;
 
     /// Logs a row with op `purge` for one tenant or (`None`) for all keys (rule F4). Returns its
     /// revision.
@@ -261,6 +280,9 @@ pub const LOG: &str = "log";
 
 /// Subject of a row of a setting of the fleet: this and the setting's name.
 pub const SETTING: &str = "setting/";
+
+/// Beginning of the names of the settings that say which component runs.
+pub const COMPONENT_SETTINGS: &str = "component.";
 
 /// Subject of a row that touches every record of its tenant, or of all (op `purge`).
 pub const EVERYTHING: &str = "*";

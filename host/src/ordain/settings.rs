@@ -35,7 +35,7 @@ impl Ordain {
         let origin = self.inner.origin.clone();
         let by = by.clone();
         let revision = self
-            .written(async move { origin.set_settings(&rows, &by).await })
+            .written(async move { origin.set_settings(&rows, &[], &by).await })
             .await?;
         if let Some(revision) = revision {
             let any_age = Moment::now().minus(self.inner.options.stale_limit);

@@ -68,6 +68,10 @@ origins! {
     concurrent_writers_are_put_in_order(origin, log);
     settings_are_logged_one_by_one_and_read_as_a_whole(origin, log);
     broken_settings_are_rejected(origin, log);
+    settings_change_only_if_others_are_as_expected(origin, log);
+    component_files_are_kept_by_digest(origin);
+    broken_component_files_are_rejected(origin);
+    old_component_files_go_unless_a_setting_names_them(origin);
     a_purge_is_a_row_of_its_tenant_or_of_all(origin, log);
     a_pruned_log_keeps_its_newest_rows_and_shows_that_it_was_pruned(origin, log);
     the_notification_queue_is_measured(origin, log);

@@ -2,6 +2,7 @@
 //! backend passes them, or it is none. Each function for origins wants an empty one; those for far
 //! want keys of their own only. They panic where a backend breaks the contract.
 
+mod components;
 mod far;
 mod log;
 mod origin;
@@ -9,6 +10,7 @@ mod upkeep;
 
 use std::sync::Arc;
 
+pub use self::components::*;
 pub use self::far::*;
 pub use self::log::*;
 pub use self::origin::*;

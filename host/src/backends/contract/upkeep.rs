@@ -17,7 +17,7 @@ async fn set(
         .iter()
         .map(|(name, value)| change(name, *value))
         .collect();
-    origin.set_settings(&changes, &somebody()).await
+    origin.set_settings(&changes, &[], &somebody()).await
 }
 
 async fn newest(log: &dyn ChangeLog) -> (Vec<LogRow>, bool) {

@@ -40,8 +40,15 @@ impl State {
     pub fn set_settings(
         &mut self,
         changes: &[(String, Option<String>)],
+        only_if: &[(String, Option<String>)],
         by: &Attribution,
     ) -> Result<Option<u64>, WriteError> {
+        let holds = only_if.iter().all(|(name, expected)| {
+            self.settings.get(name).map(|setting| &setting.value) == expected.as_ref()
+        });
+        if !holds {
+            return Err(WriteError::Precondition { current: None });
+        }
         changes.iter().try_for_each(|(name, value)| match value {
             Some(value) => check(name, value),
             None => Ok(()),

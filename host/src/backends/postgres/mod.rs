@@ -1,8 +1,9 @@
 //! The origin in Postgres: policies and their change log (rules O1 to O6). `read` fills, `write`
-//! changes, `upkeep` purges, prunes and sets what the fleet goes by, `log` is what the feed follows,
+//! changes, `upkeep` purges, prunes and sets what the fleet goes by, `components` keeps files, `log` is what the feed follows,
 //! `schema` migrates. Not for caching, nor for what a
 //! policy may say.
 
+mod components;
 mod fault;
 mod log;
 mod pool;
@@ -25,7 +26,7 @@ use self::log::Log;
 use self::pool::Pool;
 use super::{
     Attribution, Audit, Change, ChangeLog, FleetSetting, HistoryEntry, LogRow, Origin, OriginError,
-    Page, Precondition, Pruned, Snapshot, TenantEntry, WriteError, Written,
+    Page, Precondition, Pruned, Snapshot, StoredComponent, TenantEntry, WriteError, Written,
 };
 use crate::ids::{Key, Tenant};
 
@@ -157,9 +158,18 @@ impl Origin for Postgres {
     async fn set_settings(
         &self,
         changes: &[(String, Option<String>)],
+        only_if: &[(String, Option<String>)],
         by: &Attribution,
     ) -> Result<Option<u64>, WriteError> {
-        self.set_all(changes, by).await
+        self.set_all(changes, only_if, by).await
+    }
+
+    async fn put_component(&self, component: &StoredComponent) -> Result<(), WriteError> {
+        self.store_component(component).await
+    }
+
+    async fn component(&self, digest: &str) -> Result<Option<StoredComponent>, OriginError> {
+        self.fetch_component(digest).await
     }
 
     async fn purge(&self, tenant: Option<&Tenant>, by: &Attribution) -> Result<u64, WriteError> {

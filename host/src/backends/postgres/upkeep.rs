@@ -14,6 +14,7 @@ use crate::ids::Tenant;
 const SET: &str = "INSERT INTO public.settings (name, value) VALUES ($1, $2) \
      ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 const UNSET: &str = "DELETE FROM public.settings WHERE name = $1";
+const VALUE: &str = "SELECT value FROM public.settings WHERE name = $1";
 const PURGE: &str = "SELECT public.log_purge($1)";
 const PRUNE: &str = "SELECT pruned FROM public.log_prune(\
      timestamptz 'epoch' + $1 * interval '1 microsecond', $2, $3)";
@@ -34,9 +35,10 @@ impl Postgres {
     pub(super) async fn set_all(
         &self,
         changes: &[(String, Option<String>)],
+        only_if: &[(String, Option<String>)],
         by: &Attribution,
     ) -> Result<Option<u64>, WriteError> {
-        let work = Work::Settings(changes);
+        let work = Work::Settings { changes, only_if };
         match self.transaction(&work, by, self.deadline).await {
             Ok(committed) => Ok(Some(committed.revision)),
             Err(WriteError::Absent) => Ok(None),
@@ -80,11 +82,23 @@ impl Postgres {
     }
 }
 
-/// `Absent` if none of them changes anything.
+/// `Absent` if none of them changes anything. The lock of the log is held: what is compared here
+/// stays so until the commit.
 pub(super) async fn set(
     connection: &mut PgConnection,
     changes: &[(String, Option<String>)],
+    only_if: &[(String, Option<String>)],
 ) -> Result<Done, Stop> {
+    for (name, expected) in only_if {
+        let row = sqlx::query(VALUE).bind(name);
+        let row = row.fetch_all(&mut *connection).await;
+        let row = row.map_err(Stop::Before)?;
+        let value = row.first().map(|row| row.try_get::<String, _>("value"));
+        if value.transpose().map_err(Stop::Before)? != *expected {
+            let current = None;
+            return Err(rolled_back(connection, WriteError::Precondition { current }).await);
+        }
+    }
     let mut changed = 0;
     for (name, value) in changes {
         let query = match value {

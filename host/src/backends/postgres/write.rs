@@ -53,7 +53,10 @@ pub(super) enum Work<'a> {
     },
     Many(&'a [(Tenant, Arc<str>)]),
     /// See `upkeep.rs` for these.
-    Settings(&'a [(String, Option<String>)]),
+    Settings {
+        changes: &'a [(String, Option<String>)],
+        only_if: &'a [(String, Option<String>)],
+    },
     Purge(Option<&'a Tenant>),
     Prune(upkeep::Prune),
 }
@@ -198,7 +201,7 @@ async fn attempt(
                     .map_err(Stop::Before)?;
                 Ok(Done::default())
             }
-            Work::Settings(changes) => upkeep::set(connection, changes).await,
+            Work::Settings { changes, only_if } => upkeep::set(connection, changes, only_if).await,
             Work::Purge(tenant) => upkeep::log_purge(connection, *tenant).await,
             Work::Prune(prune) => upkeep::log_prune(connection, prune).await,
         }
