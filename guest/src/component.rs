@@ -45,8 +45,9 @@ thread_local! {
 impl resolver::Guest for bindings::Component {
     fn resolve(request: resolver::Request) -> Result<resolver::Decision, resolver::Failure> {
         let request = request_in(request);
-        let answer =
-            INSTANCE.with_borrow_mut(|instance| resolve::resolve(instance, &mut Imports, &request));
+        let answer = INSTANCE.with_borrow_mut(|instance| {
+            resolve::resolve(instance, &mut Imports::default(), &request)
+        });
         answer.map(decision_out).map_err(failure_out)
     }
 
@@ -54,8 +55,9 @@ impl resolver::Guest for bindings::Component {
         requests: Vec<resolver::Request>,
     ) -> Vec<Result<resolver::Decision, resolver::Failure>> {
         let requests: Vec<_> = requests.into_iter().map(request_in).collect();
-        let answers = INSTANCE
-            .with_borrow_mut(|instance| resolve::resolve_batch(instance, &mut Imports, &requests));
+        let answers = INSTANCE.with_borrow_mut(|instance| {
+            resolve::resolve_batch(instance, &mut Imports::default(), &requests)
+        });
         answers
             .into_iter()
             .map(|answer| answer.map(decision_out).map_err(failure_out))
@@ -67,8 +69,11 @@ impl resolver::Guest for bindings::Component {
     }
 }
 
-/// The imports of the world. They are functions of the instance, so there is nothing to hold.
-struct Imports;
+/// The imports of the world, and what the last look-up in near has said already.
+#[derive(Default)]
+struct Imports {
+    found: Option<State>,
+}
 
 /// Lowers subjects. One is the rule; only several are worth an allocation.
 fn with_subjects<T>(subjects: &[Subject], call: impl Fn(&[types::Subject<'_>]) -> T) -> T {
@@ -92,14 +97,28 @@ impl Ports for Imports {
     }
 
     fn near(&mut self, subjects: &[Subject]) -> LookedUp {
-        looked_up_in(with_subjects(subjects, near::look_up))
+        self.found = None;
+        let [one] = subjects else {
+            return looked_up_in(with_subjects(subjects, near::look_up));
+        };
+        match near::find(subject_out(one)) {
+            near::Finding::Found(found) => {
+                self.found = Some(state_in(found.entry));
+                looked_up_in(types::LookedUp::View(found.view))
+            }
+            near::Finding::Unavailable(reason) => {
+                looked_up_in(types::LookedUp::Unavailable(reason))
+            }
+        }
     }
 
     fn far(&mut self, subjects: &[Subject]) -> LookedUp {
+        self.found = None;
         looked_up_in(with_subjects(subjects, far::look_up))
     }
 
     fn origin(&mut self, subjects: &[Subject], min_revision: u64) -> LookedUp {
+        self.found = None;
         looked_up_in(with_subjects(subjects, |subjects| {
             policy_origin::read(subjects, min_revision)
         }))
@@ -110,7 +129,10 @@ impl Ports for Imports {
     }
 
     fn entry(&mut self, index: u32) -> State {
-        state_in(held::entry(index))
+        match self.found {
+            Some(state) if index == 0 => state,
+            _ => state_in(held::entry(index)),
+        }
     }
 
     fn text(&mut self, index: u32) -> String {

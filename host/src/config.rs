@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
+use crate::options::{InstanceMode, SignatureMode};
 use crate::request::EgressMode;
 
 pub use checked::{ConfigError, Environment, Settings};
 pub use environment::{prepared, strangers};
-use values::{bytes, mode};
+use values::{bytes, instances, mode, signature};
 pub use values::{duration, switch};
 
 /// What can be configured. A flag wins over its variable; an empty variable counts as unset.
@@ -38,6 +39,46 @@ pub struct Config {
     /// The component with the rules [default: ordain-policy.wasm beside the executable]
     #[arg(long, env = "ORDAIN_COMPONENT", value_name = "FILE")]
     pub component: Option<PathBuf>,
+
+    /// Load the component's file again whenever it changes; refused if the new one is not in order
+    #[arg(long, env = "ORDAIN_WATCH", value_parser = switch, default_value = "off", default_missing_value = "on", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_name = "on|off")]
+    pub watch: bool,
+
+    /// Instances of the component: warm ones serve one call after the other, fresh ones serve one call
+    /// and nothing in them outlives it, for some 20 us more
+    #[arg(long, env = "ORDAIN_INSTANCES", default_value = "warm", value_parser = instances, value_name = "warm|fresh")]
+    pub instances: InstanceMode,
+
+    /// Whether a component must be signed; a signature that is given must be right either way
+    #[arg(long, env = "ORDAIN_COMPONENT_SIGNATURE", default_value = "optional", value_parser = signature, value_name = "optional|required")]
+    pub component_signature: SignatureMode,
+
+    /// Ed25519 public keys that may sign components, comma separated: 32 bytes in base64, or the line
+    /// between BEGIN and END of a PEM file
+    #[arg(long, env = "ORDAIN_COMPONENT_KEYS", value_name = "KEYS")]
+    pub component_keys: Option<String>,
+
+    /// Decision vectors that a component must answer, beside the built-in ones
+    #[arg(long, env = "ORDAIN_COMPONENT_VECTORS", value_name = "FILE")]
+    pub component_vectors: Option<PathBuf>,
+
+    /// Folder for compiled code, private to the user; `off`: compile on every start
+    /// [default: ordain in the user's cache folder]
+    #[arg(long, env = "ORDAIN_COMPONENT_CACHE", value_name = "FOLDER")]
+    pub component_cache: Option<PathBuf>,
+
+    /// How long a new component is watched, with the one before at hand for what it fails at
+    #[arg(long, env = "ORDAIN_COMPONENT_WATCH_TIME", default_value = "10m", value_parser = duration, value_name = "DURATION")]
+    pub component_watch_time: Duration,
+
+    /// More failures than this in that time, and the component before it runs again
+    #[arg(
+        long,
+        env = "ORDAIN_COMPONENT_MAX_FAULTS",
+        default_value = "20",
+        value_name = "COUNT"
+    )]
+    pub component_max_faults: u32,
 
     /// Postgres, the source of truth; without it policies live in memory (development and test only)
     #[arg(long, env = "DATABASE_URL", value_name = "URL")]

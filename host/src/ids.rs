@@ -6,6 +6,14 @@ use std::sync::Arc;
 /// Longest id, in code points (DESIGN 7.1).
 pub const ID_LIMIT: usize = 128;
 
+/// An id of a provider or model, as records have them (DESIGN 7.1).
+pub fn is_id(text: &str) -> bool {
+    // No character has more than four bytes: nobody counts megabytes.
+    (1..=ID_LIMIT * 4).contains(&text.len())
+        && text.chars().count() <= ID_LIMIT
+        && !text.chars().any(char::is_control)
+}
+
 /// A tenant's id: 1 to 128 code points, no C0, DEL or C1 characters, and neither `.` nor `..`
 /// (clients would resolve those away in a path). Anything else goes, `default` and `a/b` included.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -90,6 +90,7 @@ impl Collector for Snapshot {
         self.feed(&mut to)?;
         self.tiers(&mut to)?;
         self.caches(&mut to)?;
+        self.component(&mut to)?;
         self.audit(&mut to)
     }
 }
@@ -235,6 +236,58 @@ impl Snapshot {
                 ];
                 (labels, flag(cache.off.is_none()))
             }),
+        )
+    }
+
+    fn component(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let report = self.0.component_report();
+        to.gauge(
+            "ordain_component_as_wanted",
+            "1 if the component that the fleet wants answers here",
+            flag(report.as_wanted),
+        )?;
+        to.counters(
+            "ordain_component_swaps",
+            "Times that another component began to answer here; cause return: the new one had failed too often",
+            [
+                ([("cause", "order".to_owned())], report.swaps - report.returns),
+                ([("cause", "return".to_owned())], report.returns),
+            ],
+        )?;
+        let faults = report.faults;
+        to.counters(
+            "ordain_component_faults",
+            "Failures of the component that answers now, since it was loaded",
+            [
+                ("trap", faults.traps),
+                ("overrun", faults.overruns),
+                ("nonsense", faults.nonsense),
+                ("error", faults.errors),
+            ]
+            .map(|(kind, count)| ([("kind", kind.to_owned())], count)),
+        )?;
+        let Some(candidate) = report.candidate else {
+            return Ok(());
+        };
+        to.counters(
+            "ordain_candidate_answers",
+            "Answers of the candidate in the shadow, by what became of them",
+            [
+                ("equal", candidate.equal),
+                ("different", candidate.different - candidate.failed),
+                ("failed", candidate.failed),
+                ("skipped", candidate.skipped),
+                ("dropped", candidate.dropped),
+            ]
+            .map(|(outcome, count)| ([("outcome", outcome.to_owned())], count)),
+        )?;
+        to.counters(
+            "ordain_candidate_differences",
+            "Answers of the candidate that differ, by field",
+            candidate
+                .differences
+                .into_iter()
+                .map(|(field, count)| ([("field", field)], count)),
         )
     }
 

@@ -14,6 +14,10 @@ pub const FEED_INTERVAL: Duration = Duration::from_millis(250);
 pub struct Options {
     /// File of the component.
     pub component: PathBuf,
+    /// How components are checked, run and replaced.
+    pub components: ComponentOptions,
+    /// Whether instances of the component are used again.
+    pub instances: InstanceMode,
     pub origin: OriginChoice,
     /// `None`: there is no far cache.
     pub redis_url: Option<String>,
@@ -49,6 +53,54 @@ pub struct Options {
     /// Pause between two comparisons of some cached records with the origin; zero: none.
     pub audit_interval: Duration,
     pub switches: Switches,
+}
+
+/// Whether an instance of the component serves one call after the other, or one alone: then nothing that
+/// it keeps can reach another tenant's call, for some 20 us more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum InstanceMode {
+    #[default]
+    Warm,
+    Fresh,
+}
+
+/// Whether a component needs a signature; one that is given must always be right.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SignatureMode {
+    #[default]
+    Optional,
+    Required,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentOptions {
+    /// Load the file again whenever it changes.
+    pub reload: bool,
+    pub signature: SignatureMode,
+    /// Ed25519 public keys in base64, raw or as the one line of a PEM file.
+    pub keys: Vec<String>,
+    /// File of decision vectors beside those that every component must answer.
+    pub vectors: Option<PathBuf>,
+    /// Folder for compiled code; `None`: it is compiled on every start.
+    pub cache: Option<PathBuf>,
+    /// How long a new component is watched, with the one before at hand.
+    pub watch: Duration,
+    /// More failures than this within that time, and the one before runs again.
+    pub faults: u32,
+}
+
+impl Default for ComponentOptions {
+    fn default() -> ComponentOptions {
+        ComponentOptions {
+            reload: false,
+            signature: SignatureMode::Optional,
+            keys: Vec::new(),
+            vectors: None,
+            cache: default_compiled_cache(),
+            watch: Duration::from_secs(600),
+            faults: 20,
+        }
+    }
 }
 
 /// The source of truth.
@@ -89,6 +141,8 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             component: default_component(),
+            components: ComponentOptions::default(),
+            instances: InstanceMode::Warm,
             origin: OriginChoice::Memory,
             redis_url: None,
             redis_ca: None,
@@ -120,6 +174,16 @@ pub fn default_component() -> PathBuf {
         .ok()
         .and_then(|path| path.parent().map(|folder| folder.join(name)))
         .unwrap_or_else(|| PathBuf::from(name))
+}
+
+/// `ordain` in the user's folder for caches; `None`: there is no such folder.
+pub fn default_compiled_cache() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let caches = match set("XDG_CACHE_HOME") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(set("HOME")?).join(".cache"),
+    };
+    caches.is_absolute().then(|| caches.join("ordain"))
 }
 
 /// A connection URL as it may be shown: passwords in it are masked. What does not look like a URL is
@@ -179,6 +243,8 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("component", &self.component)
+            .field("components", &self.components)
+            .field("instances", &self.instances)
             .field("origin", &self.origin)
             .field("redis_url", &self.redis_url.as_deref().map(masked_url))
             .field("redis_ca", &self.redis_ca)

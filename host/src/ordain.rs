@@ -1,6 +1,7 @@
 //! The library's front door: one running Ordain, and what it answers. Wires the parts together;
 //! decides nothing itself.
 
+mod components;
 mod settings;
 mod start;
 mod status;
@@ -30,7 +31,12 @@ use crate::options::Options;
 use crate::request::{Request, TenantRequest};
 use crate::runtime::Runtime;
 
-pub use start::{Builder, StartError, inspect_component, migrate};
+pub use components::{
+    Changed, Checked, ComponentError, ComponentReport, Intent, fleet::is_share, follow::read_signed,
+};
+pub use start::{
+    Builder, CheckError, StartError, check_component_file, inspect_component, migrate,
+};
 pub use types::{
     ComponentInfo, FeedStatus, ImportError, InvalidRecord, NearStatus, PutError, ReadError, Status,
     StoredPolicy, TierStatus,
@@ -76,7 +82,8 @@ pub struct Ordain {
 
 struct Inner {
     options: Options,
-    runtime: Runtime,
+    runtime: Arc<Runtime>,
+    components: Arc<components::follow::Components>,
     coherence: Arc<Coherence>,
     origin: Arc<dyn Origin>,
     reader: Arc<OriginReader>,
@@ -373,7 +380,7 @@ impl Ordain {
 
     /// What runs.
     pub fn component(&self) -> ComponentInfo {
-        self.inner.runtime.generation().info().clone()
+        self.inner.runtime.lineup().current.info().clone()
     }
 
     /// What this was started with.

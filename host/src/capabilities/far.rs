@@ -6,16 +6,8 @@ use super::{Held, HostState};
 use crate::backends::{FAR_HEADER, FarError};
 use crate::coherence::Moment;
 use crate::coherence::far_value::as_of;
-use crate::runtime::bindings::far::Host;
-use crate::runtime::bindings::types::{LookedUp, Subject, Tier, Unavailable};
-
-impl Host for HostState {
-    async fn look_up(&mut self, subjects: Vec<Subject>) -> LookedUp {
-        let looked_up = self.far_look_up(&subjects).await;
-        self.resume();
-        looked_up
-    }
-}
+use crate::ids::Key;
+use crate::runtime::bindings::types::{LookedUp, Tier, Unavailable};
 
 impl HostState {
     /// What far answers without waiting; `None`: it would have to be asked.
@@ -33,7 +25,8 @@ impl HostState {
         }
     }
 
-    async fn far_look_up(&mut self, subjects: &[Subject]) -> LookedUp {
+    /// `None`: the guest named what it has none of.
+    pub(super) async fn far_look_up(&mut self, keys: Option<Vec<Key>>) -> LookedUp {
         self.held.clear();
         let services = self.services.clone();
         let Some(far) = services
@@ -47,7 +40,7 @@ impl HostState {
         let Some(view) = services.coherence.view() else {
             return LookedUp::Unavailable(Unavailable::NotReady);
         };
-        let Some(keys) = self.keys(subjects) else {
+        let Some(keys) = keys else {
             return LookedUp::Unavailable(Unavailable::Failed);
         };
         let (flight, reply) = far.get(&keys).await;
@@ -87,6 +80,6 @@ impl HostState {
                 }
             }
         }
-        self.view(view, Tier::Far)
+        LookedUp::View(self.view(view, Tier::Far))
     }
 }

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use super::HostState;
 use crate::coherence::Moment;
-use crate::runtime::bindings::feed::Host;
 use crate::runtime::bindings::types::{LookedUp, Tier, Unavailable};
 
-impl Host for HostState {
-    async fn catch_up(&mut self, min_revision: u64, wait_ms: u32) -> LookedUp {
+impl HostState {
+    pub(super) async fn catch_up(&mut self, min_revision: u64, wait_ms: u32) -> LookedUp {
         if let Some(reason) = self.feed_promptly() {
             return LookedUp::Unavailable(reason);
         }
@@ -29,15 +28,12 @@ impl Host for HostState {
             .wait(min_revision, fresh_from, limit)
             .await;
         let view = services.coherence.view();
-        self.resume();
         match view {
-            Some(view) => self.view(view, Tier::Near),
+            Some(view) => LookedUp::View(self.view(view, Tier::Near)),
             None => LookedUp::Unavailable(Unavailable::NotReady),
         }
     }
-}
 
-impl HostState {
     /// What the feed answers without waiting; `None`: there is something to wait for.
     pub(super) fn feed_promptly(&self) -> Option<Unavailable> {
         if self.trial.is_some() {

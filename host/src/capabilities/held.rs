@@ -6,15 +6,15 @@ use std::time::Duration;
 use super::{Held, HostState};
 use crate::backends::Record;
 use crate::coherence::Moment;
-use crate::runtime::bindings::held::{Host, Present, State};
+use crate::runtime::bindings::held::{Present, State};
 
 /// Longest that a fill waits for the feed to reach it.
 const LATE_FILL: Duration = Duration::from_secs(1);
 /// Derived bytes beyond the length of their text: near counts half of the text for them.
 const DERIVED_SLACK: usize = 1024;
 
-impl Host for HostState {
-    fn entry(&mut self, index: u32) -> State {
+impl HostState {
+    pub(super) fn entry(&self, index: u32) -> State {
         let (record, fill) = match self.held.get(index as usize) {
             None | Some(Held::Missing) => return State::Missing,
             Some(Held::Near(entry)) => (&entry.record, entry.fill),
@@ -29,27 +29,28 @@ impl Host for HostState {
         }
     }
 
-    fn text(&mut self, index: u32) -> String {
+    pub(super) fn text(&self, index: u32) -> Arc<str> {
         self.record(index)
-            .map_or_else(String::new, |record| record.body.to_string())
+            .map_or_else(|| "".into(), |record| record.body.clone())
     }
 
-    fn derived(&mut self, index: u32) -> Vec<u8> {
+    pub(super) fn derived(&self, index: u32) -> Vec<u8> {
         match self.held.get(index as usize) {
             Some(Held::Near(entry)) => entry.derived(&self.component),
             _ => Vec::new(),
         }
     }
 
-    fn attach(&mut self, index: u32, bytes: Vec<u8>) {
+    pub(super) fn attach(&self, index: u32, bytes: &[u8]) {
         if let Some(Held::Near(entry)) = self.held.get(index as usize)
+            && !self.shadow
             && bytes.len() <= entry.record.as_ref().map_or(0, |r| r.body.len()) + DERIVED_SLACK
         {
-            entry.attach(&self.component, bytes);
+            entry.attach(&self.component, bytes.to_vec());
         }
     }
 
-    fn keep(&mut self, index: u32, far_ttl_ms: u32) -> u64 {
+    pub(super) fn keep(&mut self, index: u32, far_ttl_ms: u32) -> u64 {
         let services = self.services.clone();
         let Some(held) = self.held.get_mut(index as usize) else {
             return 0;
@@ -64,6 +65,9 @@ impl Host for HostState {
                 from_origin,
             } => (key, record, *as_of, *from_origin),
         };
+        if self.shadow {
+            return 0;
+        }
         // Rule A4: only what the origin said, and not before the log is known.
         let mut is_put = false;
         if let Some(far) = &services.far
@@ -117,9 +121,7 @@ impl Host for HostState {
         }
         0
     }
-}
 
-impl HostState {
     fn record(&self, index: u32) -> Option<&Record> {
         match self.held.get(index as usize)? {
             Held::Missing => None,

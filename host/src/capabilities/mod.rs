@@ -5,6 +5,7 @@
 mod far;
 mod feed;
 mod held;
+mod link;
 mod near;
 mod policy_origin;
 mod services;
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{StoreLimits, StoreLimitsBuilder};
 
 use crate::backends::Record;
@@ -24,13 +24,32 @@ use crate::coherence::window::View;
 use crate::coherence::{Coherence, Entry, Moment};
 use crate::ids::{Key, Tenant};
 use crate::options::Options;
-use crate::runtime::bindings;
-use crate::runtime::bindings::types::{LookedUp, Scope, Subject, Tier, Unavailable};
+use crate::runtime::bindings::types::{Tier, View as WitView};
 
+pub use link::{link_prompt, link_waiting};
 use services::GuestSettings;
 
 /// Ticks of one call that are put down to an import that waited.
 const WAITS_MAX: u32 = 64;
+/// Imports that the guest may call in one call of it. A look-up in vain is a dozen; a batch shares
+/// its look-ups.
+const HOST_CALLS_MAX: u32 = 2000;
+/// Messages that are logged of one call.
+const MESSAGES_MAX: u32 = 20;
+/// What one instance may have: a component is one module and a few adapters of the tool.
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+const MODULES_MAX: usize = 16;
+
+/// A guest did too much.
+#[derive(Debug, thiserror::Error)]
+pub enum Limit {
+    #[error("it computed for too long")]
+    Time,
+    #[error("it called the host more than {HOST_CALLS_MAX} times in one call")]
+    HostCalls,
+    #[error("it asked for {0} subjects in one look-up")]
+    Subjects(usize),
+}
 
 /// What all calls share.
 pub struct Services {
@@ -72,8 +91,16 @@ pub struct HostState {
     flights: (Option<FarFlight>, Option<OriginFlight>),
     /// A record that is tried without being stored: near answers with it and nothing else does.
     trial: Option<Arc<Entry>>,
+    /// Imports that the guest may still call.
+    host_calls: u32,
+    /// Messages that it may still log.
+    messages: u32,
     /// The guest asked for what this instance cannot do without waiting.
     pub(crate) wanted_io: bool,
+    /// Something did not answer, so the guest is not to blame if it has no answer either.
+    pub(crate) excused: bool,
+    /// A candidate that answers beside the component in force: it changes nothing.
+    shadow: bool,
     /// What would have to be waited for counts as failed.
     hurried: bool,
 }
@@ -93,7 +120,13 @@ enum Held {
 
 impl HostState {
     pub fn new(services: Arc<Services>, component: Arc<str>, memory: usize) -> HostState {
-        let limits = StoreLimitsBuilder::new().memory_size(memory).build();
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(memory)
+            .table_elements(TABLE_ELEMENTS_MAX)
+            .instances(MODULES_MAX)
+            .memories(1)
+            .tables(MODULES_MAX)
+            .build();
         let in_force = services.caches.in_force();
         HostState {
             in_force,
@@ -112,7 +145,11 @@ impl HostState {
             seen: Vec::new(),
             flights: (None, None),
             trial: None,
+            host_calls: HOST_CALLS_MAX,
+            messages: MESSAGES_MAX,
             wanted_io: false,
+            excused: false,
+            shadow: false,
             hurried: false,
         }
     }
@@ -127,7 +164,11 @@ impl HostState {
         self.waited = false;
         self.waits = WAITS_MAX;
         self.trial.clone_from(&call.trial);
+        self.host_calls = HOST_CALLS_MAX;
+        self.messages = MESSAGES_MAX;
         self.wanted_io = false;
+        self.excused = false;
+        self.shadow = call.shadow;
         self.hurried = call.hurried;
     }
 
@@ -165,28 +206,6 @@ impl HostState {
         left.is_some()
     }
 
-    /// An import has waited.
-    fn resume(&mut self) {
-        self.waited = true;
-    }
-
-    /// The keys that the guest means, of this call's tenant or the fleet and nobody else.
-    fn keys(&self, subjects: &[Subject]) -> Option<Vec<Key>> {
-        subjects
-            .iter()
-            .map(|subject| {
-                let tenant = match subject.scope {
-                    Scope::Tenant => Some(self.tenant.clone()?),
-                    Scope::Fleet => None,
-                };
-                Some(Key {
-                    tenant,
-                    subject: subject.name.as_str().into(),
-                })
-            })
-            .collect()
-    }
-
     /// Whether all that near has given belongs to the state at `watermark`. An entry that was
     /// filled after a feed step may be newer than the view that was taken before (rule R4): the
     /// caller starts over, or here it is left out for good.
@@ -200,12 +219,12 @@ impl HostState {
         !self.held.iter().any(newer)
     }
 
-    fn view(&self, view: View, tier: Tier) -> LookedUp {
-        LookedUp::View(bindings::types::View {
+    fn view(&self, view: View, tier: Tier) -> WitView {
+        WitView {
             position: view.watermark,
             age_ms: millis(self.began.since(view.proven)),
             tier,
-        })
+        }
     }
 }
 
@@ -225,63 +244,6 @@ pub struct Call {
     pub trial: Option<Arc<Entry>>,
     /// There is no place to wait in: servers count as not answering.
     pub hurried: bool,
-}
-
-/// Links what answers at once; the same for both kinds of instances.
-fn link_common(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    bindings::settings::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
-    bindings::clock::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
-    bindings::log::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
-    bindings::held::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
-    near::link(linker)?;
-    bindings::types::add_to_linker::<_, HasSelf<_>>(linker, |s| s)
-}
-
-/// Links instances that wait for servers: their calls are async.
-pub fn link_waiting(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    link_common(linker)?;
-    bindings::far::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
-    bindings::policy_origin::add_to_linker::<_, HasSelf<_>>(linker, |s| s)?;
-    bindings::feed::add_to_linker::<_, HasSelf<_>>(linker, |s| s)
-}
-
-/// Links instances that never wait, which makes their calls cheaper: what would have to wait answers
-/// `off` and notes that it was wanted, and the caller repeats the call on a waiting instance. What is
-/// known without waiting (a switch that is off, a breaker that is open) is answered here.
-pub fn link_prompt(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    link_common(linker)?;
-    linker.instance("ordain:policy/far@0.1.0")?.func_wrap(
-        "look-up",
-        |mut store: wasmtime::StoreContextMut<'_, HostState>, (_,): (Vec<Subject>,)| {
-            let state = store.data_mut();
-            let known = state.far_promptly();
-            Ok((state.promptly(known),))
-        },
-    )?;
-    linker
-        .instance("ordain:policy/policy-origin@0.1.0")?
-        .func_wrap(
-            "read",
-            |mut store: wasmtime::StoreContextMut<'_, HostState>, (_, _): (Vec<Subject>, u64)| {
-                let state = store.data_mut();
-                let known = state.origin_promptly();
-                Ok((state.promptly(known),))
-            },
-        )?;
-    linker.instance("ordain:policy/feed@0.1.0")?.func_wrap(
-        "catch-up",
-        |mut store: wasmtime::StoreContextMut<'_, HostState>, (_, _): (u64, u32)| {
-            let state = store.data_mut();
-            let known = state.feed_promptly();
-            Ok((state.promptly(known),))
-        },
-    )
-}
-
-impl HostState {
-    fn promptly(&mut self, known: Option<Unavailable>) -> LookedUp {
-        let known = known.or(self.hurried.then_some(Unavailable::Failed));
-        self.wanted_io |= known.is_none();
-        LookedUp::Unavailable(known.unwrap_or(Unavailable::Off))
-    }
+    /// The answer is compared with another and given to nobody.
+    pub shadow: bool,
 }

@@ -2,48 +2,21 @@
 //! read where they lie in the guest's memory instead of being copied out first.
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{ComponentType, Lift, Linker, WasmList, WasmStr};
+use wasmtime::component::WasmList;
 
+use super::link::{SubjectRef, checked_length, is_name};
 use super::{Held, HostState};
+use crate::coherence::window::View as HostView;
+use crate::runtime::bindings::near::{Finding, Found};
 use crate::runtime::bindings::types::{LookedUp, Scope, Tier, Unavailable, View};
 
-/// `types.subject`, its name still in the guest's memory.
-#[derive(ComponentType, Lift)]
-#[component(record)]
-struct SubjectRef {
-    scope: Scope,
-    name: WasmStr,
-}
-
-pub fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    linker
-        .instance("ordain:policy/near@0.1.0")?
-        .func_wrap("look-up", |store, (subjects,): (WasmList<SubjectRef>,)| {
-            Ok((look_up(store, &subjects)?,))
-        })
-}
-
-fn look_up(
+pub fn look_up(
     mut store: StoreContextMut<'_, HostState>,
     subjects: &WasmList<SubjectRef>,
 ) -> wasmtime::Result<LookedUp> {
-    let state = store.data_mut();
-    state.held.clear();
-    if let Some(trial) = &state.trial {
-        let trial = trial.clone();
-        state
-            .held
-            .extend((0..subjects.len()).map(|_| Held::Near(trial.clone())));
-        let position = state.services.coherence.watermark().unwrap_or(0);
-        let view = View {
-            position,
-            age_ms: 0,
-            tier: Tier::Near,
-        };
-        return Ok(LookedUp::View(view));
-    }
-    if !state.in_force.near_on {
-        return Ok(LookedUp::Unavailable(Unavailable::Off));
+    checked_length(subjects)?;
+    if let Some(known) = begun(store.data_mut(), subjects.len()) {
+        return Ok(known);
     }
     for last in [false, true] {
         // Rule N1: the view first, then the entries.
@@ -55,22 +28,94 @@ fn look_up(
             let Some(subject) = subjects.get(&mut store, index).transpose()? else {
                 break;
             };
-            let name = subject.name.to_str(&store)?;
-            let state = store.data();
-            let tenant = match (subject.scope, &state.tenant) {
-                (Scope::Fleet, _) => None,
-                (Scope::Tenant, Some(tenant)) => Some(tenant.as_str()),
-                (Scope::Tenant, None) => return Ok(LookedUp::Unavailable(Unavailable::Failed)),
-            };
-            let entry = state.services.coherence.near.get(tenant, &name);
-            store
-                .data_mut()
-                .held
-                .push(entry.map_or(Held::Missing, Held::Near));
+            if let Err(reason) = held(&mut store, &subject)? {
+                return Ok(LookedUp::Unavailable(reason));
+            }
         }
-        if store.data_mut().within(view.watermark, last) {
-            return Ok(store.data().view(view, Tier::Near));
+        if let Some(view) = one_state(store.data_mut(), view, last) {
+            return Ok(LookedUp::View(view));
         }
     }
     Ok(LookedUp::Unavailable(Unavailable::NotReady))
+}
+
+pub fn find(
+    mut store: StoreContextMut<'_, HostState>,
+    subject: &SubjectRef,
+) -> wasmtime::Result<Finding> {
+    let looked_up = match begun(store.data_mut(), 1) {
+        Some(known) => known,
+        None => find_one(&mut store, subject)?,
+    };
+    Ok(match looked_up {
+        LookedUp::View(view) => Finding::Found(Found {
+            view,
+            entry: store.data().entry(0),
+        }),
+        LookedUp::Unavailable(reason) => Finding::Unavailable(reason),
+    })
+}
+
+fn find_one(
+    store: &mut StoreContextMut<'_, HostState>,
+    subject: &SubjectRef,
+) -> wasmtime::Result<LookedUp> {
+    for last in [false, true] {
+        let Some(view) = store.data().services.coherence.view() else {
+            break;
+        };
+        store.data_mut().held.clear();
+        if let Err(reason) = held(store, subject)? {
+            return Ok(LookedUp::Unavailable(reason));
+        }
+        if let Some(view) = one_state(store.data_mut(), view, last) {
+            return Ok(LookedUp::View(view));
+        }
+    }
+    Ok(LookedUp::Unavailable(Unavailable::NotReady))
+}
+
+/// What is known without looking: a record on trial, or that near is off.
+fn begun(state: &mut HostState, subjects: usize) -> Option<LookedUp> {
+    state.held.clear();
+    if let Some(trial) = &state.trial {
+        let trial = trial.clone();
+        let held = (0..subjects).map(|_| Held::Near(trial.clone()));
+        state.held.extend(held);
+        let position = state.services.coherence.watermark().unwrap_or(0);
+        return Some(LookedUp::View(View {
+            position,
+            age_ms: 0,
+            tier: Tier::Near,
+        }));
+    }
+    (!state.in_force.near_on).then_some(LookedUp::Unavailable(Unavailable::Off))
+}
+
+/// Leaves the entry of a subject in the host.
+fn held(
+    store: &mut StoreContextMut<'_, HostState>,
+    subject: &SubjectRef,
+) -> wasmtime::Result<Result<(), Unavailable>> {
+    let name = subject.name.to_str(&*store)?;
+    let state = store.data();
+    let tenant = match (subject.scope, &state.tenant) {
+        (Scope::Fleet, _) => None,
+        (Scope::Tenant, Some(tenant)) => Some(tenant.as_str()),
+        (Scope::Tenant, None) => return Ok(Err(Unavailable::Failed)),
+    };
+    if !is_name(&name) {
+        return Ok(Err(Unavailable::Failed));
+    }
+    let entry = state.services.coherence.near.get(tenant, &name);
+    let entry = entry.map_or(Held::Missing, Held::Near);
+    store.data_mut().held.push(entry);
+    Ok(Ok(()))
+}
+
+/// The view, if all that is held belongs to it (rule R4).
+fn one_state(state: &mut HostState, view: HostView, last: bool) -> Option<View> {
+    state
+        .within(view.watermark, last)
+        .then(|| state.view(view, Tier::Near))
 }

@@ -4,16 +4,7 @@ use super::{Held, HostState, millis};
 use crate::backends::OriginError;
 use crate::coherence::origin::Demand;
 use crate::ids::Key;
-use crate::runtime::bindings::policy_origin::Host;
-use crate::runtime::bindings::types::{LookedUp, Subject, Tier, Unavailable, View};
-
-impl Host for HostState {
-    async fn read(&mut self, subjects: Vec<Subject>, min_revision: u64) -> LookedUp {
-        let looked_up = self.origin_read(&subjects, min_revision).await;
-        self.resume();
-        looked_up
-    }
-}
+use crate::runtime::bindings::types::{LookedUp, Tier, Unavailable, View};
 
 impl HostState {
     /// What the origin answers without waiting; `None`: it would have to be asked.
@@ -24,12 +15,17 @@ impl HostState {
         (!self.services.origin.breaker.admits()).then_some(Unavailable::Failed)
     }
 
-    async fn origin_read(&mut self, subjects: &[Subject], min_revision: u64) -> LookedUp {
+    /// `keys` is `None` if the guest named what it has none of.
+    pub(super) async fn origin_read(
+        &mut self,
+        keys: Option<Vec<Key>>,
+        min_revision: u64,
+    ) -> LookedUp {
         self.held.clear();
         if self.trial.is_some() {
             return LookedUp::Unavailable(Unavailable::Off);
         }
-        let Some(keys) = self.keys(subjects) else {
+        let Some(keys) = keys else {
             return LookedUp::Unavailable(Unavailable::Failed);
         };
         if let Some(view) = self.filled_meanwhile(&keys, min_revision) {
@@ -93,6 +89,6 @@ impl HostState {
             self.held.clear();
             return None;
         }
-        Some(self.view(view, Tier::Near))
+        Some(LookedUp::View(self.view(view, Tier::Near)))
     }
 }

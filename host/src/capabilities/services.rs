@@ -8,14 +8,14 @@ use crate::coherence::Moment;
 use crate::options::Options;
 use crate::request::EgressMode;
 use crate::runtime::bindings::log::Severity;
-use crate::runtime::bindings::{clock, log, settings, types};
+use crate::runtime::bindings::{settings, types};
 
 /// Longest message that is logged, in bytes.
 const MESSAGE_MAX: usize = 1024;
 
 /// What the guest needs of the configuration, and the name of exactly these values.
 pub struct GuestSettings {
-    values: settings::Settings,
+    pub(super) values: settings::Settings,
     /// Eight hex digits.
     pub digest: Arc<str>,
 }
@@ -65,23 +65,20 @@ impl From<types::EgressMode> for EgressMode {
     }
 }
 
-impl types::Host for HostState {}
-
-impl settings::Host for HostState {
-    fn get(&mut self) -> settings::Settings {
-        self.settings.values.clone()
-    }
-}
-
-impl clock::Host for HostState {
-    fn remaining_ms(&mut self) -> u32 {
+impl HostState {
+    pub(super) fn remaining_ms(&self) -> u32 {
         let remaining = self.deadline.since(Moment::now());
         u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX)
     }
-}
 
-impl log::Host for HostState {
-    fn write(&mut self, severity: Severity, message: String) {
+    /// Messages beyond the first few of a call are dropped.
+    pub(super) fn may_log(&mut self) -> bool {
+        let left = self.messages.checked_sub(1);
+        self.messages = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    pub(super) fn write_log(&self, severity: Severity, message: &str) {
         let mut end = message.len().min(MESSAGE_MAX);
         while !message.is_char_boundary(end) {
             end -= 1;
@@ -90,6 +87,7 @@ impl log::Host for HostState {
         let tenant = self.tenant.as_ref().map_or("", |t| t.as_str());
         let component = &*self.component;
         match severity {
+            _ if self.shadow => tracing::debug!(tenant, component, "candidate: {message}"),
             Severity::Debug => tracing::debug!(tenant, component, "{message}"),
             Severity::Info => tracing::info!(tenant, component, "{message}"),
             Severity::Warn => tracing::warn!(tenant, component, "{message}"),

@@ -130,7 +130,7 @@ async fn database(url: String) -> Result<Target, Failure> {
 }
 
 /// The configuration as the environment alone gives it.
-fn environment() -> Result<Config, Failure> {
+pub fn environment() -> Result<Config, Failure> {
     #[derive(clap::Parser)]
     struct Environment {
         #[command(flatten)]

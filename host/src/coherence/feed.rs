@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::Rng;
+use tokio::sync::watch;
 
 use super::clock::Moment;
 use super::origin::OriginReader;
 use super::window::{Attempts, Coherence};
-use crate::backends::{ChangeLog, LogRow, OriginError, PURGE, SETTING};
+use crate::backends::{
+    COMPONENT_SETTINGS, ChangeLog, FleetSetting, LogRow, OriginError, PURGE, SETTING,
+};
 use crate::caches::Caches;
 
 /// Time between two reads when nothing wakes the feed (rule F3).
@@ -34,11 +37,29 @@ pub struct Feed {
     pub reader: Arc<OriginReader>,
     /// Told of the fleet's settings (rule D1).
     pub caches: Arc<Caches>,
-    /// The settings in force may be newer than what is applied of the log; false at first.
-    pub unsettled: AtomicBool,
+    /// The settings in force may be newer than what is applied of the log.
+    unsettled: AtomicBool,
+    /// The settings that say which component runs; `None`: not known yet.
+    pub component: watch::Sender<Option<Arc<[FleetSetting]>>>,
 }
 
 impl Feed {
+    pub fn new(
+        coherence: Arc<Coherence>,
+        log: Arc<dyn ChangeLog>,
+        reader: Arc<OriginReader>,
+        caches: Arc<Caches>,
+    ) -> Feed {
+        Feed {
+            coherence,
+            log,
+            reader,
+            caches,
+            unsettled: AtomicBool::new(false),
+            component: watch::Sender::new(None),
+        }
+    }
+
     /// Runs until it is dropped.
     pub async fn run(self) {
         let mut pause = RETRY.0;
@@ -152,7 +173,18 @@ impl Feed {
             newest.is_some_and(|newest| newest > head),
             Ordering::Relaxed,
         );
-        if self.caches.set_fleet(&settings) {
+        let (component, caches): (Vec<_>, Vec<_>) = settings
+            .into_iter()
+            .partition(|setting| setting.name.starts_with(COMPONENT_SETTINGS));
+        // Carried out elsewhere: loading a component takes longer than the feed may.
+        self.component.send_if_modified(|known| {
+            let is_new = known.as_deref() != Some(&component);
+            if is_new {
+                *known = Some(component.into());
+            }
+            is_new
+        });
+        if self.caches.set_fleet(&caches) {
             self.coherence.empty_near();
         }
         Ok(())

@@ -348,13 +348,12 @@ proptest! {
 /// A feed on a memory origin; the handle stops it.
 fn follow(origin: &Arc<MemoryOrigin>) -> (Arc<Coherence>, tokio::task::JoinHandle<()>) {
     let coherence = Arc::new(Coherence::new(1 << 20, 100));
-    let feed = Feed {
-        coherence: coherence.clone(),
-        log: origin.clone(),
-        reader: Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
-        caches: Arc::new(Caches::new(&Options::default())),
-        unsettled: Default::default(),
-    };
+    let feed = Feed::new(
+        coherence.clone(),
+        origin.clone(),
+        Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
+        Arc::new(Caches::new(&Options::default())),
+    );
     (coherence, tokio::spawn(feed.run()))
 }
 

@@ -5,10 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::Config;
-use super::values::{is_id, list};
+use super::values::list;
+use crate::ids::is_id;
 use crate::options::{
-    FEED_INTERVAL, Options, OriginChoice, Switches, default_component, masked_url,
+    ComponentOptions, FEED_INTERVAL, InstanceMode, Options, OriginChoice, SignatureMode, Switches,
+    default_compiled_cache, default_component, masked_url,
 };
+use crate::runtime::signature;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
@@ -37,6 +40,15 @@ pub enum ConfigError {
          raise the bound or lower the deadline"
     )]
     Bound(String),
+    #[error(
+        "key {0} of ORDAIN_COMPONENT_KEYS is no Ed25519 public key: 32 bytes in base64, or the line \
+         between BEGIN and END of a PEM file (openssl pkey -in KEY -pubout)"
+    )]
+    Key(usize),
+    #[error(
+        "ORDAIN_COMPONENT_SIGNATURE=required needs keys to check by: set ORDAIN_COMPONENT_KEYS"
+    )]
+    NoKeys,
     #[error("{0} must not be zero")]
     Zero(&'static str),
     #[error("{0:?} is no address to listen on: it looks like 127.0.0.1:7171")]
@@ -66,6 +78,8 @@ impl Config {
                 .clone()
                 .filter(|path| !path.as_os_str().is_empty())
                 .unwrap_or_else(default_component),
+            components: self.components()?,
+            instances: self.instances,
             origin,
             redis_url: given(&self.redis_url),
             redis_ca: self
@@ -113,6 +127,30 @@ impl Config {
             return Err(ConfigError::Bound(deadline));
         }
         Ok(options)
+    }
+
+    fn components(&self) -> Result<ComponentOptions, ConfigError> {
+        let path = |path: &Option<PathBuf>| path.clone().filter(|p| !p.as_os_str().is_empty());
+        let keys = list(self.component_keys.as_deref().unwrap_or_default());
+        if let Some(number) = keys.iter().position(|text| signature::key(text).is_none()) {
+            return Err(ConfigError::Key(number + 1));
+        }
+        if keys.is_empty() && self.component_signature == SignatureMode::Required {
+            return Err(ConfigError::NoKeys);
+        }
+        Ok(ComponentOptions {
+            reload: self.watch,
+            signature: self.component_signature,
+            keys,
+            vectors: path(&self.component_vectors),
+            cache: match path(&self.component_cache) {
+                None => default_compiled_cache(),
+                Some(off) if off.as_os_str() == "off" => None,
+                folder => folder,
+            },
+            watch: self.component_watch_time,
+            faults: self.component_max_faults,
+        })
     }
 
     /// What `serve` needs.
@@ -203,6 +241,44 @@ impl Settings {
                 Some(format!("{:?}", self.environment).to_lowercase()),
             ),
             ("ORDAIN_COMPONENT", path(&options.component)),
+            ("ORDAIN_WATCH", switch(options.components.reload)),
+            (
+                "ORDAIN_INSTANCES",
+                Some(match options.instances {
+                    InstanceMode::Warm => "warm".to_owned(),
+                    InstanceMode::Fresh => "fresh".to_owned(),
+                }),
+            ),
+            (
+                "ORDAIN_COMPONENT_SIGNATURE",
+                Some(match options.components.signature {
+                    SignatureMode::Optional => "optional".to_owned(),
+                    SignatureMode::Required => "required".to_owned(),
+                }),
+            ),
+            (
+                "ORDAIN_COMPONENT_KEYS",
+                Some(options.components.keys.join(",")).filter(|keys| !keys.is_empty()),
+            ),
+            (
+                "ORDAIN_COMPONENT_VECTORS",
+                options.components.vectors.as_ref().and_then(path),
+            ),
+            (
+                "ORDAIN_COMPONENT_CACHE",
+                match &options.components.cache {
+                    Some(folder) => path(folder),
+                    None => Some("off".to_owned()),
+                },
+            ),
+            (
+                "ORDAIN_COMPONENT_WATCH_TIME",
+                time(options.components.watch),
+            ),
+            (
+                "ORDAIN_COMPONENT_MAX_FAULTS",
+                Some(options.components.faults.to_string()),
+            ),
             ("DATABASE_URL", database),
             ("ORDAIN_MIGRATE_URL", migrate),
             ("REDIS_URL", options.redis_url.as_deref().map(masked_url)),

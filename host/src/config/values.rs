@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::options::{InstanceMode, SignatureMode};
 use crate::request::EgressMode;
 
 /// Longest duration: the component counts milliseconds in 32 bits.
@@ -53,6 +54,22 @@ pub fn mode(text: &str) -> Result<EgressMode, String> {
     }
 }
 
+pub fn instances(text: &str) -> Result<InstanceMode, String> {
+    match text.trim() {
+        "warm" => Ok(InstanceMode::Warm),
+        "fresh" => Ok(InstanceMode::Fresh),
+        _ => Err("instances are warm or fresh".to_owned()),
+    }
+}
+
+pub fn signature(text: &str) -> Result<SignatureMode, String> {
+    match text.trim() {
+        "optional" => Ok(SignatureMode::Optional),
+        "required" => Ok(SignatureMode::Required),
+        _ => Err("a signature is optional or required".to_owned()),
+    }
+}
+
 /// Parts of a comma separated list; empty ones are left out.
 pub fn list(text: &str) -> Vec<String> {
     text.split(',')
@@ -60,10 +77,4 @@ pub fn list(text: &str) -> Vec<String> {
         .filter(|part| !part.is_empty())
         .map(str::to_owned)
         .collect()
-}
-
-/// An id of a provider or model, as records have them (DESIGN 7.1).
-pub fn is_id(text: &str) -> bool {
-    (1..=crate::ids::ID_LIMIT).contains(&text.chars().count())
-        && !text.chars().any(char::is_control)
 }

@@ -1,12 +1,11 @@
-//! `/healthz`, `/readyz`, `/metrics` and `/v1/component`: what runs, and whether it can answer.
+//! `/healthz`, `/readyz` and `/metrics`: whether this instance can answer, and how it fares.
 
+use super::App;
 use super::problem::Problem;
-use super::resolve::json;
 use super::state::Readiness;
-use super::{App, headers, input};
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 
 pub async fn healthz() -> Response {
@@ -31,15 +30,4 @@ pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     let kind =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     Ok(([(CONTENT_TYPE, kind)], text).into_response())
-}
-
-pub async fn component(
-    State(app): State<App>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    input::Query::read(&uri, &[])?;
-    let min_revision = headers::min_revision(&headers)?;
-    app.ordain.known_up_to(min_revision).await?;
-    json(&app.ordain.component(), app.watermark())
 }

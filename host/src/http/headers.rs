@@ -10,6 +10,7 @@ use crate::backends::{Attribution, Precondition};
 pub const REVISION: HeaderName = HeaderName::from_static("ordain-revision");
 pub const MIN_REVISION: HeaderName = HeaderName::from_static("ordain-min-revision");
 pub const REASON: HeaderName = HeaderName::from_static("ordain-reason");
+pub const SIGNATURE: HeaderName = HeaderName::from_static("ordain-signature");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest reason of a write, in bytes.
@@ -90,6 +91,16 @@ pub fn min_revision(headers: &HeaderMap) -> Result<u64, Problem> {
             let detail = "Ordain-Min-Revision must be an integer from 0 to 9007199254740991";
             Problem::bad("invalid-header", detail)
         })
+}
+
+/// A signature of a component: base64, which its reader judges.
+pub fn signature(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let value = single(headers, &SIGNATURE)?.filter(|value| !value.is_empty());
+    let text = |value: &HeaderValue| value.to_str().map(str::to_owned);
+    value
+        .map(text)
+        .transpose()
+        .map_err(|_| Problem::bad("invalid-header", "Ordain-Signature is not base64"))
 }
 
 fn single<'a>(

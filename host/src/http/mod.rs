@@ -4,6 +4,7 @@
 
 mod admin;
 mod caches;
+mod component;
 mod headers;
 mod input;
 mod lists;
@@ -54,13 +55,19 @@ impl App {
 /// All routes. Every answer has an `X-Request-Id`; a panic is an answer too.
 pub fn router(ordain: Ordain, deadline: Duration) -> Router {
     let policy = get(policy::get).put(policy::put).delete(policy::delete);
+    let component = get(component::get)
+        .put(component::put)
+        .delete(component::withdraw);
     Router::new()
         .route("/v1/resolve", post(resolve::resolve))
         .route("/v1/tenants", get(lists::tenants))
         .route("/v1/tenants/{tenant}/policy", policy)
         .route("/v1/tenants/{tenant}/policy/try", post(policy::try_out))
         .route("/v1/tenants/{tenant}/history", get(lists::history))
-        .route("/v1/component", get(admin::component))
+        .route("/v1/component", component)
+        .route("/v1/component/check", post(component::check))
+        .route("/v1/component/promote", post(component::promote))
+        .route("/v1/component/rollback", post(component::roll_back))
         .route("/v1/caches", get(caches::get).patch(caches::patch))
         .route("/v1/caches/purge", post(upkeep::purge))
         .route("/v1/log/prune", post(upkeep::prune))

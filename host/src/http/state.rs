@@ -10,11 +10,25 @@ use crate::ordain::{FeedStatus, NearStatus, Status, TierStatus};
 
 #[derive(Serialize)]
 pub struct Readiness<'a> {
-    /// `ready`, `degraded` (answers are fresh, but slower or not for long) or `unready`.
+    /// `ready`, `degraded` (answers are fresh, but slower, not for long, or of another component than
+    /// the fleet wants) or `unready`.
     pub status: &'static str,
     pub dependencies: Dependencies<'a>,
     pub near: Near,
     pub waiting: Places,
+    pub component: Component<'a>,
+}
+
+/// The component that answers.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Component<'a> {
+    digest: &'a str,
+    /// `false`: the fleet wants another, which does not run here.
+    as_wanted: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -153,7 +167,10 @@ impl Readiness<'_> {
         // The feed asks the origin four times a second: how it fares is how the origin fares.
         let origin_up = status.feed.connected && !status.origin.breaker.open;
         Readiness {
-            status: match (status.ready, far_up && origin_up) {
+            status: match (
+                status.ready,
+                far_up && origin_up && status.component.as_wanted,
+            ) {
                 (true, true) => "ready",
                 (true, false) => "degraded",
                 (false, _) => "unready",
@@ -171,6 +188,16 @@ impl Readiness<'_> {
                 used: status.waiting.0,
                 of: status.waiting.1,
             },
+            component: Component {
+                digest: &status.component.running.digest,
+                as_wanted: status.component.as_wanted,
+                errors: status
+                    .component
+                    .trouble
+                    .iter()
+                    .map(|trouble| &*trouble.error)
+                    .collect(),
+            },
         }
     }
 }
@@ -178,6 +205,7 @@ impl Readiness<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ordain::ComponentReport;
 
     fn tier(backend: &str) -> TierStatus {
         TierStatus {
@@ -214,6 +242,7 @@ mod tests {
                 bytes_max: 1,
             },
             waiting: (0, 512),
+            component: ComponentReport::for_tests(true),
         }
     }
 
@@ -240,6 +269,11 @@ mod tests {
             ("unready", "down")
         );
         status.far = None;
+        status.ready = true;
+        status.feed.connected = true;
+        assert_eq!(Readiness::of(&status).status, "ready");
+        status.component = ComponentReport::for_tests(false);
+        assert_eq!(Readiness::of(&status).status, "degraded");
         assert_eq!(Readiness::of(&status).dependencies.far.state, "off");
     }
 }

@@ -71,13 +71,20 @@ async fn read<const N: usize>(
     Ok((by, texts(&body, names)?))
 }
 
-fn texts<const N: usize>(body: &[u8], names: [&str; N]) -> Result<[Option<String>; N], Problem> {
+/// The texts of a body that is an object of these members and no others.
+pub fn texts<const N: usize>(
+    body: &[u8],
+    names: [&str; N],
+) -> Result<[Option<String>; N], Problem> {
     let mut found = [const { None }; N];
     let mut faults = Vec::new();
     for (name, value) in members(body)? {
         let pointer = pointer(&name);
         let Some(index) = names.iter().position(|known| *known == name) else {
-            let known = names.join(", ");
+            let known = match names.join(", ") {
+                known if known.is_empty() => "none".to_owned(),
+                known => known,
+            };
             faults.push(fault(&pointer, format!("unknown field; known is {known}")));
             continue;
         };
@@ -116,7 +123,7 @@ fn moment(text: &str, now: SystemTime) -> Result<SystemTime, String> {
 }
 
 /// Of what may have happened or not: here nothing need be looked up first.
-fn repeatable(problem: Problem) -> Problem {
+pub fn repeatable(problem: Problem) -> Problem {
     if problem.code != "write-outcome-unknown" {
         return problem;
     }

@@ -1,12 +1,13 @@
 //! Starting an Ordain: backends, component, feed. Not for reading configuration (`config.rs`).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::components::follow::{Components, read_signed};
 use super::{ComponentInfo, Inner, Ordain};
 use crate::backends::memory::MemoryOrigin;
 use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};
@@ -14,20 +15,24 @@ use crate::backends::redis::{Authorities, AuthoritiesError, OpenError, RedisFar}
 use crate::backends::{ChangeLog, Origin, OriginError};
 use crate::caches::Caches;
 use crate::capabilities::Services;
-use crate::coherence::Coherence;
 use crate::coherence::auditor::{Auditor, Findings};
 use crate::coherence::far::Far;
 use crate::coherence::feed::Feed;
 use crate::coherence::origin::OriginReader;
 use crate::coherence::restamp::Restamper;
+use crate::coherence::{Coherence, Moment};
 use crate::options::{Options, OriginChoice};
-use crate::runtime::{EngineError, Generation, GuestEngine, LoadError, Runtime, inspect};
+use crate::runtime::{
+    EngineError, GuestEngine, LoadError, Loader, Runtime, Vectors, VectorsError, inspect,
+};
 
 /// Fills that wait for the feed at once; one more is dropped, which costs a later miss.
 const LATE_FILLS_MAX: usize = 256;
 /// Calls at once that read or write the origin itself (records, lists, writes): one more is told to
 /// try again.
 const DIRECT_MAX: usize = 256;
+/// For the promoted component to be fetched and loaded, if there is one.
+const COMPONENT_DEADLINE: Duration = Duration::from_secs(20);
 /// For a look at the schema.
 const SCHEMA_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -41,6 +46,8 @@ pub enum StartError {
     },
     #[error("cannot load the component {}: {source}", path.display())]
     Component { path: PathBuf, source: LoadError },
+    #[error(transparent)]
+    Vectors(#[from] VectorsError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error("cannot use the database: {0}")]
@@ -58,8 +65,6 @@ pub enum StartError {
         "the database's schema is missing or too old: run `ordain migrate` (or `ordain serve` without --no-migrate)"
     )]
     NotMigrated,
-    #[error("starting was interrupted")]
-    Interrupted,
 }
 
 /// Chooses what an Ordain is started with; everything has a default.
@@ -125,17 +130,28 @@ impl Ordain {
             options: options.clone(),
             late_fills: Arc::new(Semaphore::new(LATE_FILLS_MAX)),
         });
-        let generation = load(&options.component, services.clone()).await?;
-        let runtime = Runtime::new(Arc::new(generation), options.request_deadline);
-        let feed = Feed {
-            coherence: coherence.clone(),
-            log,
-            reader: reader.clone(),
-            caches: caches.clone(),
-            unsettled: AtomicBool::new(false),
-        }
-        .run();
-        let mut tasks = vec![tokio::spawn(feed)];
+        let loader = loader(&options, services)?;
+        let path = options.component.clone();
+        let file = match read_signed(&path).await {
+            Ok((bytes, signature)) => loader.load(&bytes, signature.as_deref()).await,
+            Err(source) => return Err(StartError::ComponentFile { path, source }),
+        };
+        let file = file.map_err(|source| StartError::Component {
+            path: path.clone(),
+            source,
+        })?;
+        let runtime = Arc::new(Runtime::new(file.clone(), options.request_deadline));
+        let feed = Feed::new(coherence.clone(), log, reader.clone(), caches.clone());
+        let components = Arc::new(Components::new(
+            loader,
+            origin.clone(),
+            options.components.clone(),
+            path,
+            file,
+            feed.component.subscribe(),
+        ));
+        let follow = components.clone().follow(runtime.clone());
+        let mut tasks = vec![tokio::spawn(feed.run()), tokio::spawn(follow)];
         let restamps = Arc::new(AtomicU64::new(0));
         if let Some(far) = &far {
             let restamper = Restamper {
@@ -163,6 +179,7 @@ impl Ordain {
         let inner = Inner {
             options,
             runtime,
+            components,
             coherence,
             origin,
             reader,
@@ -173,10 +190,29 @@ impl Ordain {
             findings,
             tasks,
         };
-        Ok(Ordain {
+        let ordain = Ordain {
             inner: Arc::new(inner),
-        })
+        };
+        ordain.take_promoted().await;
+        Ok(ordain)
     }
+
+    /// The first answer is the promoted component's, if the origin can say which one that is. If it
+    /// cannot, nothing can be answered yet anyway.
+    async fn take_promoted(&self) {
+        let inner = &self.inner;
+        let long_ago = Moment::now().minus(COMPONENT_DEADLINE);
+        inner.coherence.wait(0, long_ago, COMPONENT_DEADLINE).await;
+        if inner.coherence.view().is_some() {
+            inner.components.settled_within(COMPONENT_DEADLINE).await;
+        }
+    }
+}
+
+fn loader(options: &Options, services: Arc<Services>) -> Result<Loader, StartError> {
+    let vectors = Vectors::load(options.components.vectors.as_deref())?;
+    let engine = GuestEngine::new(options.components.cache.as_deref())?;
+    Ok(Loader::new(engine, services, &options.components, vectors))
 }
 
 async fn open_origin(
@@ -237,29 +273,31 @@ fn open_far(options: &Options) -> Result<Option<Arc<Far>>, StartError> {
     Ok(Some(Arc::new(far)))
 }
 
-async fn load(path: &Path, services: Arc<Services>) -> Result<Generation, StartError> {
-    let bytes = read(path)?;
-    let engine = GuestEngine::new()?;
-    // Compiling computes for a while: not on a thread that serves.
-    tokio::task::spawn_blocking(move || Generation::load(&engine, &bytes, services))
-        .await
-        .map_err(|_| StartError::Interrupted)?
-        .map_err(|source| StartError::Component {
-            path: path.into(),
-            source,
-        })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, StartError> {
-    std::fs::read(path).map_err(|source| StartError::ComponentFile {
-        path: path.into(),
-        source,
-    })
-}
-
 /// Digest, size, world, imports and exports of a component; runs none of it.
 pub fn inspect_component(bytes: &[u8]) -> Result<ComponentInfo, InspectError> {
-    Ok(inspect(&*GuestEngine::new()?, bytes)?)
+    Ok(inspect(&*GuestEngine::new(None)?, bytes)?)
+}
+
+/// What a push checks of a component, without any database. Returns how many decision vectors it was
+/// asked.
+pub async fn check_component_file(
+    options: &Options,
+    bytes: Arc<[u8]>,
+    signature: Option<&str>,
+) -> Result<(ComponentInfo, usize), CheckError> {
+    let services = crate::runtime::services_in_memory(options.clone()).0;
+    let loader = loader(options, services)?;
+    let generation = loader.load(&bytes, signature).await?;
+    Ok((generation.info().clone(), loader.vectors()))
+}
+
+/// Why a check could not be made, or what it found.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Component(#[from] LoadError),
 }
 
 /// Why a component could not be looked at.

@@ -43,6 +43,7 @@ impl Ordain {
                 bytes_max: inner.options.near_bytes,
             },
             waiting: inner.runtime.waiting(),
+            component: self.component_report(),
         }
     }
 

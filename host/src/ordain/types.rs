@@ -71,6 +71,7 @@ pub struct Status {
     pub near: NearStatus,
     /// Calls that wait for servers, and how many may.
     pub waiting: (usize, usize),
+    pub component: super::ComponentReport,
 }
 
 /// A server and whether it is asked.
@@ -118,7 +119,7 @@ pub struct ComponentInfo {
     pub digest: String,
     /// Bytes of the file.
     pub size: u64,
-    /// `ordain:policy/policy@0.1.0`.
+    /// `ordain:policy/policy@0.2.0`.
     pub world: String,
     pub imports: Vec<String>,
     pub exports: Vec<String>,

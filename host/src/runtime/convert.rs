@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bindings::{resolver as wit, types};
-use super::generation::Outcome;
+use super::question::Outcome;
 use crate::answer::{
     Answer, Egress, EgressRule, Provenance, Refusal, ResolveError, Route, Rule, Tier, Verdict,
 };

@@ -1,12 +1,14 @@
 //! The Wasmtime engine: limits, pooling, and the ticker behind the guest's time budget. One per
 //! process is enough; generations share it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
+use super::compiled::CompiledCache;
 use crate::capabilities::{HostState, link_prompt, link_waiting};
 
 /// Memory that one instance may use.
@@ -20,15 +22,17 @@ const TICK: Duration = Duration::from_millis(10);
 #[error("cannot start the WebAssembly engine: {0:#}")]
 pub struct EngineError(#[from] wasmtime::Error);
 
-/// The engine and the two linkers (see `capabilities`).
+/// The engine, the two linkers (see `capabilities`), and where compiled code is kept.
 pub struct GuestEngine {
+    pub(super) compiled: Option<CompiledCache>,
     pub(super) engine: Engine,
     pub(super) prompt: Linker<HostState>,
     pub(super) waiting: Linker<HostState>,
 }
 
 impl GuestEngine {
-    pub fn new() -> Result<Arc<GuestEngine>, EngineError> {
+    /// `cache`: a folder for compiled code.
+    pub fn new(cache: Option<&Path>) -> Result<Arc<GuestEngine>, EngineError> {
         let engine = Engine::new(&config())?;
         let mut prompt = Linker::new(&engine);
         link_prompt(&mut prompt)?;
@@ -36,6 +40,7 @@ impl GuestEngine {
         link_waiting(&mut waiting)?;
         tick(&engine)?;
         Ok(Arc::new(GuestEngine {
+            compiled: cache.and_then(CompiledCache::open),
             engine,
             prompt,
             waiting,
@@ -59,6 +64,8 @@ fn config() -> Config {
         .wasm_component_model(true)
         .epoch_interruption(true)
         .concurrency_support(false)
+        // One thread compiles, and gives way to those that answer (`loader`).
+        .parallel_compilation(false)
         .allocation_strategy(wasmtime::InstanceAllocationStrategy::Pooling(pool));
     config
 }

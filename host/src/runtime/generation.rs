@@ -1,66 +1,138 @@
-//! A generation: one component, compiled, checked against the world, and its instances. Calls
-//! return what the guest said; a trap or an overrun is an error and costs the instance.
+//! A generation: one component, compiled, of a world that this host runs, and its instances. Calls
+//! return what the guest said; a trap, an overrun or nonsense is an error and costs the instance. Not
+//! for whether it answers well (`vectors`), nor for whether it is the one that answers (`lineup`).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Store;
-use wasmtime::component::{Component, Instance};
+use wasmtime::component::{Component, ComponentExportIndex, Func, Instance, InstancePre};
 
 use super::bindings::PolicyPre;
-use super::bindings::resolver as wit;
-use super::bindings::resolver::{Decision, Failure, Invalid};
+use super::bindings::resolver::Invalid;
+use super::compiled::Compiled;
 use super::convert;
 use super::engine::GuestEngine;
-use super::instances::{ExportIndices, Instances};
+use super::instances::{Exports, Instances, PromptPre, Warm};
+use super::question::Question;
+use super::world::{self, VERSIONS};
 use crate::answer::ResolveError;
-use crate::capabilities::{Call, HostState, Services};
+use crate::capabilities::{Call, HostState, Limit, Services};
 use crate::ordain::{ComponentInfo, InvalidRecord};
-use crate::request::Request;
 
-const RESOLVER: &str = "ordain:policy/resolver@0.1.0";
-const WORLD: &str = "ordain:policy/policy@0.1.0";
-
-/// What the guest says about one request.
-pub type Outcome = Result<Decision, Failure>;
-
-/// What the guest said, and the digest of the settings that it went by.
+/// What the guest said, and what is to be known about the call.
 pub struct Said<T> {
     pub outcome: T,
+    /// Digest of the settings that it went by.
     pub settings: Arc<str>,
     /// These settings are still in force.
     pub current: bool,
+    /// Something did not answer: the guest is not to blame if it has no answer.
+    pub excused: bool,
 }
 
-/// Why bytes cannot become a generation.
+/// Why bytes cannot become a generation. The text says what is wrong with them.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("not a WebAssembly component: it does not begin like one")]
     Foreign,
-    #[error("not a WebAssembly component: {0:#}")]
-    Compile(wasmtime::Error),
-    #[error("the component does not fit the world {WORLD}: {0:#}")]
-    World(wasmtime::Error),
+    #[error(
+        "not a WebAssembly component but a core module: build it with cargo-component or `wasm-tools component new`"
+    )]
+    CoreModule,
+    #[error("not a WebAssembly component that this host can run: {0}")]
+    Compile(String),
+    #[error("{size} bytes are too many: a component has at most {} MiB", BYTES_MAX >> 20)]
+    Size { size: usize },
+    /// Every difference.
+    #[error("the component does not fit the world ordain:policy/policy: {}", .0.join("; "))]
+    World(Vec<String>),
+    #[error(transparent)]
+    Signature(#[from] super::signature::SignatureError),
+    /// Every vector that was answered otherwise, in words.
+    #[error("the component answers {} of the decision vectors otherwise: {}", .0.len(), .0.join("; "))]
+    Vectors(Vec<String>),
+    #[error("loading was interrupted")]
+    Interrupted,
 }
 
-pub struct Generation {
+/// Largest component, as the origin keeps it.
+pub const BYTES_MAX: usize = 8 << 20;
+
+/// Where the exports of the resolver are.
+pub struct ExportIndices {
+    pub resolve: ComponentExportIndex,
+    pub resolve_batch: ComponentExportIndex,
+    pub validate: ComponentExportIndex,
+}
+
+/// What all instances of a component share.
+struct Linked {
     info: ComponentInfo,
     digest: Arc<str>,
     exports: ExportIndices,
-    instances: Instances,
+    prompt: PromptPre,
+    waiting: InstancePre<HostState>,
 }
 
-/// Digest, imports and exports of a component file.
+pub struct Generation {
+    linked: Arc<Linked>,
+    instances: Instances,
+    pub faults: Faults,
+}
+
+/// How often it failed, by kind.
+#[derive(Default)]
+pub struct Faults {
+    pub traps: AtomicU64,
+    /// Limits of time and of calls of the host.
+    pub overruns: AtomicU64,
+    /// Answers that are none.
+    pub nonsense: AtomicU64,
+    /// Errors where another generation had an answer.
+    pub errors: AtomicU64,
+}
+
+/// Digest, size, imports, exports and world of a component file, of whatever world it is.
 pub fn inspect(engine: &GuestEngine, bytes: &[u8]) -> Result<ComponentInfo, LoadError> {
     Ok(compile(engine, bytes)?.1)
 }
 
-fn compile(engine: &GuestEngine, bytes: &[u8]) -> Result<(Component, ComponentInfo), LoadError> {
-    // What the parser says of other files is a dump of what it expected.
-    if !bytes.starts_with(b"\0asm") {
-        return Err(LoadError::Foreign);
+pub fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{:x}", Sha256::digest(bytes))
+}
+
+/// What can be said of bytes without compiling them.
+pub fn foreign(bytes: &[u8]) -> Result<(), LoadError> {
+    // What the parser says of other files is a dump of what it expected. A component and a module
+    // differ in the second half of the version.
+    match bytes {
+        _ if bytes.len() > BYTES_MAX => Err(LoadError::Size { size: bytes.len() }),
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(LoadError::CoreModule),
+        [b'\0', b'a', b's', b'm', ..] => Ok(()),
+        _ => Err(LoadError::Foreign),
     }
-    let component = Component::new(&engine.engine, bytes).map_err(LoadError::Compile)?;
+}
+
+fn compile(engine: &GuestEngine, bytes: &[u8]) -> Result<(Component, ComponentInfo), LoadError> {
+    foreign(bytes)?;
+    let digest = digest(bytes);
+    let component = match engine
+        .compiled
+        .as_ref()
+        .map(|cache| cache.get(&digest, &engine.engine))
+    {
+        Some(Compiled::Found(component)) => component,
+        cached => {
+            let component = Component::new(&engine.engine, bytes)
+                .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+            if let Some(Compiled::Missing(place)) = cached {
+                place.put(&component);
+            }
+            component
+        }
+    };
     let ty = component.component_type();
     let mut imports: Vec<String> = ty
         .imports(&engine.engine)
@@ -77,7 +149,6 @@ fn compile(engine: &GuestEngine, bytes: &[u8]) -> Result<(Component, ComponentIn
         .iter()
         .find_map(|name| name.strip_prefix("ordain:policy/resolver@"));
     let world = version.map_or("unknown".into(), |v| format!("ordain:policy/policy@{v}"));
-    let digest = format!("sha256:{:x}", Sha256::digest(bytes));
     let info = ComponentInfo {
         digest,
         size: bytes.len() as u64,
@@ -89,185 +160,217 @@ fn compile(engine: &GuestEngine, bytes: &[u8]) -> Result<(Component, ComponentIn
 }
 
 impl Generation {
-    /// Compiles and checks; takes a tenth of a second of both cores, so not on a request's thread.
+    /// Compiles and links; takes some tenths of a second, so not on a request's thread.
     pub fn load(
         engine: &GuestEngine,
         bytes: &[u8],
         services: Arc<Services>,
     ) -> Result<Generation, LoadError> {
         let (component, info) = compile(engine, bytes)?;
+        let version = world::version(&info.imports, &info.exports)?;
+        // Names and version are right: what is left is a type that differs.
+        let differs = |error: wasmtime::Error| LoadError::World(vec![format!("{error:#}")]);
+        let resolver = format!("ordain:policy/resolver@{version}");
+        let resolver = component.get_export_index(None, &resolver);
         let index = |name: &str| {
-            let resolver = component.get_export_index(None, RESOLVER);
-            resolver
-                .and_then(|resolver| component.get_export_index(Some(&resolver), name))
-                .ok_or_else(|| {
-                    LoadError::World(wasmtime::Error::msg(format!("no export {RESOLVER}#{name}")))
-                })
+            let index = resolver
+                .as_ref()
+                .and_then(|resolver| component.get_export_index(Some(resolver), name));
+            index.ok_or_else(|| {
+                LoadError::World(vec![format!("its resolver has no function `{name}`")])
+            })
         };
         let exports = ExportIndices {
             resolve: index("resolve")?,
             resolve_batch: index("resolve-batch")?,
+            validate: index("validate")?,
         };
-        let digest: Arc<str> = info.digest.as_str().into();
         let waiting = engine
             .waiting
             .instantiate_pre(&component)
-            .map_err(LoadError::World)?;
-        let prompt = engine
-            .prompt
-            .instantiate_pre(&component)
-            .map_err(LoadError::World)?;
-        let prompt = PolicyPre::new(prompt).map_err(LoadError::World)?;
-        let instances = Instances::new(&engine.engine, services, digest.clone(), prompt, waiting);
-        Ok(Generation {
+            .map_err(differs)?;
+        let prompt = engine.prompt.instantiate_pre(&component).map_err(differs)?;
+        let prompt = if version == VERSIONS[0] {
+            PromptPre::Newest(PolicyPre::new(prompt).map_err(differs)?)
+        } else {
+            PromptPre::Released(prompt)
+        };
+        let linked = Linked {
+            digest: info.digest.as_str().into(),
             info,
-            digest,
             exports,
+            prompt,
+            waiting,
+        };
+        Ok(Generation::of(engine, Arc::new(linked), services))
+    }
+
+    fn of(engine: &GuestEngine, linked: Arc<Linked>, services: Arc<Services>) -> Generation {
+        let instances = Instances::new(
+            &engine.engine,
+            services,
+            linked.digest.clone(),
+            linked.prompt.clone(),
+            linked.waiting.clone(),
+        );
+        Generation {
+            linked,
             instances,
-        })
+            faults: Faults::default(),
+        }
+    }
+
+    /// The same component with instances and counts of its own, on other services.
+    pub fn beside(&self, engine: &GuestEngine, services: Arc<Services>) -> Generation {
+        Generation::of(engine, self.linked.clone(), services)
     }
 
     pub fn info(&self) -> &ComponentInfo {
-        &self.info
+        &self.linked.info
     }
 
     pub fn digest(&self) -> &Arc<str> {
-        &self.digest
+        &self.linked.digest
+    }
+
+    /// Drops what idles: it is not asked any more.
+    pub fn retire(&self) {
+        self.instances.retire();
     }
 
     /// `None`: the guest wanted to wait for a server.
-    pub(super) fn resolve_promptly(
+    pub(super) fn promptly<Q: Question>(
         &self,
         call: &Call,
-        request: &Request,
-    ) -> Result<Option<Said<Outcome>>, ResolveError> {
-        let mut warm = self.instances.prompt(call).map_err(trap)?;
-        let resolver = warm.exports.ordain_policy_resolver();
-        let outcome = resolver
-            .call_resolve(&mut warm.store, convert::request(request))
-            .map_err(trap)?;
+        question: &Q,
+    ) -> Result<Option<Said<Q::Outcome>>, ResolveError> {
+        let mut warm = self.instances.prompt(call).map_err(|e| self.failed(&e))?;
+        let Warm { store, exports, .. } = &mut warm;
+        let outcome = match exports {
+            Exports::Newest(policy) => question.newest(policy, store),
+            Exports::Released(instance) => {
+                func(store, instance, question.export(&self.linked.exports))
+                    .and_then(|export| question.released(export, store))
+            }
+        };
+        let outcome = outcome.map_err(|e| self.failed(&e))?;
         let state = warm.store.data();
-        let said = (!state.wanted_io).then(|| said(outcome, state));
+        let said = match state.wanted_io {
+            true => None,
+            false => Some(self.said(question, outcome, state)?),
+        };
         self.instances.keep_prompt(warm);
         Ok(said)
     }
 
-    pub(super) fn resolve_batch_promptly(
+    pub(super) async fn waiting<Q: Question>(
         &self,
         call: &Call,
-        requests: &[&Request],
-    ) -> Result<Option<Said<Vec<Outcome>>>, ResolveError> {
-        let mut warm = self.instances.prompt(call).map_err(trap)?;
-        let resolver = warm.exports.ordain_policy_resolver();
-        let requests: Vec<_> = requests.iter().map(|r| convert::request(r)).collect();
-        let outcomes = resolver
-            .call_resolve_batch(&mut warm.store, &requests)
-            .map_err(trap)?;
-        let outcomes = complete(outcomes, requests.len())?;
-        let state = warm.store.data();
-        let said = (!state.wanted_io).then(|| said(outcomes, state));
-        self.instances.keep_prompt(warm);
-        Ok(said)
-    }
-
-    pub(super) async fn resolve_waiting(
-        &self,
-        call: &Call,
-        request: &Request,
-    ) -> Result<Said<Outcome>, ResolveError> {
-        let mut warm = self.instances.waiting(call).await.map_err(trap)?;
-        let resolve = func(
-            &mut warm.store,
-            &warm.exports.instance,
-            &self.exports.resolve,
-        )?;
-        let resolve = resolve
-            .typed::<(wit::Request<'_>,), (Outcome,)>(&warm.store)
-            .map_err(trap)?;
-        let (outcome,) = resolve
-            .call_async(&mut warm.store, (convert::request(request),))
+        question: &Q,
+    ) -> Result<Said<Q::Outcome>, ResolveError> {
+        let mut warm = self
+            .instances
+            .waiting(call)
             .await
-            .map_err(trap)?;
-        let said = said(outcome, warm.store.data());
-        self.instances.keep_waiting(warm);
-        Ok(said)
-    }
-
-    pub(super) async fn resolve_batch_waiting(
-        &self,
-        call: &Call,
-        requests: &[&Request],
-    ) -> Result<Said<Vec<Outcome>>, ResolveError> {
-        let mut warm = self.instances.waiting(call).await.map_err(trap)?;
-        let resolve = func(
+            .map_err(|e| self.failed(&e))?;
+        let export = func(
             &mut warm.store,
-            &warm.exports.instance,
-            &self.exports.resolve_batch,
-        )?;
-        let resolve = resolve
-            .typed::<(&[wit::Request<'_>],), (Vec<Outcome>,)>(&warm.store)
-            .map_err(trap)?;
-        let requests: Vec<_> = requests.iter().map(|r| convert::request(r)).collect();
-        let (outcomes,) = resolve
-            .call_async(&mut warm.store, (&requests[..],))
-            .await
-            .map_err(trap)?;
-        let outcomes = complete(outcomes, requests.len())?;
-        let said = said(outcomes, warm.store.data());
+            &warm.exports,
+            question.export(&self.linked.exports),
+        );
+        let export = export.map_err(|e| self.failed(&e))?;
+        let outcome = question.waiting(export, &mut warm.store).await;
+        let outcome = outcome.map_err(|e| self.failed(&e))?;
+        let said = self.said(question, outcome, warm.store.data())?;
         self.instances.keep_waiting(warm);
         Ok(said)
     }
 
     pub(super) fn validate(&self, call: &Call, record: &str) -> Result<String, InvalidRecord> {
-        let failed = |error: wasmtime::Error| InvalidRecord::Component(report(&error));
-        let mut warm = self.instances.prompt(call).map_err(failed)?;
-        let resolver = warm.exports.ordain_policy_resolver();
-        let outcome = resolver
-            .call_validate(&mut warm.store, record)
-            .map_err(failed)?;
-        self.instances.keep_prompt(warm);
+        let outcome = self.validated(call, record);
+        let outcome = outcome.map_err(|error| match self.failed(&error) {
+            ResolveError::Component(why) => InvalidRecord::Component(why),
+            other => InvalidRecord::Component(other.to_string()),
+        })?;
         outcome.map_err(|invalid| match invalid {
             Invalid::Malformed(message) => InvalidRecord::Malformed(message),
             Invalid::Faults(faults) => InvalidRecord::Faults(convert::faults(faults)),
         })
+    }
+
+    fn validated(&self, call: &Call, record: &str) -> wasmtime::Result<Result<String, Invalid>> {
+        let mut warm = self.instances.prompt(call)?;
+        let Warm { store, exports, .. } = &mut warm;
+        let outcome = match exports {
+            Exports::Newest(policy) => policy
+                .ordain_policy_resolver()
+                .call_validate(store, record)?,
+            Exports::Released(instance) => {
+                let export = func(store, instance, &self.linked.exports.validate)?;
+                let validate = export.typed::<(&str,), (Result<String, Invalid>,)>(&*store)?;
+                validate.call(store, (record,))?.0
+            }
+        };
+        self.instances.keep_prompt(warm);
+        Ok(outcome)
+    }
+
+    fn said<Q: Question>(
+        &self,
+        question: &Q,
+        outcome: Q::Outcome,
+        state: &HostState,
+    ) -> Result<Said<Q::Outcome>, ResolveError> {
+        if let Err(why) = question.nonsense(&outcome) {
+            self.faults.nonsense.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                component = &*self.linked.digest,
+                why,
+                "the component failed"
+            );
+            return Err(ResolveError::Component(why));
+        }
+        Ok(Said {
+            outcome,
+            settings: state.settings_digest().clone(),
+            current: state.is_current(),
+            excused: state.excused,
+        })
+    }
+
+    /// Counts an error where another generation had an answer. Traps are counted where they happen.
+    pub(super) fn note_error(&self, why: &str) {
+        self.faults.errors.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            component = &*self.linked.digest,
+            why,
+            "the component failed where the one before did not"
+        );
+    }
+
+    /// Counts and reports a call that ended in no answer.
+    fn failed(&self, error: &wasmtime::Error) -> ResolveError {
+        let count = match error.downcast_ref::<Limit>() {
+            Some(_) => &self.faults.overruns,
+            None => &self.faults.traps,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        let message = format!("{error:#}");
+        tracing::error!(
+            component = &*self.linked.digest,
+            message,
+            "the component failed"
+        );
+        ResolveError::Component(message)
     }
 }
 
 fn func(
     store: &mut Store<HostState>,
     instance: &Instance,
-    index: &wasmtime::component::ComponentExportIndex,
-) -> Result<wasmtime::component::Func, ResolveError> {
+    index: &ComponentExportIndex,
+) -> wasmtime::Result<Func> {
     instance
         .get_func(store, index)
-        .ok_or_else(|| ResolveError::Component("an export has vanished".into()))
-}
-
-fn said<T>(outcome: T, state: &HostState) -> Said<T> {
-    Said {
-        outcome,
-        settings: state.settings_digest().clone(),
-        current: state.is_current(),
-    }
-}
-
-/// A component that answers another number of requests than it was asked has failed.
-fn complete(outcomes: Vec<Outcome>, asked: usize) -> Result<Vec<Outcome>, ResolveError> {
-    if outcomes.len() == asked {
-        Ok(outcomes)
-    } else {
-        let message = format!("{} answers to {asked} requests", outcomes.len());
-        tracing::error!(message, "the component failed");
-        Err(ResolveError::Component(message))
-    }
-}
-
-fn trap(error: wasmtime::Error) -> ResolveError {
-    ResolveError::Component(report(&error))
-}
-
-fn report(error: &wasmtime::Error) -> String {
-    let message = format!("{error:#}");
-    tracing::error!(message, "the component failed");
-    message
+        .ok_or_else(|| wasmtime::Error::msg("an export has vanished"))
 }

@@ -1,21 +1,25 @@
-//! Instances of one generation: warm ones are reused, one call at a time, until they trap, overrun
-//! or have served long enough. Prompt instances answer near hits without any async machinery;
-//! waiting ones may wait for servers.
+//! Instances of one generation. Warm ones are reused, one call at a time, until they trap, overrun
+//! or have served long enough; fresh ones serve one call. Prompt instances answer near hits without
+//! any async machinery; waiting ones may wait for servers.
 
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
-use wasmtime::component::{ComponentExportIndex, Instance, InstancePre};
+use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
 use super::bindings::{Policy, PolicyPre};
 use super::engine::MEMORY_MAX;
-use crate::capabilities::{Call, HostState, Services};
+use crate::capabilities::{Call, HostState, Limit, Services};
+use crate::options::InstanceMode;
 
 /// Calls of one instance, after which its memory starts afresh.
 const CALLS_MAX: u32 = 1_000_000;
 /// Idle instances that are kept.
 const IDLE_MAX: usize = 64;
+/// Bytes that may pass from the guest to the host in one crossing of the border: answers of a batch of
+/// 1,000, or a canonical record, many times over.
+const TRANSFER_MAX: usize = 8 << 20;
 
 pub struct Warm<T> {
     pub store: Store<HostState>,
@@ -23,25 +27,29 @@ pub struct Warm<T> {
     calls: u32,
 }
 
-/// Exports of a waiting instance, looked up once.
-pub struct Waiting {
-    pub instance: Instance,
+/// Exports of a prompt instance.
+pub enum Exports {
+    /// Of the newest world, checked once.
+    Newest(Policy),
+    /// Of an older one, found and checked on every call.
+    Released(Instance),
 }
 
-/// Where the exports of the resolver are.
-pub struct ExportIndices {
-    pub resolve: ComponentExportIndex,
-    pub resolve_batch: ComponentExportIndex,
+/// How prompt instances are made.
+#[derive(Clone)]
+pub enum PromptPre {
+    Newest(PolicyPre<HostState>),
+    Released(InstancePre<HostState>),
 }
 
 pub struct Instances {
     engine: Engine,
     services: Arc<Services>,
     digest: Arc<str>,
-    prompt_pre: PolicyPre<HostState>,
+    prompt_pre: PromptPre,
     waiting_pre: InstancePre<HostState>,
-    prompt: ArrayQueue<Warm<Policy>>,
-    waiting: ArrayQueue<Warm<Waiting>>,
+    prompt: ArrayQueue<Warm<Exports>>,
+    waiting: ArrayQueue<Warm<Instance>>,
 }
 
 impl Instances {
@@ -49,7 +57,7 @@ impl Instances {
         engine: &Engine,
         services: Arc<Services>,
         digest: Arc<str>,
-        prompt_pre: PolicyPre<HostState>,
+        prompt_pre: PromptPre,
         waiting_pre: InstancePre<HostState>,
     ) -> Instances {
         Instances {
@@ -64,18 +72,16 @@ impl Instances {
     }
 
     /// A prompt instance, bound to the call.
-    pub fn prompt(&self, call: &Call) -> wasmtime::Result<Warm<Policy>> {
+    pub fn prompt(&self, call: &Call) -> wasmtime::Result<Warm<Exports>> {
         let mut warm = match current(&self.prompt) {
             Some(warm) => warm,
             None => {
                 let mut store = self.store();
-                store.set_epoch_deadline(1);
-                let exports = self.prompt_pre.instantiate(&mut store)?;
-                Warm {
-                    store,
-                    exports,
-                    calls: 0,
-                }
+                let exports = match &self.prompt_pre {
+                    PromptPre::Newest(pre) => Exports::Newest(pre.instantiate(&mut store)?),
+                    PromptPre::Released(pre) => Exports::Released(pre.instantiate(&mut store)?),
+                };
+                Warm::new(store, exports)
             }
         };
         warm.begin(call);
@@ -83,18 +89,13 @@ impl Instances {
     }
 
     /// An instance that may wait, bound to the call.
-    pub async fn waiting(&self, call: &Call) -> wasmtime::Result<Warm<Waiting>> {
+    pub async fn waiting(&self, call: &Call) -> wasmtime::Result<Warm<Instance>> {
         let mut warm = match current(&self.waiting) {
             Some(warm) => warm,
             None => {
                 let mut store = self.store();
-                store.set_epoch_deadline(1);
                 let instance = self.waiting_pre.instantiate_async(&mut store).await?;
-                Warm {
-                    store,
-                    exports: Waiting { instance },
-                    calls: 0,
-                }
+                Warm::new(store, instance)
             }
         };
         warm.begin(call);
@@ -103,29 +104,40 @@ impl Instances {
 
     /// Takes back an instance whose call ended well. One that trapped is dropped instead: its
     /// store must never be entered again.
-    pub fn keep_prompt(&self, mut warm: Warm<Policy>) {
-        if warm.end() {
+    pub fn keep_prompt(&self, mut warm: Warm<Exports>) {
+        if warm.end() && self.keeps() {
             let _ = self.prompt.push(warm);
         }
     }
 
-    pub fn keep_waiting(&self, mut warm: Warm<Waiting>) {
-        if warm.end() {
+    pub fn keep_waiting(&self, mut warm: Warm<Instance>) {
+        if warm.end() && self.keeps() {
             let _ = self.waiting.push(warm);
         }
+    }
+
+    /// Drops the idle ones, of a generation that is not asked any more.
+    pub fn retire(&self) {
+        while self.prompt.pop().is_some() || self.waiting.pop().is_some() {}
+    }
+
+    fn keeps(&self) -> bool {
+        self.services.options.instances == InstanceMode::Warm
     }
 
     fn store(&self) -> Store<HostState> {
         let state = HostState::new(self.services.clone(), self.digest.clone(), MEMORY_MAX);
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(TRANSFER_MAX);
         store.epoch_deadline_callback(|mut context: StoreContextMut<'_, HostState>| {
             if context.data_mut().tick() {
                 Ok(UpdateDeadline::Continue(1))
             } else {
-                Err(wasmtime::Error::msg("the component computed for too long"))
+                Err(wasmtime::Error::new(Limit::Time))
             }
         });
+        store.set_epoch_deadline(1);
         store
     }
 }
@@ -136,6 +148,14 @@ fn current<T>(idle: &ArrayQueue<Warm<T>>) -> Option<Warm<T>> {
 }
 
 impl<T> Warm<T> {
+    fn new(store: Store<HostState>, exports: T) -> Warm<T> {
+        Warm {
+            store,
+            exports,
+            calls: 0,
+        }
+    }
+
     fn begin(&mut self, call: &Call) {
         self.store.data_mut().begin(call);
         self.store.set_epoch_deadline(1);

@@ -1,17 +1,27 @@
-//! Calls of the component: takes an instance, binds it to a tenant, calls, and turns what comes
-//! back into an answer. Knows neither HTTP nor where records are kept.
+//! Calls of the component: takes an instance of the generation in force, binds it to a tenant, calls,
+//! and turns what comes back into an answer. Knows neither HTTP nor where records are kept, and does
+//! not decide which generation is in force (`ordain/components`).
 
 pub mod bindings;
+mod compiled;
 mod convert;
 mod engine;
 mod generation;
 mod instances;
+mod lineup;
+mod loader;
+mod question;
+mod sandbox;
+mod shadow;
+pub mod signature;
+mod vectors;
+pub mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::answer::{Answer, ResolveError};
 use crate::capabilities::Call;
@@ -22,8 +32,15 @@ use crate::ordain::InvalidRecord;
 use crate::request::Request;
 
 pub use engine::{EngineError, GuestEngine};
-pub use generation::{Generation, LoadError, inspect};
-use generation::{Outcome, Said};
+pub use generation::{BYTES_MAX, Generation, LoadError, Said, digest, inspect};
+pub use lineup::{Lineup, Watch, WatchStatus};
+pub use loader::Loader;
+use question::{Many, One, Outcome, Question};
+pub use sandbox::services_in_memory;
+pub use shadow::{Plan, Report, Sample, Shadow};
+pub use vectors::{Vectors, VectorsError};
+
+use bindings::resolver::Failure;
 
 /// Ticks of the engine (10 ms each) that the guest may compute through in one call.
 const GUEST_TICKS: u32 = 25;
@@ -31,41 +48,54 @@ const GUEST_TICKS: u32 = 25;
 const WAITING_MAX: usize = 512;
 
 pub struct Runtime {
-    current: ArcSwap<Generation>,
+    lineup: ArcSwap<Lineup>,
     waiting: Semaphore,
     pub counts: Counts,
     request_deadline: Duration,
+    /// A generation has failed too often, and the one before answers again.
+    pub returned: Notify,
 }
+
+/// An outcome, and the generation that it is from.
+type Asked<'a, T> = (Said<T>, &'a Arc<Generation>);
 
 impl Runtime {
     pub fn new(generation: Arc<Generation>, request_deadline: Duration) -> Runtime {
         Runtime {
-            current: ArcSwap::new(generation),
+            lineup: ArcSwap::from_pointee(Lineup::alone(generation)),
             waiting: Semaphore::new(WAITING_MAX),
             counts: Counts::default(),
             request_deadline,
+            returned: Notify::new(),
         }
     }
 
-    /// The component that answers now.
-    pub fn generation(&self) -> Arc<Generation> {
-        self.current.load_full()
+    pub fn lineup(&self) -> Arc<Lineup> {
+        self.lineup.load_full()
+    }
+
+    /// Replaces the lineup, unless it is not `expected` any more. Calls under way end on the old one.
+    pub fn swap(&self, expected: &Arc<Lineup>, lineup: Lineup) -> bool {
+        let previous = self.lineup.compare_and_swap(expected, Arc::new(lineup));
+        Arc::ptr_eq(&previous, expected)
     }
 
     fn call(&self, tenant: Option<Tenant>, began: Moment) -> Call {
+        Runtime::call_of(tenant, began, self.request_deadline)
+    }
+
+    fn call_of(tenant: Option<Tenant>, began: Moment, deadline: Duration) -> Call {
         Call {
             tenant,
             began,
-            deadline: began.plus(self.request_deadline),
+            deadline: began.plus(deadline),
             ticks: GUEST_TICKS,
             trial: None,
             hurried: false,
+            shadow: false,
         }
     }
 
-    /// Resolves one request. First on a prompt instance, which answers near hits and cannot wait;
-    /// only if it wanted to wait, once more on a waiting one. If there is no place to wait in, a stale
-    /// answer is better than none.
     pub async fn resolve(
         &self,
         tenant: &Tenant,
@@ -77,32 +107,15 @@ impl Runtime {
     }
 
     async fn answer(&self, tenant: &Tenant, request: &Request) -> Result<Answer, ResolveError> {
-        let generation = self.current.load();
-        let mut call = self.call(Some(tenant.clone()), Moment::now());
-        // Once more, if settings changed while the call waited (rule D1).
-        for last in [false, true] {
-            let said = match generation.resolve_promptly(&call, request)? {
-                Some(said) => call.in_time(said)?,
-                None => {
-                    let waiting = generation.resolve_waiting(&call, request);
-                    match self.wait(&call, waiting).await {
-                        Err(ResolveError::Overloaded) => {
-                            call.hurried = true;
-                            let said = generation.resolve_promptly(&call, request)?;
-                            said.filter(|said| said.outcome.is_ok())
-                                .ok_or(ResolveError::Overloaded)?
-                        }
-                        said => said?,
-                    }
-                }
-            };
-            if said.current || last {
-                let settings = said.settings;
-                let digest = generation.digest();
-                return convert::answer(said.outcome, tenant, request, digest, settings);
-            }
+        let lineup = self.lineup.load();
+        let call = self.call(Some(tenant.clone()), Moment::now());
+        let (said, generation) = self.asked(&lineup, &call, &One(request)).await?;
+        let digest = generation.digest();
+        let answer = convert::answer(said.outcome, tenant, request, digest, said.settings)?;
+        if let Some(shadow) = &lineup.shadow {
+            shadow.offer(tenant, request, &answer);
         }
-        Err(ResolveError::Overloaded)
+        Ok(answer)
     }
 
     /// Calls that wait for servers now, and how many may.
@@ -147,42 +160,92 @@ impl Runtime {
         tenant: &Tenant,
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
-        let generation = self.current.load_full();
-        let said = self.batch_said(&generation, call, requests).await;
-        match said {
-            Ok(Said {
-                outcome, settings, ..
-            }) => outcome
-                .into_iter()
-                .zip(requests)
-                .map(|(outcome, request)| {
-                    let settings = settings.clone();
-                    convert::answer(outcome, tenant, request, generation.digest(), settings)
-                })
-                .collect(),
-            Err(error) => requests.iter().map(|_| Err(error.clone())).collect(),
+        let lineup = self.lineup.load_full();
+        let (said, generation) = match self.asked(&lineup, call, &Many(requests)).await {
+            Ok(asked) => asked,
+            Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let shadow = lineup.shadow.as_ref().filter(|_| call.trial.is_none());
+        let answers = said.outcome.into_iter().zip(requests);
+        answers
+            .map(|(outcome, request)| {
+                let settings = said.settings.clone();
+                let digest = generation.digest();
+                let answer = convert::answer(outcome, tenant, request, digest, settings)?;
+                if let Some(shadow) = shadow {
+                    shadow.offer(tenant, request, &answer);
+                }
+                Ok(answer)
+            })
+            .collect()
+    }
+
+    /// Asks the generation in force; if it fails while it is watched, the one before.
+    async fn asked<'a, Q: Question>(
+        &self,
+        lineup: &'a Arc<Lineup>,
+        call: &Call,
+        question: &Q,
+    ) -> Result<Asked<'a, Q::Outcome>, ResolveError> {
+        let mut first = self.said(&lineup.current, call, question).await;
+        let Some(blame) = blame(&mut first, question) else {
+            return Ok((first?, &lineup.current));
+        };
+        let Some(good) = lineup.watching() else {
+            return Ok((first?, &lineup.current));
+        };
+        let mut second = self.said(good, call, question).await;
+        // What the one before cannot answer either is not the new one's fault.
+        if self::blame(&mut second, question).is_some() {
+            return Ok((first?, &lineup.current));
+        }
+        let second = second?;
+        self.fault(lineup, good, &blame);
+        Ok((second, good))
+    }
+
+    /// Notes that the generation in force failed where the one before did not; after too many, that
+    /// one answers again.
+    fn fault(&self, lineup: &Arc<Lineup>, good: &Arc<Generation>, why: &str) {
+        let current = &lineup.current;
+        current.note_error(why);
+        if !lineup.watch.fault(why) {
+            return;
+        }
+        let back = Lineup {
+            shadow: lineup.shadow.clone(),
+            ..Lineup::alone(good.clone())
+        };
+        if self.swap(lineup, back) {
+            let (failed, good) = (&**current.digest(), &**good.digest());
+            tracing::error!(
+                failed,
+                good,
+                why,
+                "the new component has failed too often: the one before answers again"
+            );
+            current.retire();
+            self.returned.notify_one();
         }
     }
 
-    async fn batch_said(
+    /// Asks one generation. First on a prompt instance, which answers near hits and cannot wait; only
+    /// if it wanted to wait, once more on a waiting one. If there is no place to wait in, a stale
+    /// answer is better than none.
+    async fn said<Q: Question>(
         &self,
         generation: &Generation,
         call: &Call,
-        requests: &[&Request],
-    ) -> Result<Said<Vec<Outcome>>, ResolveError> {
-        let mut call = call.clone();
+        question: &Q,
+    ) -> Result<Said<Q::Outcome>, ResolveError> {
+        // Once more, if settings changed while the call waited (rule D1).
         for last in [false, true] {
-            let said = match generation.resolve_batch_promptly(&call, requests)? {
+            let said = match generation.promptly(call, question)? {
                 Some(said) => call.in_time(said)?,
                 None => {
-                    let waiting = generation.resolve_batch_waiting(&call, requests);
-                    match self.wait(&call, waiting).await {
-                        Err(ResolveError::Overloaded) => {
-                            call.hurried = true;
-                            let said = generation.resolve_batch_promptly(&call, requests)?;
-                            said.filter(|said| said.outcome.iter().any(Result::is_ok))
-                                .ok_or(ResolveError::Overloaded)?
-                        }
+                    let waiting = generation.waiting(call, question);
+                    match self.wait(call, waiting).await {
+                        Err(ResolveError::Overloaded) => hurried(generation, call, question)?,
                         said => said?,
                     }
                 }
@@ -196,7 +259,29 @@ impl Runtime {
 
     /// Canonical text of a record, or what is wrong with it. Asks no server.
     pub fn validate(&self, record: &str) -> Result<String, InvalidRecord> {
-        let generation = self.current.load();
+        let lineup = self.lineup.load();
+        let call = self.call(None, Moment::now());
+        let outcome = lineup.current.validate(&call, record);
+        match (&outcome, lineup.watching()) {
+            (Err(InvalidRecord::Component(why)), Some(good)) => {
+                match good.validate(&call, record) {
+                    Err(InvalidRecord::Component(_)) => outcome,
+                    second => {
+                        self.fault(&lineup, good, why);
+                        second
+                    }
+                }
+            }
+            _ => outcome,
+        }
+    }
+
+    /// The same by a generation that need not be in force.
+    pub fn validate_by(
+        &self,
+        generation: &Generation,
+        record: &str,
+    ) -> Result<String, InvalidRecord> {
         generation.validate(&self.call(None, Moment::now()), record)
     }
 
@@ -216,6 +301,54 @@ impl Runtime {
         let outcome = tokio::time::timeout(left, work).await;
         call.in_time(outcome.unwrap_or(Err(ResolveError::Late))?)
     }
+}
+
+/// What can be said without any server.
+fn hurried<Q: Question>(
+    generation: &Generation,
+    call: &Call,
+    question: &Q,
+) -> Result<Said<Q::Outcome>, ResolveError> {
+    let mut call = call.clone();
+    call.hurried = true;
+    let said = generation.promptly(&call, question)?;
+    let mut said = said.ok_or(ResolveError::Overloaded)?;
+    match question
+        .outcomes(&mut said.outcome)
+        .iter()
+        .any(Result::is_ok)
+    {
+        true => Ok(said),
+        false => Err(ResolveError::Overloaded),
+    }
+}
+
+/// Why the component may be to blame that there is no answer; `None`: there is one, or the servers are,
+/// or the caller.
+fn blame<Q: Question>(
+    said: &mut Result<Said<Q::Outcome>, ResolveError>,
+    question: &Q,
+) -> Option<String> {
+    let said = match said {
+        Err(ResolveError::Component(why)) => return Some(why.clone()),
+        Err(_) => return None,
+        Ok(said) => said,
+    };
+    let excused = said.excused;
+    let suspect = |outcome: &Outcome| match outcome {
+        Ok(_) => None,
+        Err(Failure::RecordInvalid(_)) => Some("it refuses a stored record"),
+        Err(Failure::RequestInvalid(_)) => Some("it refuses a request"),
+        Err(Failure::Unavailable) if !excused => {
+            Some("it has no answer, though nothing failed that it asked")
+        }
+        Err(Failure::RevisionUnknown) if question.least_demand() == 0 => {
+            Some("it misses a revision that nobody demanded")
+        }
+        Err(_) => None,
+    };
+    let outcomes = question.outcomes(&mut said.outcome);
+    outcomes.iter().find_map(suspect).map(str::to_owned)
 }
 
 impl Call {

@@ -52,13 +52,12 @@ impl Native {
         let tenant = decision::tenant();
         let origin = Arc::new(MemoryOrigin::new());
         let coherence = Arc::new(Coherence::new(64 << 20, 1000));
-        let feed = Feed {
-            coherence: coherence.clone(),
-            log: origin.clone(),
-            reader: Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
-            caches: Arc::new(Caches::new(&Options::default())),
-            unsettled: Default::default(),
-        };
+        let feed = Feed::new(
+            coherence.clone(),
+            origin.clone(),
+            Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
+            Arc::new(Caches::new(&Options::default())),
+        );
         let feed = tokio::spawn(feed.run());
         let by = Attribution::default();
         let put = Change::Put(record.into());

@@ -1,0 +1,240 @@
+//! Components at run time: push one, try it in the shadow, promote it, roll back. The fleet's wish is
+//! kept in the origin and announced by the change log; every instance carries it out by itself
+//! (`follow`). Not for what a component answers.
+
+pub(super) mod fleet;
+pub(super) mod follow;
+pub(super) mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Ordain;
+use crate::backends::{Attribution, OriginError, StoredComponent, WriteError};
+use crate::coherence::Moment;
+use crate::ids::{Key, Tenant};
+use crate::ordain::InvalidRecord;
+use crate::runtime::{LoadError, Plan};
+use fleet::{Changes, Fleet};
+
+pub use report::ComponentReport;
+
+/// Records that are validated between two looks at the clock.
+const PAGE: u32 = 100;
+/// Invalid records that one answer lists.
+const LISTED_MAX: usize = 100;
+
+/// What becomes of a component that was pushed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Intent {
+    /// It answers in the shadow.
+    Try(Plan),
+    /// It answers.
+    Promote,
+}
+
+/// Why a component was not pushed, promoted or rolled back. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ComponentError {
+    #[error("the component is refused: {0}")]
+    Refused(#[from] LoadError),
+    #[error("there is no candidate to promote: push a component first")]
+    NoCandidate,
+    #[error("there is no component {0}: push it first")]
+    Unknown(String),
+    #[error("there is nothing to roll back to: no component was promoted since the last rollback")]
+    NothingBefore,
+    #[error(
+        "somebody else has changed the component in the meantime: look at its status and try again"
+    )]
+    Changed,
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Read(#[from] OriginError),
+}
+
+/// A change of what the fleet runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Position of the change.
+    pub revision: u64,
+    /// `None`: what each instance has in its file.
+    pub digest: Option<String>,
+    /// This instance has carried it out.
+    pub done: bool,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    pub vectors: usize,
+    /// Stored records that the component was shown.
+    pub records: u64,
+    /// Tenants whose record it refuses, with its faults.
+    pub invalid: Vec<(String, InvalidRecord)>,
+    /// Not all were shown: the last tenant that was.
+    pub more_after: Option<String>,
+}
+
+impl Ordain {
+    /// Checks a component, keeps it in the origin, and has the fleet try or run it. `signature`: base64
+    /// of Ed25519 over the bytes.
+    pub async fn push_component(
+        &self,
+        bytes: Arc<[u8]>,
+        signature: Option<String>,
+        intent: Intent,
+        by: &Attribution,
+    ) -> Result<Changed, ComponentError> {
+        let inner = &self.inner;
+        let generation = inner
+            .components
+            .loader
+            .load(&bytes, signature.as_deref())
+            .await?;
+        let stored = StoredComponent {
+            digest: generation.digest().to_string(),
+            bytes,
+            signature,
+        };
+        let origin = inner.origin.clone();
+        let digest = stored.digest.clone();
+        self.written(async move { origin.put_component(&stored).await })
+            .await?;
+        let changes = match intent {
+            Intent::Try(plan) => Fleet::propose(&digest, &plan),
+            Intent::Promote => self.fleet().await.promote(&digest),
+        };
+        self.change(changes, Some(digest), by).await
+    }
+
+    /// Has the fleet run the candidate, or a component that was pushed before.
+    pub async fn promote_component(
+        &self,
+        digest: Option<&str>,
+        by: &Attribution,
+    ) -> Result<Changed, ComponentError> {
+        let fleet = self.fleet().await;
+        let changes = match (digest, &fleet.candidate) {
+            (None, None) => return Err(ComponentError::NoCandidate),
+            (None, Some(candidate)) => fleet.promote_candidate(&candidate.digest),
+            (Some(digest), _) => fleet.promote(digest),
+        };
+        let candidate = fleet.candidate.map(|candidate| candidate.digest);
+        let digest = digest.map(str::to_owned).or(candidate).unwrap_or_default();
+        // Whatever this instance cannot run, it does not recommend.
+        self.inner.components.fetched(&digest).await?;
+        self.change(changes, Some(digest), by).await
+    }
+
+    /// Has the fleet run what it ran before the last promotion.
+    pub async fn roll_component_back(&self, by: &Attribution) -> Result<Changed, ComponentError> {
+        let fleet = self.fleet().await;
+        let changes = fleet.roll_back().ok_or(ComponentError::NothingBefore)?;
+        let digest = fleet.previous.filter(|name| name != fleet::FILE);
+        self.change(changes, digest, by).await
+    }
+
+    /// Ends the trial of the candidate.
+    pub async fn withdraw_component(&self, by: &Attribution) -> Result<Changed, ComponentError> {
+        let fleet = self.fleet().await;
+        let candidate = fleet.candidate.ok_or(ComponentError::NoCandidate)?;
+        self.change(Fleet::withdraw(), Some(candidate.digest), by)
+            .await
+    }
+
+    /// Checks a component as a push does, and shows it stored records, those of tenants after `after`,
+    /// for as long as `patience`. Changes nothing.
+    pub async fn check_component(
+        &self,
+        bytes: Arc<[u8]>,
+        signature: Option<&str>,
+        after: Option<String>,
+        patience: Duration,
+    ) -> Result<Checked, ComponentError> {
+        let began = Moment::now();
+        let inner = &self.inner;
+        let generation = inner.components.loader.load(&bytes, signature).await?;
+        let mut checked = Checked {
+            vectors: inner.components.loader.vectors(),
+            ..Checked::default()
+        };
+        let mut after = after;
+        loop {
+            let page = inner.origin.tenants(after.as_deref(), PAGE).await?;
+            let tenants: Vec<Tenant> = page
+                .items
+                .iter()
+                .filter_map(|item| Tenant::new(&item.tenant).ok())
+                .collect();
+            let keys: Vec<Key> = tenants.iter().map(Key::policy).collect();
+            let snapshot = inner.origin.read(&keys).await?;
+            for (tenant, record) in tenants.iter().zip(snapshot.records) {
+                let Some(record) = record else { continue };
+                checked.records += 1;
+                if let Err(why) = inner.runtime.validate_by(&generation, &record.body) {
+                    checked.invalid.push((tenant.to_string(), why));
+                }
+            }
+            after = page.items.last().map(|item| item.tenant.clone());
+            if !page.more {
+                return Ok(checked);
+            }
+            if Moment::now().since(began) >= patience || checked.invalid.len() >= LISTED_MAX {
+                checked.more_after = after;
+                return Ok(checked);
+            }
+        }
+    }
+
+    /// What runs here, what the fleet wants, and how a candidate does.
+    pub fn component_report(&self) -> ComponentReport {
+        self.inner.components.report(&self.inner.runtime)
+    }
+
+    /// What the fleet wants, as of now if the origin answers.
+    async fn fleet(&self) -> Fleet {
+        let inner = &self.inner;
+        let limit = inner.options.feed_deadline;
+        inner.coherence.wait(0, Moment::now(), limit).await;
+        inner.components.wanted()
+    }
+
+    async fn change(
+        &self,
+        changes: Changes,
+        digest: Option<String>,
+        by: &Attribution,
+    ) -> Result<Changed, ComponentError> {
+        let origin = self.inner.origin.clone();
+        let attribution = by.clone();
+        let write = async move {
+            let Changes { changes, only_if } = &changes;
+            origin.set_settings(changes, only_if, &attribution).await
+        };
+        let revision = match self.written(write).await {
+            Ok(revision) => revision.unwrap_or_else(|| self.watermark()),
+            Err(WriteError::Precondition { .. }) => return Err(ComponentError::Changed),
+            Err(error) => return Err(error.into()),
+        };
+        let done = self.carried_out(revision).await;
+        Ok(Changed {
+            revision,
+            digest,
+            done,
+        })
+    }
+
+    /// Waits, for a bounded time, until this instance has carried out what was changed.
+    async fn carried_out(&self, revision: u64) -> bool {
+        let inner = &self.inner;
+        let any_age = Moment::now().minus(Duration::from_secs(u32::MAX.into()));
+        let limit = inner.options.feed_deadline;
+        inner.coherence.wait(revision, any_age, limit).await;
+        inner
+            .components
+            .settled_within(inner.options.request_deadline / 2)
+            .await
+    }
+}

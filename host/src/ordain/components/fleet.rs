@@ -1,0 +1,277 @@
+//! Which component the fleet wants, as its settings say (rows of the logged table `settings`), and the
+//! changes of these settings that a push, a promotion or a rollback is. Not for carrying them out
+//! (`follow`).
+
+use crate::backends::{COMPONENT_SETTINGS, FleetSetting};
+use crate::runtime::Plan;
+
+/// Instead of a digest: what each instance has in its own file.
+pub const FILE: &str = "file";
+
+const CURRENT: &str = "component.current";
+const PREVIOUS: &str = "component.previous";
+const CANDIDATE: &str = "component.candidate";
+const SHARE: &str = "component.share";
+const PROMOTE_AFTER: &str = "component.promote-after";
+
+/// A component, and the position of the change that named it: naming it again is another change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub digest: String,
+    pub revision: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fleet {
+    /// `None`: what each instance has in its file.
+    pub current: Option<Named>,
+    /// What a rollback returns to: a digest, or [`FILE`].
+    pub previous: Option<String>,
+    pub candidate: Option<Named>,
+    pub plan: Plan,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            share: 1.0,
+            promote_after: None,
+        }
+    }
+}
+
+/// Settings to set or remove, and those that must be as they were for it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    pub changes: Vec<(String, Option<String>)>,
+    pub only_if: Vec<(String, Option<String>)>,
+}
+
+impl Fleet {
+    /// What cannot be understood (an edit by hand) is as if it were not there.
+    pub fn of(settings: &[FleetSetting]) -> Fleet {
+        let mut fleet = Fleet::default();
+        for setting in settings {
+            let named = || {
+                is_digest(&setting.value).then(|| Named {
+                    digest: setting.value.clone(),
+                    revision: setting.revision,
+                })
+            };
+            let understood = match &*setting.name {
+                CURRENT => {
+                    fleet.current = named();
+                    fleet.current.is_some()
+                }
+                CANDIDATE => {
+                    fleet.candidate = named();
+                    fleet.candidate.is_some()
+                }
+                PREVIOUS => {
+                    let known = setting.value == FILE || is_digest(&setting.value);
+                    fleet.previous = known.then(|| setting.value.clone());
+                    known
+                }
+                SHARE => match setting.value.parse() {
+                    Ok(share) if is_share(share) => {
+                        fleet.plan.share = share;
+                        true
+                    }
+                    _ => false,
+                },
+                PROMOTE_AFTER => {
+                    fleet.plan.promote_after = setting.value.parse().ok().filter(|n| *n > 0);
+                    fleet.plan.promote_after.is_some()
+                }
+                name => !name.starts_with(COMPONENT_SETTINGS),
+            };
+            if !understood {
+                let (setting, value) = (&*setting.name, &*setting.value);
+                tracing::error!(setting, value, "a setting of the fleet is ignored");
+            }
+        }
+        fleet
+    }
+
+    fn current_digest(&self) -> Option<String> {
+        self.current.as_ref().map(|named| named.digest.clone())
+    }
+
+    fn if_current(&self) -> (String, Option<String>) {
+        (CURRENT.to_owned(), self.current_digest())
+    }
+
+    /// Makes a component the candidate.
+    pub fn propose(digest: &str, plan: &Plan) -> Changes {
+        Changes {
+            changes: vec![
+                (CANDIDATE.to_owned(), Some(digest.to_owned())),
+                (SHARE.to_owned(), Some(plan.share.to_string())),
+                (
+                    PROMOTE_AFTER.to_owned(),
+                    plan.promote_after.map(|n| n.to_string()),
+                ),
+            ],
+            only_if: Vec::new(),
+        }
+    }
+
+    /// Lets go of the candidate.
+    pub fn withdraw() -> Changes {
+        let names = [CANDIDATE, SHARE, PROMOTE_AFTER];
+        Changes {
+            changes: names.map(|name| (name.to_owned(), None)).to_vec(),
+            only_if: Vec::new(),
+        }
+    }
+
+    /// Makes a component the one that all run. A candidate that is another stays one.
+    pub fn promote(&self, digest: &str) -> Changes {
+        let previous = self.current_digest().unwrap_or_else(|| FILE.to_owned());
+        let mut changes = match &self.candidate {
+            Some(candidate) if candidate.digest == digest => Fleet::withdraw().changes,
+            _ => Vec::new(),
+        };
+        changes.push((PREVIOUS.to_owned(), Some(previous)));
+        changes.push((CURRENT.to_owned(), Some(digest.to_owned())));
+        Changes {
+            changes,
+            only_if: vec![self.if_current()],
+        }
+    }
+
+    /// Promotes the candidate, provided that it still is one.
+    pub fn promote_candidate(&self, candidate: &str) -> Changes {
+        let mut changes = self.promote(candidate);
+        changes
+            .only_if
+            .push((CANDIDATE.to_owned(), Some(candidate.to_owned())));
+        changes
+    }
+
+    /// Returns to what ran before; `None`: nothing did.
+    pub fn roll_back(&self) -> Option<Changes> {
+        let previous = self.previous.clone()?;
+        Some(Changes {
+            changes: vec![
+                (PREVIOUS.to_owned(), None),
+                (
+                    CURRENT.to_owned(),
+                    Some(previous).filter(|name| name != FILE),
+                ),
+            ],
+            only_if: vec![
+                self.if_current(),
+                (PREVIOUS.to_owned(), self.previous.clone()),
+            ],
+        })
+    }
+}
+
+pub fn is_share(share: f64) -> bool {
+    share > 0.0 && share <= 1.0
+}
+
+pub fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(|digits| {
+        digits.len() == 64
+            && digits
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(letter: char) -> String {
+        format!("sha256:{}", letter.to_string().repeat(64))
+    }
+
+    /// What the settings are after changes, if their conditions hold.
+    fn applied(settings: &[FleetSetting], changes: &Changes) -> Option<Vec<FleetSetting>> {
+        let value = |name: &str| {
+            let found = settings.iter().find(|setting| setting.name == name);
+            found.map(|setting| setting.value.clone())
+        };
+        let holds = changes
+            .only_if
+            .iter()
+            .all(|(name, expected)| value(name) == *expected);
+        let mut settings = settings.to_vec();
+        for (name, value) in &changes.changes {
+            let revision = settings.iter().map(|s| s.revision).max().unwrap_or(0) + 1;
+            settings.retain(|setting| setting.name != *name);
+            settings.extend(value.clone().map(|value| FleetSetting {
+                name: name.clone(),
+                value,
+                revision,
+            }));
+        }
+        holds.then_some(settings)
+    }
+
+    #[test]
+    fn a_push_a_promotion_and_a_rollback_lead_back_to_the_file() {
+        let (a, b) = (digest('a'), digest('b'));
+        let plan = Plan {
+            share: 0.25,
+            promote_after: Some(100),
+        };
+        let mut settings = applied(&[], &Fleet::propose(&a, &plan)).expect("no condition");
+        let fleet = Fleet::of(&settings);
+        assert_eq!(fleet.candidate.as_ref().map(|c| &*c.digest), Some(&*a));
+        assert_eq!((fleet.plan, &fleet.current), (plan, &None));
+
+        settings = applied(&settings, &fleet.promote_candidate(&a)).expect("it is the candidate");
+        let fleet = Fleet::of(&settings);
+        assert_eq!(fleet.current_digest().as_deref(), Some(&*a));
+        assert_eq!(
+            (fleet.previous.as_deref(), &fleet.candidate),
+            (Some(FILE), &None)
+        );
+        assert_eq!(
+            applied(&settings, &Fleet::default().promote(&b)),
+            None,
+            "the other was quicker"
+        );
+
+        settings = applied(&settings, &fleet.promote(&b)).expect("as known");
+        let fleet = Fleet::of(&settings);
+        assert_eq!(fleet.previous.as_deref(), Some(&*a));
+        let back = fleet.roll_back().expect("something ran before");
+        settings = applied(&settings, &back).expect("as known");
+        let fleet = Fleet::of(&settings);
+        assert_eq!((fleet.current_digest(), fleet.roll_back()), (Some(a), None));
+    }
+
+    #[test]
+    fn a_rollback_of_the_first_promotion_runs_the_file_again() {
+        let settings = applied(&[], &Fleet::default().promote(&digest('a'))).expect("as known");
+        let back = Fleet::of(&settings)
+            .roll_back()
+            .expect("the file ran before");
+        let settings = applied(&settings, &back).expect("as known");
+        assert_eq!(Fleet::of(&settings), Fleet::default());
+    }
+
+    #[test]
+    fn what_nobody_understands_is_as_if_it_were_not_there() {
+        let row = |name: &str, value: &str| FleetSetting {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            revision: 1,
+        };
+        let rows = [
+            row("component.current", "sha256:abc"),
+            row("component.previous", "yesterday"),
+            row("component.candidate", &digest('g')),
+            row("component.share", "0"),
+            row("component.promote-after", "soon"),
+            row("component.colour", "red"),
+            row("bound", "2s"),
+        ];
+        assert_eq!(Fleet::of(&rows), Fleet::default());
+    }
+}

@@ -1,0 +1,192 @@
+//! What runs, what is wanted and how a candidate does, as HTTP, command line and metrics show it. Not
+//! for deciding anything.
+
+use serde::Serialize;
+
+use super::fleet::Fleet;
+use crate::ordain::ComponentInfo;
+use crate::runtime::{Plan, Report, Runtime, Sample, Shadow, WatchStatus};
+
+/// The state of the component on one instance.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentReport {
+    /// What answers here.
+    #[serde(flatten)]
+    pub running: ComponentInfo,
+    /// `file`: the one of this instance; `fleet`: it was promoted.
+    pub from: &'static str,
+    /// When it began to answer here, RFC 3339.
+    pub since: String,
+    /// `false`: this instance does not run what the fleet wants; `trouble` says why.
+    pub as_wanted: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trouble: Vec<Trouble>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watching>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Candidate>,
+    pub fleet: Wanted,
+    pub faults: Faults,
+    /// Times that another component began to answer here, returns included.
+    pub swaps: u64,
+    /// Times that a new component failed too often, and the one before answered again.
+    pub returns: u64,
+}
+
+/// Why a component does not do here what the fleet wants of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trouble {
+    pub digest: String,
+    /// RFC 3339.
+    pub at: String,
+    pub error: String,
+}
+
+/// A new component that is watched.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Watching {
+    pub ends_in_ms: u64,
+    /// What answers if it fails, and runs again if it fails more than `limit` times.
+    pub good: String,
+    pub faults: u32,
+    pub limit: u32,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub last_fault: String,
+}
+
+/// A candidate that answers in the shadow.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    pub digest: String,
+    pub world: String,
+    /// `comparing`, or `failed`: it failed too often to be asked again.
+    pub state: &'static str,
+    pub share: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promote_after: Option<u64>,
+    pub compared: u64,
+    pub equal: u64,
+    pub different: u64,
+    pub failed: u64,
+    pub skipped: u64,
+    pub dropped: u64,
+    /// Differing answers by field.
+    pub differences: std::collections::BTreeMap<String, u64>,
+    pub samples: Vec<Sample>,
+}
+
+/// What the fleet wants, by digest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Wanted {
+    /// `file`: what each instance has.
+    pub current: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<String>,
+}
+
+/// Of the component that answers now, since it was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Faults {
+    pub traps: u64,
+    pub overruns: u64,
+    pub nonsense: u64,
+    pub errors: u64,
+}
+
+impl Wanted {
+    pub(super) fn of(fleet: &Fleet) -> Wanted {
+        let digest = |named: &Option<super::fleet::Named>| named.as_ref().map(|n| n.digest.clone());
+        Wanted {
+            current: digest(&fleet.current).unwrap_or_else(|| super::fleet::FILE.to_owned()),
+            previous: fleet.previous.clone(),
+            candidate: digest(&fleet.candidate),
+        }
+    }
+}
+
+impl Candidate {
+    pub(super) fn of(shadow: &Shadow) -> Candidate {
+        let info = shadow.candidate().info();
+        let (
+            report,
+            Plan {
+                share,
+                promote_after,
+            },
+        ): (Report, Plan) = (shadow.report(), shadow.plan());
+        Candidate {
+            digest: info.digest.clone(),
+            world: info.world.clone(),
+            state: if report.has_given_up() {
+                "failed"
+            } else {
+                "comparing"
+            },
+            share,
+            promote_after,
+            compared: report.compared,
+            equal: report.equal,
+            different: report.different(),
+            failed: report.failed,
+            skipped: report.skipped,
+            dropped: report.dropped,
+            differences: report.differences,
+            samples: report.samples.into(),
+        }
+    }
+}
+
+impl Watching {
+    pub(super) fn of(runtime: &Runtime) -> Option<Watching> {
+        let lineup = runtime.lineup();
+        let WatchStatus {
+            left,
+            faults,
+            limit,
+            last,
+        } = lineup.watch_status()?;
+        Some(Watching {
+            ends_in_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            good: lineup.good.as_ref()?.digest().to_string(),
+            faults,
+            limit,
+            last_fault: last,
+        })
+    }
+}
+
+#[cfg(test)]
+impl ComponentReport {
+    pub fn for_tests(as_wanted: bool) -> ComponentReport {
+        ComponentReport {
+            running: ComponentInfo {
+                digest: "sha256:ab".to_owned(),
+                size: 8,
+                world: "ordain:policy/policy@0.2.0".to_owned(),
+                imports: Vec::new(),
+                exports: Vec::new(),
+            },
+            from: "file",
+            since: String::new(),
+            as_wanted,
+            trouble: Vec::new(),
+            watch: None,
+            candidate: None,
+            fleet: Wanted::of(&Fleet::default()),
+            faults: Faults {
+                traps: 0,
+                overruns: 0,
+                nonsense: 0,
+                errors: 0,
+            },
+            swaps: 0,
+            returns: 0,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What a guest is asked: one request, or many of one tenant. The same call either way, and what may
+//! not come back from it. Not for who is asked.
+
+use wasmtime::Store;
+use wasmtime::component::{ComponentExportIndex, Func};
+
+use super::bindings::Policy;
+use super::bindings::resolver::{self as wit, Decision, Failure, Verdict};
+use super::convert;
+use super::generation::ExportIndices;
+use crate::capabilities::HostState;
+use crate::ids::ID_LIMIT;
+use crate::request::Request;
+
+/// What the guest says about one request.
+pub type Outcome = Result<Decision, Failure>;
+
+/// Longest text that a guest may say to people, in bytes.
+const MESSAGE_MAX: usize = 16 << 10;
+
+pub trait Question: Sync {
+    type Outcome: Send;
+
+    /// Calls an instance of the newest world.
+    fn newest(
+        &self,
+        policy: &Policy,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Self::Outcome>;
+
+    /// Calls an instance of an older world.
+    fn released(
+        &self,
+        export: Func,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Self::Outcome>;
+
+    /// Calls an instance that may wait.
+    fn waiting(
+        &self,
+        export: Func,
+        store: &mut Store<HostState>,
+    ) -> impl Future<Output = wasmtime::Result<Self::Outcome>> + Send;
+
+    fn export<'a>(&self, exports: &'a ExportIndices) -> &'a ComponentExportIndex;
+
+    /// Why this cannot be an answer, if it cannot.
+    fn nonsense(&self, outcome: &Self::Outcome) -> Result<(), String>;
+
+    /// The answers one by one, in the order of the requests.
+    fn outcomes<'a>(&self, outcome: &'a mut Self::Outcome) -> &'a mut [Outcome];
+
+    /// The lowest revision that is demanded.
+    fn least_demand(&self) -> u64;
+}
+
+/// One request.
+pub struct One<'a>(pub &'a Request);
+
+/// Requests of one tenant.
+pub struct Many<'a>(pub &'a [&'a Request]);
+
+impl Question for One<'_> {
+    type Outcome = Outcome;
+
+    fn newest(&self, policy: &Policy, store: &mut Store<HostState>) -> wasmtime::Result<Outcome> {
+        let resolver = policy.ordain_policy_resolver();
+        resolver.call_resolve(store, convert::request(self.0))
+    }
+
+    fn released(&self, export: Func, store: &mut Store<HostState>) -> wasmtime::Result<Outcome> {
+        let export = export.typed::<(wit::Request<'_>,), (Outcome,)>(&*store)?;
+        Ok(export.call(store, (convert::request(self.0),))?.0)
+    }
+
+    async fn waiting(
+        &self,
+        export: Func,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Outcome> {
+        let export = export.typed::<(wit::Request<'_>,), (Outcome,)>(&*store)?;
+        let said = export.call_async(store, (convert::request(self.0),)).await;
+        Ok(said?.0)
+    }
+
+    fn export<'a>(&self, exports: &'a ExportIndices) -> &'a ComponentExportIndex {
+        &exports.resolve
+    }
+
+    fn nonsense(&self, outcome: &Outcome) -> Result<(), String> {
+        nonsense(outcome)
+    }
+
+    fn outcomes<'a>(&self, outcome: &'a mut Outcome) -> &'a mut [Outcome] {
+        std::slice::from_mut(outcome)
+    }
+
+    fn least_demand(&self) -> u64 {
+        self.0.min_revision
+    }
+}
+
+impl Many<'_> {
+    fn requests(&self) -> Vec<wit::Request<'_>> {
+        self.0.iter().map(|r| convert::request(r)).collect()
+    }
+}
+
+impl Question for Many<'_> {
+    type Outcome = Vec<Outcome>;
+
+    fn newest(
+        &self,
+        policy: &Policy,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Vec<Outcome>> {
+        let resolver = policy.ordain_policy_resolver();
+        resolver.call_resolve_batch(store, &self.requests())
+    }
+
+    fn released(
+        &self,
+        export: Func,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Vec<Outcome>> {
+        let export = export.typed::<(&[wit::Request<'_>],), (Vec<Outcome>,)>(&*store)?;
+        Ok(export.call(store, (&self.requests()[..],))?.0)
+    }
+
+    async fn waiting(
+        &self,
+        export: Func,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Vec<Outcome>> {
+        let export = export.typed::<(&[wit::Request<'_>],), (Vec<Outcome>,)>(&*store)?;
+        let requests = self.requests();
+        Ok(export.call_async(store, (&requests[..],)).await?.0)
+    }
+
+    fn export<'a>(&self, exports: &'a ExportIndices) -> &'a ComponentExportIndex {
+        &exports.resolve_batch
+    }
+
+    fn nonsense(&self, outcomes: &Vec<Outcome>) -> Result<(), String> {
+        if outcomes.len() != self.0.len() {
+            let (said, asked) = (outcomes.len(), self.0.len());
+            return Err(format!("{said} answers to {asked} requests"));
+        }
+        outcomes.iter().try_for_each(nonsense)
+    }
+
+    fn outcomes<'a>(&self, outcomes: &'a mut Vec<Outcome>) -> &'a mut [Outcome] {
+        outcomes
+    }
+
+    fn least_demand(&self) -> u64 {
+        self.0.iter().map(|r| r.min_revision).min().unwrap_or(0)
+    }
+}
+
+/// What no rule can produce, from whichever record: it would end up in logs, headers and bills.
+fn nonsense(outcome: &Outcome) -> Result<(), String> {
+    let Ok(Decision { verdict, .. }) = outcome else {
+        return Ok(());
+    };
+    match verdict {
+        Verdict::Allow(route) => {
+            for (what, id) in [("provider", &route.provider), ("model", &route.model)] {
+                if !is_id(id) {
+                    let size = id.len();
+                    return Err(format!(
+                        "it answered a {what} of {size} bytes that is no id: 1 to {ID_LIMIT} \
+                         characters without control characters"
+                    ));
+                }
+            }
+            if let Some(temperature) = &route.temperature
+                && !(0.0..=2.0).contains(&temperature.value)
+            {
+                return Err(format!(
+                    "it answered a temperature of {}",
+                    temperature.value
+                ));
+            }
+            Ok(())
+        }
+        Verdict::Refuse(refusal) if refusal.message.len() > MESSAGE_MAX => Err(format!(
+            "it answered a message of {} bytes",
+            refusal.message.len()
+        )),
+        Verdict::Refuse(_) => Ok(()),
+    }
+}
+
+/// As records have them (DESIGN 7.1); plain ASCII, the rule, is settled without decoding.
+fn is_id(id: &str) -> bool {
+    let plain = |byte: u8| (0x20..0x7f).contains(&byte);
+    match id.len() {
+        0 => false,
+        ..=ID_LIMIT if id.bytes().all(plain) => true,
+        _ => crate::ids::is_id(id),
+    }
+}

@@ -1,0 +1,87 @@
+//! A deployment in memory for one component: its own origin, log, feed and near cache. What is asked
+//! there touches nothing else. Not for what is asked (`vectors`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::vectors::Settings;
+use super::{Generation, GuestEngine, Runtime};
+use crate::backends::memory::MemoryOrigin;
+use crate::backends::{Attribution, Change, Origin, Precondition};
+use crate::caches::Caches;
+use crate::capabilities::Services;
+use crate::coherence::feed::Feed;
+use crate::coherence::origin::OriginReader;
+use crate::coherence::{Coherence, Moment};
+use crate::ids::Tenant;
+use crate::options::Options;
+
+/// For the feed to read a log in memory.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub struct Sandbox {
+    pub runtime: Runtime,
+    origin: Arc<MemoryOrigin>,
+    feed: JoinHandle<()>,
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.feed.abort();
+    }
+}
+
+/// Services of a deployment in memory, and its origin.
+pub fn services_in_memory(options: Options) -> (Arc<Services>, Arc<MemoryOrigin>) {
+    let origin = Arc::new(MemoryOrigin::new());
+    let coherence = Arc::new(Coherence::new(options.near_bytes, options.window as usize));
+    let services = Services {
+        origin: Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
+        coherence,
+        far: None,
+        caches: Arc::new(Caches::new(&options)),
+        options,
+        late_fills: Arc::new(Semaphore::new(1)),
+    };
+    (Arc::new(services), origin)
+}
+
+impl Sandbox {
+    pub async fn start(
+        engine: &GuestEngine,
+        generation: &Generation,
+        settings: &Settings,
+    ) -> Sandbox {
+        let (services, origin) = services_in_memory(settings.options());
+        let coherence = services.coherence.clone();
+        let feed = Feed::new(
+            coherence.clone(),
+            origin.clone(),
+            services.origin.clone(),
+            services.caches.clone(),
+        );
+        let feed = tokio::spawn(feed.run());
+        coherence.wait(0, Moment::now(), PATIENCE).await;
+        let deadline = services.options.request_deadline;
+        let generation = generation.beside(engine, services);
+        Sandbox {
+            runtime: Runtime::new(Arc::new(generation), deadline),
+            origin,
+            feed,
+        }
+    }
+
+    /// Stores a record that the component has found valid.
+    pub async fn put(&self, tenant: &Tenant, canonical: String) -> Result<(), String> {
+        let by = Attribution::default();
+        let change = Change::Put(canonical.into());
+        let written = self.origin.write(tenant, change, Precondition::None, &by);
+        match written.await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("the canonical record cannot be stored: {error}")),
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Decision vectors: records, requests and the answers that every component must give to them
+//! (`wit/vectors.json`, and an operator's own). A component is asked on backends in memory, as a
+//! tenant would ask it, before it may answer any. Not for whether stored records please it
+//! (`ordain component check`).
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::sandbox::Sandbox;
+use super::{Generation, GuestEngine};
+use crate::answer::ResolveError;
+use crate::ids::Tenant;
+use crate::ordain::InvalidRecord;
+use crate::request::{self, Body, EgressMode};
+
+/// What every component must answer.
+const BUILT_IN: &str = include_str!("../../../wit/vectors.json");
+/// Differences that are reported.
+const REPORTED_MAX: usize = 10;
+/// For all vectors together.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, thiserror::Error)]
+pub enum VectorsError {
+    #[error("cannot read the decision vectors {}: {source}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the decision vectors {} are not as they must be: {why}", path.display())]
+    Broken { path: PathBuf, why: String },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// For people.
+    #[serde(default, rename = "about")]
+    _about: String,
+    vectors: Vec<Vector>,
+}
+
+/// One record or request, and what must come of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vector {
+    /// Names it in reports; one of the operator replaces a built-in one of the same name.
+    name: String,
+    #[serde(default)]
+    settings: Settings,
+    /// Absent: the tenant has none.
+    policy: Option<Box<RawValue>>,
+    /// Without `tenant`.
+    request: Option<Box<RawValue>>,
+    /// The answer without tenant, provenance and the message of a refusal; or `{"problem": code}`.
+    answer: Option<Value>,
+    /// Pointers of all faults of a policy that must be refused.
+    faults: Option<Vec<String>>,
+}
+
+/// What a component is told of the deployment.
+#[derive(Deserialize, Clone, Default, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Settings {
+    pub egress_mode: Option<EgressMode>,
+    pub local_providers: Option<Vec<String>>,
+    pub default_provider: Option<String>,
+    pub default_model: Option<String>,
+}
+
+pub struct Vectors(Vec<Vector>);
+
+impl Vectors {
+    /// The built-in ones and those of a file.
+    pub fn load(file: Option<&Path>) -> Result<Vectors, VectorsError> {
+        let mut vectors = parse(BUILT_IN).map_err(|why| VectorsError::Broken {
+            path: "wit/vectors.json".into(),
+            why,
+        })?;
+        if let Some(path) = file {
+            let path = path.to_owned();
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(source) => return Err(VectorsError::Unreadable { path, source }),
+            };
+            let own = parse(&text).map_err(|why| VectorsError::Broken { path, why })?;
+            let names: HashSet<&str> = own.iter().map(|vector| &*vector.name).collect();
+            vectors.retain(|vector| !names.contains(&*vector.name));
+            vectors.extend(own);
+        }
+        Ok(Vectors(vectors))
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Asks a component everything. The differences, in words; none: it may answer.
+    pub async fn check(
+        &self,
+        engine: &GuestEngine,
+        generation: &Generation,
+    ) -> Result<(), Vec<String>> {
+        let mut differences = Vec::new();
+        let asked = tokio::time::timeout(DEADLINE, self.ask(engine, generation, &mut differences));
+        if asked.await.is_err() {
+            differences.push(format!(
+                "not all vectors were answered within {} s",
+                DEADLINE.as_secs()
+            ));
+        }
+        match differences.is_empty() {
+            true => Ok(()),
+            false => Err(differences),
+        }
+    }
+
+    async fn ask(
+        &self,
+        engine: &GuestEngine,
+        generation: &Generation,
+        differences: &mut Vec<String>,
+    ) {
+        let mut sandboxes: Vec<(&Settings, Sandbox)> = Vec::new();
+        for (number, vector) in self.0.iter().enumerate() {
+            let settings = &vector.settings;
+            let place = sandboxes.iter().position(|(of, _)| *of == settings);
+            let place = match place {
+                Some(place) => place,
+                None => {
+                    sandboxes.push((settings, Sandbox::start(engine, generation, settings).await));
+                    sandboxes.len() - 1
+                }
+            };
+            match vector.ask(&sandboxes[place].1, number).await {
+                Ok(()) => {}
+                Err(Difference::Answer(why)) => {
+                    differences.push(format!("`{}`: {why}", vector.name));
+                }
+                Err(Difference::Failure(why)) => {
+                    differences.push(format!("`{}`: the component failed: {why}", vector.name));
+                    return;
+                }
+            }
+            if differences.len() >= REPORTED_MAX {
+                differences.push("and perhaps more".to_owned());
+                return;
+            }
+        }
+    }
+}
+
+enum Difference {
+    Answer(String),
+    /// It will not do better with the next one.
+    Failure(String),
+}
+
+fn parse(text: &str) -> Result<Vec<Vector>, String> {
+    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut names = HashSet::new();
+    for vector in &file.vectors {
+        let name = &vector.name;
+        if !names.insert(name) {
+            return Err(format!("two vectors are named `{name}`"));
+        }
+        match (
+            &vector.policy,
+            &vector.request,
+            &vector.answer,
+            &vector.faults,
+        ) {
+            (_, Some(request), Some(_), None) => {
+                vector.parsed(request, &tenant(0)?)?;
+            }
+            (Some(_), None, None, Some(_)) => {}
+            _ => {
+                return Err(format!(
+                    "`{name}` must have either `request` and `answer` (and `policy`, if the tenant has \
+                     one), or `policy` and `faults`"
+                ));
+            }
+        }
+    }
+    Ok(file.vectors)
+}
+
+fn tenant(number: usize) -> Result<Tenant, String> {
+    Tenant::new(&format!("vector-{number}")).map_err(|error| error.to_string())
+}
+
+impl Vector {
+    fn parsed(&self, request: &RawValue, tenant: &Tenant) -> Result<request::Request, String> {
+        let name = &self.name;
+        match request::parse(request.get().as_bytes(), Some(tenant)) {
+            Ok(Body::One(Ok(one))) => Ok(one.request),
+            Ok(Body::One(Err(faults))) => {
+                let faults = faults
+                    .iter()
+                    .map(|f| format!("{} {}", f.pointer, f.message));
+                let faults = faults.collect::<Vec<_>>().join(", ");
+                Err(format!("the request of `{name}`: {faults}"))
+            }
+            _ => Err(format!("the request of `{name}` must be an object")),
+        }
+    }
+
+    async fn ask(&self, sandbox: &Sandbox, number: usize) -> Result<(), Difference> {
+        let tenant = tenant(number).map_err(Difference::Answer)?;
+        if let Some(policy) = &self.policy {
+            let canonical = match (sandbox.runtime.validate(policy.get()), &self.faults) {
+                (Ok(canonical), None) => canonical,
+                (Ok(_), Some(faults)) => {
+                    let faults = faults.join(", ");
+                    return Err(Difference::Answer(format!(
+                        "the policy is taken, and has faults at {faults}"
+                    )));
+                }
+                (Err(InvalidRecord::Component(why)), _) => return Err(Difference::Failure(why)),
+                (Err(InvalidRecord::Faults(found)), Some(expected)) => {
+                    let found = found.into_iter().map(|fault| fault.pointer);
+                    return same_faults(found.collect(), expected);
+                }
+                (Err(why), _) => {
+                    return Err(Difference::Answer(format!("the policy is refused: {why}")));
+                }
+            };
+            sandbox
+                .put(&tenant, canonical)
+                .await
+                .map_err(Difference::Answer)?;
+        }
+        let (Some(request), Some(expected)) = (&self.request, &self.answer) else {
+            return Ok(());
+        };
+        let request = self.parsed(request, &tenant).map_err(Difference::Answer)?;
+        // First from the origin, then from near, then as a batch: the answer is the same.
+        for way in ["read from the origin", "read from near"] {
+            let answer = sandbox.runtime.resolve(&tenant, &request).await;
+            same(answer, expected, way)?;
+        }
+        let twice = [&request, &request];
+        let answers =
+            sandbox
+                .runtime
+                .resolve_batch(crate::coherence::Moment::now(), &tenant, &twice);
+        for answer in answers.await {
+            same(answer, expected, "in a batch")?;
+        }
+        Ok(())
+    }
+}
+
+fn same_faults(mut found: Vec<String>, expected: &[String]) -> Result<(), Difference> {
+    let mut expected = expected.to_vec();
+    found.sort();
+    expected.sort();
+    if found == expected {
+        return Ok(());
+    }
+    Err(Difference::Answer(format!(
+        "faults are reported at {}, and they are at {}",
+        found.join(", "),
+        expected.join(", ")
+    )))
+}
+
+fn same(
+    answer: Result<crate::answer::Answer, ResolveError>,
+    expected: &Value,
+    way: &str,
+) -> Result<(), Difference> {
+    let found = match answer {
+        Ok(answer) => {
+            let mut found = serde_json::to_value(&answer)
+                .map_err(|error| Difference::Answer(error.to_string()))?;
+            // What every vector and every wording may differ in.
+            if let Some(members) = found.as_object_mut() {
+                members.remove("tenant");
+                members.remove("provenance");
+            }
+            if let Some(refusal) = found.get_mut("refusal").and_then(Value::as_object_mut) {
+                refusal.remove("message");
+            }
+            found
+        }
+        Err(ResolveError::Component(why)) => return Err(Difference::Failure(why)),
+        Err(error) => serde_json::json!({"problem": code(&error)}),
+    };
+    match difference(&found, expected, "") {
+        None => Ok(()),
+        Some(why) => Err(Difference::Answer(format!("{way}: {why}"))),
+    }
+}
+
+fn code(error: &ResolveError) -> &'static str {
+    match error {
+        ResolveError::RequestInvalid(_) => "request-invalid",
+        ResolveError::RecordInvalid(_) => "record-invalid",
+        ResolveError::RevisionUnknown => "revision-unknown",
+        ResolveError::Unavailable => "unavailable",
+        ResolveError::Late => "deadline",
+        ResolveError::Overloaded => "overloaded",
+        ResolveError::Component(_) => "component-failed",
+    }
+}
+
+/// The first difference of two answers, with its pointer.
+pub fn difference(found: &Value, expected: &Value, pointer: &str) -> Option<String> {
+    match (found, expected) {
+        (Value::Object(found), Value::Object(expected)) => {
+            let names: std::collections::BTreeSet<&String> =
+                found.keys().chain(expected.keys()).collect();
+            names.into_iter().find_map(|name| {
+                let pointer = format!("{pointer}/{name}");
+                match (found.get(name), expected.get(name)) {
+                    (Some(found), Some(expected)) => difference(found, expected, &pointer),
+                    (Some(found), None) => Some(format!("{pointer} is {found}, expected nothing")),
+                    (None, Some(expected)) => {
+                        Some(format!("{pointer} is absent, expected {expected}"))
+                    }
+                    (None, None) => None,
+                }
+            })
+        }
+        (found, expected) if found == expected => None,
+        (found, expected) => Some(format!("{pointer} is {found}, expected {expected}")),
+    }
+}
+
+/// Services of a sandbox are those of a deployment with these settings.
+impl Settings {
+    pub fn options(&self) -> crate::options::Options {
+        let defaults = crate::options::Options::default();
+        crate::options::Options {
+            base_egress: self.egress_mode.unwrap_or(defaults.base_egress),
+            local_providers: self
+                .local_providers
+                .clone()
+                .unwrap_or(defaults.local_providers.clone()),
+            deployment_default: self
+                .default_provider
+                .clone()
+                .zip(self.default_model.clone()),
+            near_bytes: 4 << 20,
+            window: 1000,
+            request_deadline: Duration::from_secs(5),
+            ..defaults
+        }
+    }
+}
