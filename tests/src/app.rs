@@ -148,6 +148,17 @@ impl App {
         self.process.log()
     }
 
+    /// Bytes of memory that it occupies now.
+    pub fn resident(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(path).expect("the process lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok())
+            .expect("the kernel says how much in kB")
+            * 1024
+    }
+
     pub fn sigterm(&self) {
         self.process.signal(Signal::TERM);
     }
