@@ -95,9 +95,17 @@ impl Builder {
         app
     }
 
-    /// Starts what should not start: its exit code and all that it printed.
+    /// Starts what should not start: its exit code and all that it printed. No code: it serves.
     pub async fn refused(self) -> (Option<i32>, String) {
         let mut process = Process::start(self.command(), "ordain serve, to be refused");
+        let start = Instant::now();
+        while process.exited().is_none() {
+            if process.printed("listening on ").is_some() {
+                return (None, process.log());
+            }
+            assert!(start.elapsed() < PATIENCE, "it neither serves nor ends");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let status = process.wait_exit(PATIENCE).await;
         let log = process.log();
         (status.code(), log)

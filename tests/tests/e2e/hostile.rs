@@ -5,10 +5,12 @@
 mod answers;
 mod backends;
 mod batches;
+mod ends;
 mod files;
 mod keeping;
 mod overruns;
 mod records;
+mod worlds;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +21,8 @@ use ordain_tests::http::Reply;
 use ordain_tests::wait::{PATIENCE, eventually, holds};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
+
+use ends::{Ends, Faults, shown};
 
 use crate::support::{REQUEST_DEADLINE, SLACK, model, plain, policy, warm};
 
@@ -75,11 +79,10 @@ impl Host {
         let start = Instant::now();
         let reply = self.app.resolve(body).await;
         let took = start.elapsed();
-        let shown: String = reply.text.chars().take(200).collect();
         assert!(
             took <= REQUEST_DEADLINE + SLACK,
-            "{body}: {took:?}: {} {shown}",
-            reply.status
+            "{body}: {took:?}: {}",
+            shown(&reply)
         );
         reply
     }
@@ -97,7 +100,7 @@ impl Host {
         let callers = async {
             let caller = || async {
                 for _ in 0..calls / 2 {
-                    ends.check(self.bad().await);
+                    ends.check(&self.bad().await);
                     self.ordinary("bad").await;
                 }
             };
@@ -129,47 +132,6 @@ impl Host {
     }
 }
 
-/// How a bad call may end.
-#[derive(Clone, Copy)]
-enum Ends {
-    /// The component is at fault, and the client learns no more than that.
-    Failed,
-    /// The deed was harmless: the answer is the right one.
-    Right,
-    /// One of the two: where the limit is is the host's choice.
-    Either,
-    With(u16, &'static str),
-}
-
-impl Ends {
-    #[track_caller]
-    fn check(self, reply: Reply) {
-        match self {
-            Ends::Failed => drop(failed(reply)),
-            Ends::Right => right(reply),
-            Ends::Either if reply.status == 200 => right(reply),
-            Ends::Either => drop(failed(reply)),
-            Ends::With(status, code) => drop(reply.problem(status, code)),
-        }
-    }
-}
-
-#[track_caller]
-fn right(reply: Reply) {
-    assert_eq!(model(&reply.expect(200).json), "bad");
-}
-
-/// An error that tells a client that the component failed, and nothing of its insides.
-#[track_caller]
-fn failed(reply: Reply) -> Reply {
-    assert!(reply.text.len() < 2000, "{} bytes", reply.text.len());
-    let reply = reply.problem(500, "component-failed");
-    for inner in ["wasm", "backtrace", "0x", ".rs"] {
-        assert!(!reply.text.contains(inner), "{reply:?}");
-    }
-    reply
-}
-
 /// All of it for one mode.
 async fn is_contained(mode: &str, calls: usize, ends: Ends) {
     let host = Host::start(mode).await;
@@ -178,7 +140,7 @@ async fn is_contained(mode: &str, calls: usize, ends: Ends) {
 
 async fn contained(host: &Host, calls: usize, ends: Ends) {
     host.quiet().await;
-    ends.check(host.bad().await);
+    ends.check(&host.bad().await);
     host.ordinary("bad").await;
     let baseline = host.app.resident();
     tokio::time::timeout(PATIENCE * 6, host.harmed(calls, ends))

@@ -29,8 +29,8 @@ async fn asking_the_servers_in_a_loop_ends_in_time_and_harms_nobody() {
             let reply = host.bad().await;
             // Whichever comes first: its own time, or the request's.
             match reply.status {
-                500 => Ends::Failed.check(reply),
-                _ => Ends::With(503, "deadline-exceeded").check(reply),
+                500 => Ends::Failed.check(&reply),
+                _ => Ends::With(503, "deadline-exceeded").check(&reply),
             }
             host.ordinary("good").await;
         }

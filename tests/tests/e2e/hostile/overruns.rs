@@ -44,7 +44,7 @@ async fn an_instance_that_traps_now_and_then_fails_these_calls_and_no_others() {
             assert_eq!(reply.json["refusal"]["code"], "no-policy", "{reply:?}");
         } else {
             assert!(!last_failed, "a fresh instance is asked next");
-            super::failed(reply.clone());
+            Ends::Failed.check(&reply);
             failed += 1;
         }
         last_failed = reply.status != 200;
@@ -79,7 +79,7 @@ async fn a_component_that_floods_the_log_is_cut_short() {
     let host = Host::start("log:500").await;
     let before = host.app.log().len();
     for _ in 0..20 {
-        Ends::Either.check(host.bad().await);
+        Ends::Either.check(&host.bad().await);
         host.ordinary("bad").await;
     }
     let more = host.app.log().len() - before;

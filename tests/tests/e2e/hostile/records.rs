@@ -2,9 +2,10 @@
 
 use ordain_tests::app::App;
 use ordain_tests::http::policy_path;
+use ordain_tests::wait::holds;
 use serde_json::json;
 
-use super::{Host, failed};
+use super::{Ends, Faults, Host};
 use crate::support::{policy, version};
 
 #[tokio::test]
@@ -13,7 +14,7 @@ async fn a_record_whose_validation_fails_is_not_stored() {
         let host = Host::start(mode).await;
         for _ in 0..4 {
             let reply = host.app.put(&policy_path("new"), &policy("x-p", "m")).await;
-            failed(reply);
+            Ends::Failed.check(&reply);
             host.app.get(&policy_path("new")).await.error(404);
             host.ordinary("bad").await;
         }
@@ -23,17 +24,16 @@ async fn a_record_whose_validation_fails_is_not_stored() {
 
 #[tokio::test]
 async fn a_canonical_text_that_is_no_record_is_not_stored() {
-    let mut wrong = Vec::new();
+    let mut faults = Faults::default();
     for mode in ["broken-record", "huge-record:1", "huge-record:24"] {
         let host = Host::start(mode).await;
         let reply = host.app.put(&policy_path("new"), &policy("x-p", "m")).await;
-        let stored = host.app.get(&policy_path("new")).await.status;
-        if reply.status != 500 || stored != 404 {
-            wrong.push(format!("{mode}: PUT {}, then GET {stored}", reply.status));
-        }
+        faults.add(mode, Ends::Failed.judge(&reply));
+        let stored = host.app.get(&policy_path("new")).await;
+        faults.add(mode, holds(stored.status == 404, "it was stored"));
         host.ordinary("bad").await;
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    faults.none();
 }
 
 #[tokio::test]
