@@ -26,10 +26,10 @@ build: setup ## release binary and component in target/release
 	@cargo build --locked --release -p ordain
 	sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/release"
 
-guest: setup ## the WebAssembly component, beside the binaries
+guest: setup ## the WebAssembly component, and the tests' own, beside the binaries
 	@folders=("$(TARGET)/debug")
 	if [ -x "$(TARGET)/release/ordain" ]; then folders+=("$(TARGET)/release"); fi
-	sh tests/guest-build.sh "$(TARGET)" "$${folders[@]}"
+	TEST_COMPONENT=1 sh tests/guest-build.sh "$(TARGET)" "$${folders[@]}"
 
 lint: servers host ## format, clippy, generated documents
 	@cargo fmt --all --check

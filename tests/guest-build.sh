@@ -2,12 +2,14 @@
 # guest-build.sh TARGET_DIR FOLDER...
 #
 # Builds the component with cargo-component and puts it as ordain-policy.wasm into every FOLDER, beside
-# the binaries that look for it there. Copies only what changed.
+# the binaries that look for it there. With TEST_COMPONENT=1 the component of the tests of isolation goes
+# there too, as test-component.wasm. Copies only what changed.
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
 target_dir=$1
 toolchain=$target_dir/guest-toolchain
+shift
 
 sh tests/guest-toolchain.sh "$toolchain"
 
@@ -21,20 +23,33 @@ export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=${CARG
 
 # RUSTUP_TOOLCHAIN would make cargo-component ask rustup for a target that is not used; CARGO and
 # RUSTC are set when another cargo calls this script.
-env -u RUSTUP_TOOLCHAIN -u CARGO -u RUSTC -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET \
-    PATH="$toolchain/bin:$PATH" \
-    cargo component build --quiet --locked -p guest --profile guest \
-    --target wasm32-unknown-unknown --target-dir "$target_dir/guest"
+build() { # -p CRATE...
+    env -u RUSTUP_TOOLCHAIN -u CARGO -u RUSTC -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET \
+        PATH="$toolchain/bin:$PATH" \
+        cargo component build --quiet --locked "$@" --profile guest \
+        --target wasm32-unknown-unknown --target-dir "$target_dir/guest"
+}
 
-built=$target_dir/guest/wasm32-unknown-unknown/guest/guest.wasm
-shift
-for folder in "$@"; do
-    copy=$folder/ordain-policy.wasm
-    if ! cmp -s "$built" "$copy"; then
-        mkdir -p "$folder"
-        # Renamed into place: whoever opens it sees the old file or the new one, never a half.
-        install -m 644 "$built" "$copy.new"
-        mv "$copy.new" "$copy"
-        echo "$copy: $(wc -c < "$copy") bytes"
-    fi
-done
+put() { # FILE NAME FOLDER...
+    built=$target_dir/guest/wasm32-unknown-unknown/guest/$1
+    name=$2
+    shift 2
+    for folder in "$@"; do
+        copy=$folder/$name
+        if ! cmp -s "$built" "$copy"; then
+            mkdir -p "$folder"
+            # Renamed into place: whoever opens it sees the old file or the new one, never a half.
+            install -m 644 "$built" "$copy.new"
+            mv "$copy.new" "$copy"
+            echo "$copy: $(wc -c < "$copy") bytes"
+        fi
+    done
+}
+
+# Each by itself: what one package wants of a shared crate is not put upon the other.
+build -p ordain-policy
+put ordain_policy.wasm ordain-policy.wasm "$@"
+if [ -n "${TEST_COMPONENT:-}" ]; then
+    build -p test-components
+    put test_components.wasm test-component.wasm "$@"
+fi

@@ -1,23 +1,25 @@
 //! The border to WebAssembly: the world `policy` of `wit/`, each import as a method of [`Ports`] and
-//! each export as a call of the rules. Nothing is decided here.
+//! each export as a call of the rules. Nothing is decided here, and nothing exported: `guest/component`
+//! makes the component file of [`Component`].
 
 mod convert;
 
 // Generated code passes pointers across the border and cannot do without `unsafe`; no other code of
 // this crate has any.
 #[allow(unsafe_code, unused_qualifications)]
-mod bindings {
+pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
         world: "policy",
         // Names of subjects are constants: borrowed, they cross the border without an allocation.
         ownership: Borrowing { duplicate_if_necessary: false },
+        // Who builds a component of this crate exports it.
+        pub_export_macro: true,
     });
-
-    export!(Component with_types_in self);
-
-    pub struct Component;
 }
+
+/// The exports of the world.
+pub struct Component;
 
 /// Strings cross the border by being allocated on one side and freed on the other: every call does
 /// that some eight times, and constant-time allocation is worth a tenth of a near hit.
@@ -42,7 +44,7 @@ thread_local! {
     static INSTANCE: RefCell<Instance> = RefCell::default();
 }
 
-impl resolver::Guest for bindings::Component {
+impl resolver::Guest for Component {
     fn resolve(request: resolver::Request) -> Result<resolver::Decision, resolver::Failure> {
         let request = request_in(request);
         let answer = INSTANCE.with_borrow_mut(|instance| {

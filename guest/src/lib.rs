@@ -2,7 +2,8 @@
 //!
 //! The contract is `wit/` at the top of the repository: read that first. Inwards from there:
 //!
-//! - `component`: the border to WebAssembly, the only part that needs it;
+//! - `component`: the border to WebAssembly, the only part that needs it; the folder `component/` beside
+//!   `src/` makes the file of it;
 //! - [`resolve`]: one request, or a batch of them, from limits to decision;
 //! - [`read`]: which tier answers, and when an answer is fresh enough;
 //! - [`decoded`]: policies that need not be decoded again;
@@ -15,7 +16,7 @@
 //! rules are tested and measured without WebAssembly too.
 
 #[cfg(target_arch = "wasm32")]
-mod component;
+pub mod component;
 pub mod decoded;
 pub mod egress;
 pub mod faults;

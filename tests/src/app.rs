@@ -95,9 +95,17 @@ impl Builder {
         app
     }
 
-    /// Starts what should not start: its exit code and all that it printed.
+    /// Starts what should not start: its exit code and all that it printed. No code: it serves.
     pub async fn refused(self) -> (Option<i32>, String) {
         let mut process = Process::start(self.command(), "ordain serve, to be refused");
+        let start = Instant::now();
+        while process.exited().is_none() {
+            if process.printed("listening on ").is_some() {
+                return (None, process.log());
+            }
+            assert!(start.elapsed() < PATIENCE, "it neither serves nor ends");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let status = process.wait_exit(PATIENCE).await;
         let log = process.log();
         (status.code(), log)
@@ -146,6 +154,17 @@ impl App {
 
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Bytes of memory that it occupies now.
+    pub fn resident(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(path).expect("the process lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok())
+            .expect("the kernel says how much in kB")
+            * 1024
     }
 
     pub fn sigterm(&self) {

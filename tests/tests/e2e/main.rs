@@ -10,6 +10,7 @@ mod cli_remote;
 mod cluster;
 mod component;
 mod feed;
+mod hostile;
 mod lists;
 mod outages;
 mod poison;

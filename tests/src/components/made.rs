@@ -1,0 +1,150 @@
+//! Component files made by hand: broken ones, ones of other worlds, and real ones that do something
+//! when they are instantiated. Functions of other worlds trap when they are called.
+
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
+use wit_parser::{ManglingAndAbi, Resolve, WorldId};
+
+use super::real;
+
+/// The real component, cut off in the middle.
+pub fn truncated() -> Vec<u8> {
+    let mut bytes = real();
+    bytes.truncate(bytes.len() / 2);
+    bytes
+}
+
+/// No component at all.
+pub fn random(seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; 64 << 10];
+    StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// What begins as a component does, and goes on at random.
+pub fn random_component(seed: u64) -> Vec<u8> {
+    [COMPONENT, &random(seed)].concat()
+}
+
+/// A core module, as a compiler without the component model makes it.
+pub fn core_module() -> Vec<u8> {
+    module(r#"(module (func (export "resolve") (result i32) i32.const 1))"#)
+}
+
+/// A component of the world `policy` of a changed `wit/`: `change` gets the name and the text of each
+/// file. Its functions trap.
+pub fn of_world(change: impl Fn(&str, String) -> String) -> Vec<u8> {
+    of_world_with("", change)
+}
+
+/// The same with `more` WIT in a file of its own.
+pub fn of_world_with(more: &str, change: impl Fn(&str, String) -> String) -> Vec<u8> {
+    let (resolve, world) = changed(more, change);
+    let mut module = dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+        .expect("a module can say what its world is");
+    ComponentEncoder::default()
+        .module(&module)
+        .and_then(|encoder| encoder.validate(true).encode())
+        .expect("a module of a world makes a component")
+}
+
+fn changed(more: &str, change: impl Fn(&str, String) -> String) -> (Resolve, WorldId) {
+    let from = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for file in std::fs::read_dir(from).expect("wit/ is there").flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(file.path()).expect("WIT is text");
+        std::fs::write(folder.path().join(&name), change(&name, text)).expect("a file");
+    }
+    if !more.is_empty() {
+        std::fs::write(folder.path().join("more.wit"), more).expect("a file");
+    }
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve
+        .push_dir(folder.path())
+        .expect("the changed WIT can be parsed");
+    let world = resolve
+        .select_world(&[package], Some("policy"))
+        .expect("the world `policy`");
+    (resolve, world)
+}
+
+/// The real component, which computes for ever when it is instantiated.
+pub fn start_hangs() -> Vec<u8> {
+    with_module("(module (func $f (loop br 0)) (start $f))")
+}
+
+/// The real component, which traps when it is instantiated.
+pub fn start_traps() -> Vec<u8> {
+    with_module("(module (func $f unreachable) (start $f))")
+}
+
+/// The real component with one more memory, of so many pages of 64 KiB.
+pub fn with_memory(pages: u32) -> Vec<u8> {
+    with_module(&format!("(module (memory {pages}))"))
+}
+
+/// The real component with one more table.
+pub fn with_table(entries: u32) -> Vec<u8> {
+    with_module(&format!("(module (table {entries} funcref))"))
+}
+
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+/// Sections of a component.
+const CORE_MODULE: u8 = 1;
+const CORE_INSTANCES: u8 = 2;
+
+/// The real component, followed by a module and its instantiation.
+fn with_module(text: &str) -> Vec<u8> {
+    let mut bytes = real();
+    let index = count_modules(&bytes);
+    section(&mut bytes, CORE_MODULE, &module(text));
+    // One instance: of a module, of that index, with no arguments.
+    let mut instance = vec![1, 0];
+    leb(&mut instance, index);
+    instance.push(0);
+    section(&mut bytes, CORE_INSTANCES, &instance);
+    bytes
+}
+
+fn module(text: &str) -> Vec<u8> {
+    wat::parse_str(text).expect("the text is a module")
+}
+
+fn count_modules(component: &[u8]) -> usize {
+    let mut rest = component.strip_prefix(COMPONENT).expect("a component");
+    let mut modules = 0;
+    while let Some((id, after)) = rest.split_first() {
+        let (length, after) = unleb(after);
+        modules += usize::from(*id == CORE_MODULE);
+        rest = &after[length..];
+    }
+    modules
+}
+
+fn section(bytes: &mut Vec<u8>, id: u8, content: &[u8]) {
+    bytes.push(id);
+    leb(bytes, content.len());
+    bytes.extend_from_slice(content);
+}
+
+/// Appends a number as WebAssembly writes it: seven bits a byte, the lowest first.
+fn leb(bytes: &mut Vec<u8>, mut number: usize) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn unleb(bytes: &[u8]) -> (usize, &[u8]) {
+    let last = bytes.iter().position(|byte| byte & 0x80 == 0);
+    let (number, rest) = bytes.split_at(last.expect("a number ends") + 1);
+    let digits = number.iter().rev();
+    (
+        digits.fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f)),
+        rest,
+    )
+}
