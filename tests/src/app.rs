@@ -63,6 +63,7 @@ impl Builder {
             command.env_remove(name);
         }
         command.current_dir(process::empty_folder());
+        command.env("ORDAIN_COMPONENT_CACHE", process::compiled_folder());
         command
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(&self.args);

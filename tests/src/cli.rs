@@ -65,6 +65,7 @@ async fn run<S: AsRef<OsStr>>(
         command.env_remove(name);
     }
     command
+        .env("ORDAIN_COMPONENT_CACHE", process::compiled_folder())
         .envs(env.iter().copied())
         .args(args)
         .current_dir(process::empty_folder());

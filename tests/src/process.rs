@@ -61,6 +61,11 @@ pub fn scrubbed() -> Vec<String> {
         .collect()
 }
 
+/// Where children keep compiled code: one folder for all tests of a build, not the user's.
+pub fn compiled_folder() -> PathBuf {
+    build_folder().join("compiled-components")
+}
+
 /// A folder without an `ordain.toml`, to run children in.
 pub fn empty_folder() -> &'static Path {
     static FOLDER: std::sync::LazyLock<tempfile::TempDir> =

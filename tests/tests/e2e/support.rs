@@ -1,5 +1,7 @@
 //! What several of the tests need.
 
+pub mod components;
+
 use ordain_tests::app::{App, Builder};
 use ordain_tests::proxy::{Proxy, Upstream};
 use ordain_tests::services::{Postgres, Redis};

@@ -1,0 +1,177 @@
+//! A promoted component that fails where the one before did not: that one answers, and runs again after
+//! too many. A server that hangs is nobody's fault.
+
+use std::time::Duration;
+
+use ordain_tests::app::App;
+use ordain_tests::components::{component as test_component, digest, real};
+use ordain_tests::services::Postgres;
+use ordain_tests::wait::{PATIENCE, eventually, holds};
+use serde_json::{Value, json};
+
+use crate::support::components::{Load, component, occasion, report, runs, swap_to};
+use crate::support::{model, plain, policy, warm};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_while_a_good_component_alternates_with_one_that_traps() {
+    let app = App::memory().await;
+    app.store("acme", &policy("openai", "m")).await;
+    warm(&app, "acme").await;
+    let (good, bad) = (real(), test_component("trap@every:100"));
+    swap_to(&app, &good).await;
+    let load = Load::start(&app, 4, plain("acme"));
+    let mut traps = 0;
+    for round in 0..12 {
+        swap_to(&app, if round % 2 == 0 { &bad } else { &good }).await;
+        let start = std::time::Instant::now();
+        let spent = || async { holds(start.elapsed() > Duration::from_millis(250), "not yet") };
+        eventually("a while", PATIENCE, spent).await;
+        let report = report(&app).await;
+        traps += report["faults"]["traps"].as_u64().unwrap_or(0);
+    }
+    let outcome = load.stop().await;
+    assert_eq!(outcome.others, Vec::<String>::new());
+    assert!(
+        traps > 0,
+        "the bad one was never asked often enough: {outcome:?}"
+    );
+}
+
+/// One that fails on every `x-` request: they are all answered, and it is left after the limit.
+async fn is_left(mode: &str, kind: &str) {
+    let app = App::builder()
+        .dev()
+        .env("ORDAIN_COMPONENT_MAX_FAULTS", "3")
+        .name(mode)
+        .start()
+        .await;
+    let good = digest(&real());
+    app.store("acme", &policy("openai", "m")).await;
+    warm(&app, "acme").await;
+    let bad = test_component(mode);
+    swap_to(&app, &bad).await;
+    for call in 0..3 {
+        let answer = app.resolve(&occasion("acme")).await.expect(200);
+        assert_eq!(
+            (model(&answer.json), component(&answer.json)),
+            ("m", &*good),
+            "{mode} {call}"
+        );
+        let batch = app.resolve(&json!([plain("acme")])).await.expect(200);
+        assert_eq!(
+            component(&batch.json[0]),
+            digest(&bad),
+            "{mode}: others are its own"
+        );
+    }
+    let watch = report(&app).await["watch"].clone();
+    assert_eq!(
+        (&watch["faults"], &watch["limit"], &watch["good"]),
+        (&json!(3), &json!(3), &json!(good)),
+        "{mode}: {watch}"
+    );
+    // One too many.
+    app.resolve(&occasion("acme")).await.expect(200);
+    runs(&app, &good).await;
+    let answer = app.resolve(&plain("acme")).await.expect(200);
+    assert_eq!(
+        (component(&answer.json), answer.tier()),
+        (&*good, "near"),
+        "{mode}"
+    );
+    let told = || async {
+        let report = report(&app).await;
+        let is_told = report["fleet"]["current"] == "file" && report["asWanted"] == true;
+        holds(is_told && report["returns"] == 1, report)
+    };
+    eventually("the fleet is told", PATIENCE, told).await;
+    assert!(app.log().contains(kind), "{mode}: {}", app.log());
+    // Whoever wants it all the same gets it.
+    swap_to(&app, &bad).await;
+    runs(&app, &digest(&bad)).await;
+}
+
+#[tokio::test]
+async fn a_component_that_traps_is_left_after_too_many() {
+    is_left("trap", "unreachable").await;
+}
+
+#[tokio::test]
+async fn a_component_that_overruns_is_left_after_too_many() {
+    is_left("hang", "computed for too long").await;
+}
+
+#[tokio::test]
+async fn a_component_that_refuses_what_the_other_took_is_left_after_too_many() {
+    is_left("refuse-record", "refuses a stored record").await;
+}
+
+#[tokio::test]
+async fn a_component_that_gives_up_without_reason_is_left_after_too_many() {
+    is_left("unavailable", "nothing failed that it asked").await;
+}
+
+#[tokio::test]
+async fn a_component_that_answers_nonsense_is_left_after_too_many() {
+    is_left("control-id", "no id").await;
+}
+
+#[tokio::test]
+async fn a_component_that_calls_the_host_without_end_is_left_after_too_many() {
+    is_left("near:100000", "called the host").await;
+}
+
+#[tokio::test]
+async fn after_its_time_a_component_is_on_its_own() {
+    let app = App::builder()
+        .dev()
+        .env("ORDAIN_COMPONENT_WATCH_TIME", "300ms")
+        .start()
+        .await;
+    app.store("acme", &policy("openai", "m")).await;
+    swap_to(&app, &test_component("trap")).await;
+    let over = || async {
+        let report = report(&app).await;
+        holds(report["watch"].is_null(), report)
+    };
+    eventually("the watch is over", PATIENCE, over).await;
+    app.resolve(&occasion("acme"))
+        .await
+        .problem(500, "component-failed");
+    app.resolve(&plain("acme")).await.expect(200);
+    assert_eq!(report(&app).await["returns"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hung_database_is_never_the_new_components_fault() {
+    let postgres = Postgres::start();
+    let app = App::builder()
+        .postgres(&postgres.database())
+        .env("ORDAIN_COMPONENT_MAX_FAULTS", "0")
+        .start()
+        .await;
+    app.store("acme", &policy("openai", "m")).await;
+    warm(&app, "acme").await;
+    let new = test_component("none");
+    swap_to(&app, &new).await;
+    postgres.stop_signal();
+    let mut failed = 0;
+    for number in 0..20 {
+        let cold = plain(&format!("cold-{number}"));
+        failed += u64::from(app.resolve(&cold).await.status >= 500);
+        app.resolve(&plain("acme")).await.expect(200);
+    }
+    postgres.cont();
+    assert!(failed > 0, "the database did answer");
+    let report = report(&app).await;
+    let expected: Value = json!({"errors": 0, "nonsense": 0, "overruns": 0, "traps": 0});
+    assert_eq!(
+        (&report["digest"], &report["faults"]),
+        (&json!(digest(&new)), &expected),
+        "{report}"
+    );
+    assert_eq!(
+        (&report["returns"], &report["watch"]["faults"]),
+        (&json!(0), &json!(0))
+    );
+}
