@@ -62,10 +62,10 @@ pub fn perform(mode: &Mode) {
             });
         }
         "near-subjects" | "near-names" => {
-            with_subjects(mode, |subjects| near::look_up(subjects));
+            with_subjects(mode, near::look_up);
         }
         "far-subjects" | "far-names" => {
-            with_subjects(mode, |subjects| far::look_up(subjects));
+            with_subjects(mode, far::look_up);
         }
         "origin-subjects" | "origin-names" => {
             with_subjects(mode, |subjects| policy_origin::read(subjects, 0));

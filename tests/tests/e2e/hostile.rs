@@ -93,18 +93,18 @@ impl Host {
         assert_eq!(model(&reply.json), tenant);
     }
 
-    /// Bad calls from two callers at once, each followed by an ordinary one of the same tenant; all
-    /// the while another tenant is answered as ever.
-    async fn harmed(&self, calls: usize, ends: Ends) {
+    /// Bad calls from several callers at once, each followed by an ordinary one of the same tenant;
+    /// all the while another tenant is answered as ever.
+    async fn harmed_by(&self, callers: usize, calls: usize, ends: Ends) {
         let over = AtomicBool::new(false);
         let callers = async {
-            let caller = || async {
-                for _ in 0..calls / 2 {
+            let caller = |_| async {
+                for _ in 0..calls / callers {
                     ends.check(&self.bad().await);
                     self.ordinary("bad").await;
                 }
             };
-            futures::join!(caller(), caller());
+            futures::future::join_all((0..callers).map(caller)).await;
             over.store(true, Ordering::Relaxed);
         };
         let bystander = async {
@@ -143,7 +143,7 @@ async fn contained(host: &Host, calls: usize, ends: Ends) {
     ends.check(&host.bad().await);
     host.ordinary("bad").await;
     let baseline = host.app.resident();
-    tokio::time::timeout(PATIENCE * 6, host.harmed(calls, ends))
+    tokio::time::timeout(PATIENCE * 6, host.harmed_by(2, calls, ends))
         .await
         .expect("two minutes are enough");
     host.quiet().await;

@@ -52,5 +52,20 @@ async fn a_batch_with_too_few_or_too_many_answers_is_answered_by_errors_and_no_m
 
 #[tokio::test]
 async fn a_component_that_fails_in_a_batch_fails_that_tenants_part_only() {
-    all_fail(&["trap", "hang", "memory", "huge-model:24"], 4).await;
+    all_fail(&["trap", "hang", "memory"], 4).await;
+}
+
+#[tokio::test]
+async fn an_answer_of_many_mebibytes_is_left_out_of_a_batch() {
+    let host = Host::start("huge-model:24").await;
+    let reply = ask(&host).await.expect(200);
+    // Whether the answers beside it count is the host's choice.
+    assert!(reply.text.len() < 10_000, "{}", shown(&reply));
+    assert_eq!(
+        reply.json[1]["problem"]["code"],
+        "component-failed",
+        "{}",
+        shown(&reply)
+    );
+    assert_eq!(reply.json[2]["model"], "good", "{}", shown(&reply));
 }

@@ -12,6 +12,8 @@ pub enum Ends {
     Right,
     /// One of the two: where the limit is is the host's choice.
     Either,
+    /// As `Failed`, or turned away because the host has too much to do.
+    FailedOrShed,
     With(u16, &'static str),
 }
 
@@ -30,9 +32,11 @@ impl Ends {
             Ends::Failed => is_failed,
             Ends::Right => is_right,
             Ends::Either => is_failed || is_right,
-            Ends::With(status, code) => {
-                reply.status == status && reply.json["code"].as_str() == Some(code)
+            Ends::FailedOrShed => {
+                is_failed
+                    || status == 503 && matches!(code, Some("overloaded" | "deadline-exceeded"))
             }
+            Ends::With(wanted, reason) => status == wanted && code == Some(reason),
         };
         holds(is_as_meant, format!("not {self:?}: {}", shown(reply)))?;
         // No words about the insides, or the component's own.
