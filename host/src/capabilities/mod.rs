@@ -5,6 +5,7 @@
 mod far;
 mod feed;
 mod held;
+mod limits;
 mod link;
 mod near;
 mod policy_origin;
@@ -14,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use wasmtime::{StoreLimits, StoreLimitsBuilder};
 
 use crate::backends::Record;
 use crate::caches::{Caches, InForce};
@@ -26,6 +26,7 @@ use crate::ids::{Key, Tenant};
 use crate::options::Options;
 use crate::runtime::bindings::types::{Tier, View as WitView};
 
+use limits::Limits;
 pub use link::{link_prompt, link_waiting};
 use services::GuestSettings;
 
@@ -36,10 +37,6 @@ const WAITS_MAX: u32 = 64;
 const HOST_CALLS_MAX: u32 = 2000;
 /// Messages that are logged of one call.
 const MESSAGES_MAX: u32 = 20;
-/// What one instance may have: a component is one module and a few adapters of the tool.
-const TABLE_ELEMENTS_MAX: usize = 100_000;
-const MODULES_MAX: usize = 16;
-
 /// A guest did too much.
 #[derive(Debug, thiserror::Error)]
 pub enum Limit {
@@ -71,7 +68,7 @@ pub struct HostState {
     settings: GuestSettings,
     /// Digest of the component, the owner of derived bytes.
     component: Arc<str>,
-    pub(crate) limits: StoreLimits,
+    pub(crate) limits: Limits,
     tenant: Option<Tenant>,
     /// Start of the call (t0 of the protocol).
     began: Moment,
@@ -120,13 +117,7 @@ enum Held {
 
 impl HostState {
     pub fn new(services: Arc<Services>, component: Arc<str>, memory: usize) -> HostState {
-        let limits = StoreLimitsBuilder::new()
-            .memory_size(memory)
-            .table_elements(TABLE_ELEMENTS_MAX)
-            .instances(MODULES_MAX)
-            .memories(1)
-            .tables(MODULES_MAX)
-            .build();
+        let limits = Limits::new(memory);
         let in_force = services.caches.in_force();
         HostState {
             in_force,
@@ -156,11 +147,11 @@ impl HostState {
 
     /// Binds the instance to one call. `tenant` is `None` for calls that concern no tenant; then
     /// every look-up fails.
-    pub fn begin(&mut self, call: &Call) {
+    pub fn begin(&mut self, call: &Call, ticks: u32) {
         self.tenant.clone_from(&call.tenant);
         self.began = call.began;
         self.deadline = call.deadline;
-        self.ticks = call.ticks;
+        self.ticks = ticks;
         self.waited = false;
         self.waits = WAITS_MAX;
         self.trial.clone_from(&call.trial);
@@ -241,6 +232,8 @@ pub struct Call {
     pub deadline: Moment,
     /// How many ticks of the engine the guest may compute through.
     pub ticks: u32,
+    /// The same on an instance that keeps its thread.
+    pub prompt_ticks: u32,
     pub trial: Option<Arc<Entry>>,
     /// There is no place to wait in: servers count as not answering.
     pub hurried: bool,

@@ -201,7 +201,7 @@ impl From<ResolveError> for Problem {
                 }
             }
             ResolveError::RequestInvalid(errors) => Problem::request(errors),
-            ResolveError::Component(cause) => component_failed(&cause),
+            ResolveError::Component(_) => component_failed(),
         }
     }
 }
@@ -211,8 +211,8 @@ fn revision_unknown() -> Problem {
     Problem::new(StatusCode::CONFLICT, "revision-unknown", detail)
 }
 
-fn component_failed(cause: &str) -> Problem {
-    tracing::error!(cause, "the component failed");
+/// The log has the cause already.
+fn component_failed() -> Problem {
     let detail = "the component trapped or ran out of time";
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
@@ -272,7 +272,7 @@ impl From<InvalidRecord> for Problem {
             InvalidRecord::Faults(errors) => {
                 Problem::faults("invalid-record", "the record", errors)
             }
-            InvalidRecord::Component(cause) => component_failed(&cause),
+            InvalidRecord::Component(_) => component_failed(),
         }
     }
 }

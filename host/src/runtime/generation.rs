@@ -21,6 +21,9 @@ use crate::answer::ResolveError;
 use crate::capabilities::{Call, HostState, Limit, Services};
 use crate::ordain::{ComponentInfo, InvalidRecord};
 
+/// Longest record in bytes, as the origin keeps it.
+const RECORD_LIMIT: usize = 256 << 10;
+
 /// What the guest said, and what is to be known about the call.
 pub struct Said<T> {
     pub outcome: T,
@@ -238,7 +241,8 @@ impl Generation {
         self.instances.retire();
     }
 
-    /// `None`: the guest wanted to wait for a server.
+    /// `None`: the guest wanted to wait for a server, or computes for longer than a thread can be had
+    /// without a break.
     pub(super) fn promptly<Q: Question>(
         &self,
         call: &Call,
@@ -253,7 +257,10 @@ impl Generation {
                     .and_then(|export| question.released(export, store))
             }
         };
-        let outcome = outcome.map_err(|e| self.failed(&e))?;
+        let outcome = match outcome {
+            Err(error) if is_overtime(&error) && call.prompt_ticks < call.ticks => return Ok(None),
+            outcome => outcome.map_err(|e| self.failed(&e))?,
+        };
         let state = warm.store.data();
         let said = match state.wanted_io {
             true => None,
@@ -292,6 +299,17 @@ impl Generation {
             ResolveError::Component(why) => InvalidRecord::Component(why),
             other => InvalidRecord::Component(other.to_string()),
         })?;
+        if let Ok(canonical) = &outcome
+            && let Err(why) = is_record(canonical)
+        {
+            self.faults.nonsense.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                component = &*self.linked.digest,
+                why,
+                "the component failed"
+            );
+            return Err(InvalidRecord::Component(why));
+        }
         outcome.map_err(|invalid| match invalid {
             Invalid::Malformed(message) => InvalidRecord::Malformed(message),
             Invalid::Faults(faults) => InvalidRecord::Faults(convert::faults(faults)),
@@ -363,6 +381,22 @@ impl Generation {
         );
         ResolveError::Component(message)
     }
+}
+
+/// What the origin would refuse, and the caller be blamed for.
+fn is_record(canonical: &str) -> Result<(), String> {
+    if canonical.len() > RECORD_LIMIT {
+        let size = canonical.len();
+        return Err(format!("it made a record of {size} bytes"));
+    }
+    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(canonical) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("it made a record that is no JSON object: {error}")),
+    }
+}
+
+fn is_overtime(error: &wasmtime::Error) -> bool {
+    matches!(error.downcast_ref::<Limit>(), Some(Limit::Time))
 }
 
 fn func(

@@ -76,7 +76,7 @@ impl Instances {
         let mut warm = match current(&self.prompt) {
             Some(warm) => warm,
             None => {
-                let mut store = self.store();
+                let mut store = self.store(UpdateDeadline::Continue);
                 let exports = match &self.prompt_pre {
                     PromptPre::Newest(pre) => Exports::Newest(pre.instantiate(&mut store)?),
                     PromptPre::Released(pre) => Exports::Released(pre.instantiate(&mut store)?),
@@ -84,7 +84,7 @@ impl Instances {
                 Warm::new(store, exports)
             }
         };
-        warm.begin(call);
+        warm.begin(call, call.prompt_ticks);
         Ok(warm)
     }
 
@@ -93,12 +93,13 @@ impl Instances {
         let mut warm = match current(&self.waiting) {
             Some(warm) => warm,
             None => {
-                let mut store = self.store();
+                // Between its ticks others have their turn.
+                let mut store = self.store(UpdateDeadline::Yield);
                 let instance = self.waiting_pre.instantiate_async(&mut store).await?;
                 Warm::new(store, instance)
             }
         };
-        warm.begin(call);
+        warm.begin(call, call.ticks);
         Ok(warm)
     }
 
@@ -125,14 +126,15 @@ impl Instances {
         self.services.options.instances == InstanceMode::Warm
     }
 
-    fn store(&self) -> Store<HostState> {
+    /// `go_on`: what follows a tick of the engine that the guest may compute through.
+    fn store(&self, go_on: fn(u64) -> UpdateDeadline) -> Store<HostState> {
         let state = HostState::new(self.services.clone(), self.digest.clone(), MEMORY_MAX);
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(TRANSFER_MAX);
-        store.epoch_deadline_callback(|mut context: StoreContextMut<'_, HostState>| {
+        store.epoch_deadline_callback(move |mut context: StoreContextMut<'_, HostState>| {
             if context.data_mut().tick() {
-                Ok(UpdateDeadline::Continue(1))
+                Ok(go_on(1))
             } else {
                 Err(wasmtime::Error::new(Limit::Time))
             }
@@ -156,14 +158,15 @@ impl<T> Warm<T> {
         }
     }
 
-    fn begin(&mut self, call: &Call) {
-        self.store.data_mut().begin(call);
+    fn begin(&mut self, call: &Call, ticks: u32) {
+        self.store.data_mut().begin(call, ticks);
         self.store.set_epoch_deadline(1);
     }
 
     fn end(&mut self) -> bool {
-        self.store.data_mut().end();
+        let state = self.store.data_mut();
+        state.end();
         self.calls += 1;
-        self.calls < CALLS_MAX
+        self.calls < CALLS_MAX && state.limits.may_idle()
     }
 }

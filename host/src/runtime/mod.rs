@@ -44,6 +44,8 @@ use bindings::resolver::Failure;
 
 /// Ticks of the engine (10 ms each) that the guest may compute through in one call.
 const GUEST_TICKS: u32 = 25;
+/// The same without a break for the thread that it is on: then it goes on where it yields to others.
+const PROMPT_TICKS: u32 = 1;
 /// Calls that wait for servers at once; a near hit needs none of these places.
 const WAITING_MAX: usize = 512;
 
@@ -84,12 +86,21 @@ impl Runtime {
         Runtime::call_of(tenant, began, self.request_deadline)
     }
 
+    /// A call that goes on where it may wait and yields, if it does not end at once.
+    fn waiting_call(&self, tenant: &Tenant, began: Moment) -> Call {
+        Call {
+            prompt_ticks: PROMPT_TICKS,
+            ..self.call(Some(tenant.clone()), began)
+        }
+    }
+
     fn call_of(tenant: Option<Tenant>, began: Moment, deadline: Duration) -> Call {
         Call {
             tenant,
             began,
             deadline: began.plus(deadline),
             ticks: GUEST_TICKS,
+            prompt_ticks: GUEST_TICKS,
             trial: None,
             hurried: false,
             shadow: false,
@@ -108,7 +119,7 @@ impl Runtime {
 
     async fn answer(&self, tenant: &Tenant, request: &Request) -> Result<Answer, ResolveError> {
         let lineup = self.lineup.load();
-        let call = self.call(Some(tenant.clone()), Moment::now());
+        let call = self.waiting_call(tenant, Moment::now());
         let (said, generation) = self.asked(&lineup, &call, &One(request)).await?;
         let digest = generation.digest();
         let answer = convert::answer(said.outcome, tenant, request, digest, said.settings)?;
@@ -131,7 +142,7 @@ impl Runtime {
         tenant: &Tenant,
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
-        let call = self.call(Some(tenant.clone()), began);
+        let call = self.waiting_call(tenant, began);
         let answers = self.batch(&call, tenant, requests).await;
         answers.iter().for_each(|answer| self.counts.note(answer));
         answers
@@ -144,7 +155,7 @@ impl Runtime {
         record: Arc<Entry>,
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
-        let mut call = self.call(Some(tenant.clone()), Moment::now());
+        let mut call = self.waiting_call(tenant, Moment::now());
         call.trial = Some(record);
         let mut answers = self.batch(&call, tenant, requests).await;
         for answer in answers.iter_mut().flatten() {
@@ -311,6 +322,7 @@ fn hurried<Q: Question>(
 ) -> Result<Said<Q::Outcome>, ResolveError> {
     let mut call = call.clone();
     call.hurried = true;
+    call.prompt_ticks = call.ticks;
     let said = generation.promptly(&call, question)?;
     let mut said = said.ok_or(ResolveError::Overloaded)?;
     match question

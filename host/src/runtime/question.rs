@@ -182,6 +182,11 @@ fn nonsense(outcome: &Outcome) -> Result<(), String> {
                     temperature.value
                 ));
             }
+            if let Some(max_tokens) = &route.max_tokens
+                && !(1..1 << 53).contains(&max_tokens.value)
+            {
+                return Err(format!("it answered {} as maxTokens", max_tokens.value));
+            }
             Ok(())
         }
         Verdict::Refuse(refusal) if refusal.message.len() > MESSAGE_MAX => Err(format!(

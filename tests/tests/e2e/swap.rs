@@ -34,7 +34,7 @@ async fn swaps_under_load_fail_no_request_and_keep_the_caches_warm() {
     let report = report(&app).await;
     assert_eq!(
         (&report["swaps"], &report["returns"]),
-        (&json!(21), &json!(0)),
+        (&json!(22), &json!(0)),
         "{report}"
     );
 }

@@ -20,20 +20,19 @@ async fn no_request_fails_while_a_good_component_alternates_with_one_that_traps(
     let (good, bad) = (real(), test_component("trap@every:100"));
     swap_to(&app, &good).await;
     let load = Load::start(&app, 4, plain("acme"));
-    let mut traps = 0;
     for round in 0..12 {
         swap_to(&app, if round % 2 == 0 { &bad } else { &good }).await;
         let start = std::time::Instant::now();
         let spent = || async { holds(start.elapsed() > Duration::from_millis(250), "not yet") };
         eventually("a while", PATIENCE, spent).await;
-        let report = report(&app).await;
-        traps += report["faults"]["traps"].as_u64().unwrap_or(0);
     }
     let outcome = load.stop().await;
     assert_eq!(outcome.others, Vec::<String>::new());
+    // Each time it failed too often, and was left; the next swap asked it again.
+    let report = report(&app).await;
     assert!(
-        traps > 0,
-        "the bad one was never asked often enough: {outcome:?}"
+        report["returns"].as_u64() > Some(2),
+        "{report}: {outcome:?}"
     );
 }
 
