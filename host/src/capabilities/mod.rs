@@ -31,7 +31,7 @@ pub use link::{link_prompt, link_waiting};
 use services::GuestSettings;
 
 /// Ticks of one call that are put down to an import that waited.
-const WAITS_MAX: u32 = 64;
+const WAITS_MAX: u32 = 128;
 /// Imports that the guest may call in one call of it. A look-up in vain is a dozen; a batch shares
 /// its look-ups.
 const HOST_CALLS_MAX: u32 = 2000;

@@ -16,7 +16,7 @@ pub const MEMORY_MAX: usize = 64 << 20;
 /// Instances at once, of all generations together.
 const INSTANCES_MAX: u32 = 1024;
 /// How often a computing guest is looked at.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(5);
 
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start the WebAssembly engine: {0:#}")]

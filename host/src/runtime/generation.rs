@@ -15,7 +15,7 @@ use super::compiled::Compiled;
 use super::convert;
 use super::engine::GuestEngine;
 use super::instances::{Exports, Instances, PromptPre, Warm};
-use super::question::Question;
+use super::question::{Many, One, Question};
 use super::world::{self, VERSIONS};
 use crate::answer::ResolveError;
 use crate::capabilities::{Call, HostState, Limit, Services};
@@ -35,6 +35,15 @@ pub struct Said<T> {
     pub excused: bool,
 }
 
+/// How a call of a prompt instance ends.
+pub enum Prompt<T> {
+    Said(Said<T>),
+    /// The guest wanted to wait for a server.
+    WantsIo,
+    /// It computes for longer than a thread can be had without a break.
+    Overtime,
+}
+
 /// Why bytes cannot become a generation. The text says what is wrong with them.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -51,6 +60,8 @@ pub enum LoadError {
     /// Every difference.
     #[error("the component does not fit the world ordain:policy/policy: {}", .0.join("; "))]
     World(Vec<String>),
+    #[error("the component cannot be instantiated: {0}")]
+    Instance(String),
     #[error(transparent)]
     Signature(#[from] super::signature::SignatureError),
     /// Every vector that was answered otherwise, in words.
@@ -173,14 +184,14 @@ impl Generation {
         let version = world::version(&info.imports, &info.exports)?;
         // Names and version are right: what is left is a type that differs.
         let differs = |error: wasmtime::Error| LoadError::World(vec![format!("{error:#}")]);
-        let resolver = format!("ordain:policy/resolver@{version}");
-        let resolver = component.get_export_index(None, &resolver);
+        let resolver_name = format!("ordain:policy/resolver@{version}");
+        let resolver = component.get_export_index(None, &resolver_name);
         let index = |name: &str| {
             let index = resolver
                 .as_ref()
                 .and_then(|resolver| component.get_export_index(Some(resolver), name));
             index.ok_or_else(|| {
-                LoadError::World(vec![format!("its resolver has no function `{name}`")])
+                LoadError::World(vec![format!("{resolver_name} has no function `{name}`")])
             })
         };
         let exports = ExportIndices {
@@ -205,7 +216,33 @@ impl Generation {
             prompt,
             waiting,
         };
-        Ok(Generation::of(engine, Arc::new(linked), services))
+        let generation = Generation::of(engine, Arc::new(linked), services);
+        generation.check_exports(&resolver_name)?;
+        Ok(generation)
+    }
+
+    /// An instance can be made, and its functions have the types of the world.
+    fn check_exports(&self, resolver: &str) -> Result<(), LoadError> {
+        let failed = |error: wasmtime::Error| LoadError::Instance(format!("{error:#}"));
+        let (mut store, instance) = self.instances.bare().map_err(failed)?;
+        let indices = &self.linked.exports;
+        let mut check =
+            |name: &str, index, fits: fn(&Func, &Store<HostState>) -> wasmtime::Result<()>| {
+                func(&mut store, &instance, index)
+                    .and_then(|export| fits(&export, &store))
+                    .map_err(|error| {
+                        LoadError::World(vec![format!(
+                            "function `{name}` of {resolver}: {error:#}"
+                        )])
+                    })
+            };
+        check("resolve", &indices.resolve, One::fits)?;
+        check("resolve-batch", &indices.resolve_batch, Many::fits)?;
+        check("validate", &indices.validate, |export, store| {
+            export
+                .typed::<(&str,), (Result<String, Invalid>,)>(store)
+                .map(drop)
+        })
     }
 
     fn of(engine: &GuestEngine, linked: Arc<Linked>, services: Arc<Services>) -> Generation {
@@ -241,13 +278,11 @@ impl Generation {
         self.instances.retire();
     }
 
-    /// `None`: the guest wanted to wait for a server, or computes for longer than a thread can be had
-    /// without a break.
     pub(super) fn promptly<Q: Question>(
         &self,
         call: &Call,
         question: &Q,
-    ) -> Result<Option<Said<Q::Outcome>>, ResolveError> {
+    ) -> Result<Prompt<Q::Outcome>, ResolveError> {
         let mut warm = self.instances.prompt(call).map_err(|e| self.failed(&e))?;
         let Warm { store, exports, .. } = &mut warm;
         let outcome = match exports {
@@ -258,13 +293,15 @@ impl Generation {
             }
         };
         let outcome = match outcome {
-            Err(error) if is_overtime(&error) && call.prompt_ticks < call.ticks => return Ok(None),
+            Err(error) if is_overtime(&error) && call.prompt_ticks < call.ticks => {
+                return Ok(Prompt::Overtime);
+            }
             outcome => outcome.map_err(|e| self.failed(&e))?,
         };
         let state = warm.store.data();
         let said = match state.wanted_io {
-            true => None,
-            false => Some(self.said(question, outcome, state)?),
+            true => Prompt::WantsIo,
+            false => Prompt::Said(self.said(question, outcome, state)?),
         };
         self.instances.keep_prompt(warm);
         Ok(said)

@@ -117,6 +117,17 @@ impl Instances {
         }
     }
 
+    /// A bare instance, to be looked at.
+    pub fn bare(&self) -> wasmtime::Result<(Store<HostState>, Instance)> {
+        let mut store = self.store(UpdateDeadline::Continue);
+        let pre = match &self.prompt_pre {
+            PromptPre::Newest(pre) => pre.instance_pre(),
+            PromptPre::Released(pre) => pre,
+        };
+        let instance = pre.instantiate(&mut store)?;
+        Ok((store, instance))
+    }
+
     /// Drops the idle ones, of a generation that is not asked any more.
     pub fn retire(&self) {
         while self.prompt.pop().is_some() || self.waiting.pop().is_some() {}

@@ -32,6 +32,7 @@ use crate::ordain::InvalidRecord;
 use crate::request::Request;
 
 pub use engine::{EngineError, GuestEngine};
+use generation::Prompt;
 pub use generation::{BYTES_MAX, Generation, LoadError, Said, digest, inspect};
 pub use lineup::{Lineup, Watch, WatchStatus};
 pub use loader::Loader;
@@ -42,8 +43,8 @@ pub use vectors::{Vectors, VectorsError};
 
 use bindings::resolver::Failure;
 
-/// Ticks of the engine (10 ms each) that the guest may compute through in one call.
-const GUEST_TICKS: u32 = 25;
+/// Ticks of the engine (5 ms each) that the guest may compute through in one call.
+const GUEST_TICKS: u32 = 50;
 /// The same without a break for the thread that it is on: then it goes on where it yields to others.
 const PROMPT_TICKS: u32 = 1;
 /// Calls that wait for servers at once; a near hit needs none of these places.
@@ -52,6 +53,8 @@ const WAITING_MAX: usize = 512;
 pub struct Runtime {
     lineup: ArcSwap<Lineup>,
     waiting: Semaphore,
+    /// Places for calls that compute for long: half of the cores stay free of them.
+    overtime: Semaphore,
     pub counts: Counts,
     request_deadline: Duration,
     /// A generation has failed too often, and the one before answers again.
@@ -66,6 +69,7 @@ impl Runtime {
         Runtime {
             lineup: ArcSwap::from_pointee(Lineup::alone(generation)),
             waiting: Semaphore::new(WAITING_MAX),
+            overtime: Semaphore::new(cores().div_ceil(2)),
             counts: Counts::default(),
             request_deadline,
             returned: Notify::new(),
@@ -252,13 +256,21 @@ impl Runtime {
         // Once more, if settings changed while the call waited (rule D1).
         for last in [false, true] {
             let said = match generation.promptly(call, question)? {
-                Some(said) => call.in_time(said)?,
-                None => {
+                Prompt::Said(said) => call.in_time(said)?,
+                Prompt::WantsIo => {
                     let waiting = generation.waiting(call, question);
                     match self.wait(call, waiting).await {
                         Err(ResolveError::Overloaded) => hurried(generation, call, question)?,
                         said => said?,
                     }
+                }
+                Prompt::Overtime => {
+                    let work = async {
+                        // Never closed.
+                        let _place = self.overtime.acquire().await;
+                        generation.waiting(call, question).await
+                    };
+                    self.wait(call, work).await?
                 }
             };
             if said.current || last {
@@ -314,6 +326,10 @@ impl Runtime {
     }
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// What can be said without any server.
 fn hurried<Q: Question>(
     generation: &Generation,
@@ -323,8 +339,9 @@ fn hurried<Q: Question>(
     let mut call = call.clone();
     call.hurried = true;
     call.prompt_ticks = call.ticks;
-    let said = generation.promptly(&call, question)?;
-    let mut said = said.ok_or(ResolveError::Overloaded)?;
+    let Prompt::Said(mut said) = generation.promptly(&call, question)? else {
+        return Err(ResolveError::Overloaded);
+    };
     match question
         .outcomes(&mut said.outcome)
         .iter()

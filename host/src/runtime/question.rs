@@ -60,6 +60,15 @@ pub struct One<'a>(pub &'a Request);
 /// Requests of one tenant.
 pub struct Many<'a>(pub &'a [&'a Request]);
 
+impl One<'_> {
+    /// Whether an export has the type of this question.
+    pub fn fits(export: &Func, store: &Store<HostState>) -> wasmtime::Result<()> {
+        export
+            .typed::<(wit::Request<'_>,), (Outcome,)>(store)
+            .map(drop)
+    }
+}
+
 impl Question for One<'_> {
     type Outcome = Outcome;
 
@@ -101,6 +110,12 @@ impl Question for One<'_> {
 }
 
 impl Many<'_> {
+    pub fn fits(export: &Func, store: &Store<HostState>) -> wasmtime::Result<()> {
+        export
+            .typed::<(&[wit::Request<'_>],), (Vec<Outcome>,)>(store)
+            .map(drop)
+    }
+
     fn requests(&self) -> Vec<wit::Request<'_>> {
         self.0.iter().map(|r| convert::request(r)).collect()
     }

@@ -13,6 +13,7 @@ use rand::Rng;
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use super::generation::Prompt;
 use super::question::One;
 use super::{Generation, Runtime, convert};
 use crate::answer::{Answer, ResolveError};
@@ -173,11 +174,11 @@ impl Shadow {
         let said = self.candidate.promptly(&call, &One(&case.request));
         let answer = match said {
             // It wants to wait for a server.
-            Ok(None) => {
+            Ok(Prompt::WantsIo | Prompt::Overtime) => {
                 self.lock().skipped += 1;
                 return;
             }
-            Ok(Some(said)) => convert::answer(
+            Ok(Prompt::Said(said)) => convert::answer(
                 said.outcome,
                 &case.tenant,
                 &case.request,

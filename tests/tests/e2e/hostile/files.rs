@@ -99,7 +99,7 @@ async fn a_component_whose_every_call_fails_is_refused_before_it_serves() {
     faults
         .unless_refused(
             "start-hang",
-            &component("start-hang"),
+            &component("start-hang@always"),
             &["computed for too long"],
         )
         .await;

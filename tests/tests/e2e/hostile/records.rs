@@ -37,11 +37,17 @@ async fn a_canonical_text_that_is_no_record_is_not_stored() {
 }
 
 #[tokio::test]
-async fn a_component_that_refuses_every_record_stores_none_and_serves_none() {
-    let host = Host::bare(App::builder().dev(), "refuse-record@always").await;
-    let reply = host.app.put(&policy_path("new"), &version(1)).await;
+async fn a_component_that_refuses_a_record_stores_none_and_answers_from_none() {
+    let host = Host::bare(App::builder().dev(), "refuse-record").await;
+    let reply = host
+        .app
+        .put(&policy_path("new"), &policy("openai", "x-m"))
+        .await;
     let reply = reply.problem(422, "invalid-record");
     assert!(reply.pointers().contains("/defaultModel"));
-    let reply = host.timed(&json!({"tenant": "new"})).await;
+    host.app.get(&policy_path("new")).await.error(404);
+    host.app.store("new", &version(1)).await;
+    let reply = host.timed(&json!({"tenant": "new", "task": "x-1"})).await;
     reply.problem(503, "record-invalid");
+    host.timed(&json!({"tenant": "new"})).await.expect(200);
 }
