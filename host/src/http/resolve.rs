@@ -5,7 +5,7 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::headers::{self, REVISION};
@@ -123,12 +123,12 @@ impl Serialize for Place {
 
 /// A 200 of JSON that is complete up to `position`.
 pub fn json<T: Serialize + ?Sized>(value: &T, position: u64) -> Result<Response, Problem> {
-    let mut body = Vec::with_capacity(512);
+    let mut body = Vec::with_capacity(1024);
     serde_json::to_writer(&mut body, value).map_err(|error| {
         tracing::error!(%error, "an answer could not be written as JSON");
         Problem::internal()
     })?;
-    Ok(with_position(body.into_response(), position))
+    Ok(with_position(Response::new(body.into()), position))
 }
 
 /// Marks a response as JSON that is complete up to `position`.

@@ -26,3 +26,4 @@ mod start;
 mod start_refused;
 mod support;
 mod tiers;
+mod unix_socket;
