@@ -35,11 +35,11 @@ impl RequestId {
             let bytes = value.as_bytes();
             (1..=REQUEST_ID_LIMIT).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
         });
-        RequestId(given.cloned().unwrap_or_else(RequestId::new))
+        RequestId(given.cloned().unwrap_or_else(RequestId::fresh))
     }
 
     /// UUID version 7, its random bits from the thread's generator: the system's costs a call each time.
-    fn new() -> HeaderValue {
+    fn fresh() -> HeaderValue {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let millis = since.unwrap_or_default().as_millis();
         let millis = u64::try_from(millis).unwrap_or_default();
