@@ -276,7 +276,7 @@ fn compared(case: &Case, rounds: &[Vec<Round>; 2]) -> Vec<Finding> {
     if let Some(first) = findings.first_mut() {
         first.beside = Some(("bare axum", 1.0 / throughput));
         first.goals.push(goal("throughput", throughput));
-        first.goals.push(goal("1 / p99", slowest));
+        first.goals.push(goal("inverse p99", slowest));
     }
     findings
 }
