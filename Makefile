@@ -40,11 +40,17 @@ lint: servers host ## format, clippy, generated documents
 soak: servers host guest ## the history checker with random seeds for SOAK_SECONDS (600); ORDAIN_SEED=n replays one
 	@cargo test --locked $(CRATES) --test history -- --ignored --nocapture --test-threads=1
 
-bench: servers ## measure beside peers (some: ONLY="outage"); table here and in target/bench
-	@sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/release"
+bench: ## measure beside peers (some: ONLY="outage"); table here, in target/bench and, if whole, in docs
+	@sh tests/setup.sh bench
+	sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/release"
 	# In one command, so that the service is not built twice (its features are those of the bench then).
 	cargo build --locked --release -p ordain -p ordain-bench
 	"$(TARGET)/release/ordain-bench" "$(TARGET)" $(ONLY)
+	# Only a run of everything is worth keeping.
+	if [ -z "$(strip $(ONLY))" ]; then
+		cp "$(TARGET)/bench/result.md" docs/bench.md
+		cp "$(TARGET)/bench/result.svg" docs/bench.svg
+	fi
 
 model: ## the coherence protocol in every order, as far as memory allows (docs/model.md)
 	@cargo run --locked --release -p ordain-model

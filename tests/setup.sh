@@ -1,8 +1,9 @@
 #!/bin/sh
-# setup.sh [servers]
+# setup.sh [servers|bench]
 #
 # Installs what this machine lacks: build tools as Debian packages and cargo-component with cargo; with
-# `servers` also Postgres and Redis (their binaries: tests and bench start servers of their own).
+# `servers` also Postgres and Redis (their binaries: tests and bench start servers of their own), with
+# `bench` those and the load generator wrk.
 # Silent and quick when nothing is missing.
 set -eu
 
@@ -18,10 +19,18 @@ postgres_there() {
     command -v initdb >/dev/null && return
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
 }
-if [ "${1:-}" = servers ]; then
+servers=
+case ${1:-} in
+servers) servers=yes ;;
+bench)
+    servers=yes
+    need wrk wrk
+    ;;
+esac
+if [ "$servers" ]; then
     need redis-server redis-server
 fi
-if [ "${1:-}" = servers ] && ! postgres_there; then
+if [ "$servers" ] && ! postgres_there; then
     # Debian 12 has 15; elsewhere whatever is current.
     if apt-cache show postgresql-15 >/dev/null 2>&1; then
         missing="$missing postgresql-15"

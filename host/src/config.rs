@@ -3,6 +3,7 @@
 
 mod checked;
 mod environment;
+mod listen;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -17,13 +18,15 @@ use crate::request::EgressMode;
 
 pub use checked::{ConfigError, Environment, Settings};
 pub use environment::{prepared, strangers};
+pub use listen::{Listen, UNIX, socket_path};
 use values::{bytes, instances, mode, signature};
 pub use values::{duration, switch};
 
 /// What can be configured. A flag wins over its variable; an empty variable counts as unset.
 #[derive(Clone, Args)]
 pub struct Config {
-    /// Address to listen on; only loopback until there is access control; port 0 takes a free one
+    /// Address to listen on; only loopback until there is access control; port 0 takes a free one.
+    /// Or a Unix socket, which only its owner and group may use: unix:/run/ordain.sock
     #[arg(
         long,
         env = "ORDAIN_LISTEN",

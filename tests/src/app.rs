@@ -16,6 +16,7 @@ use crate::wait::{PATIENCE, eventually};
 pub struct Builder {
     env: Vec<(String, String)>,
     args: Vec<String>,
+    listen: Option<String>,
     unready: bool,
     name: Option<String>,
 }
@@ -44,6 +45,12 @@ impl Builder {
         self
     }
 
+    /// Where it listens; a free port of 127.0.0.1 if nothing is said.
+    pub fn listen(mut self, address: &str) -> Builder {
+        self.listen = Some(address.to_owned());
+        self
+    }
+
     /// Its name in the log that a failing test shows.
     pub fn name(mut self, name: &str) -> Builder {
         self.name = Some(name.to_owned());
@@ -64,9 +71,8 @@ impl Builder {
         }
         command.current_dir(process::empty_folder());
         command.env("ORDAIN_COMPONENT_CACHE", process::compiled_folder());
-        command
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(&self.args);
+        let listen = self.listen.as_deref().unwrap_or("127.0.0.1:0");
+        command.args(["serve", "--listen", listen]).args(&self.args);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }

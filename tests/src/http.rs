@@ -25,34 +25,41 @@ pub fn history_path(tenant: &str) -> String {
 #[derive(Clone)]
 pub struct Client {
     base: String,
+    /// What a path is put behind; the same, unless the server listens on a Unix socket.
+    url: String,
     client: reqwest::Client,
 }
 
 impl Client {
+    /// `base`: `http://ADDRESS` or `unix:PATH`.
     pub fn new(base: &str) -> Client {
         // Only plain HTTP is spoken, but the client does not start without it. An error means
         // that another test was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .expect("a client");
+            .redirect(reqwest::redirect::Policy::none());
+        let mut url = base;
+        if let Some(path) = base.strip_prefix("unix:") {
+            client = client.unix_socket(path);
+            url = "http://localhost";
+        }
         Client {
             base: base.to_owned(),
-            client,
+            url: url.to_owned(),
+            client: client.build().expect("a client"),
         }
     }
 
-    /// `http://ADDRESS`.
+    /// `http://ADDRESS` or `unix:PATH`.
     pub fn base(&self) -> &str {
         &self.base
     }
 
     pub fn call(&self, method: &str, path: &str) -> Call {
         let method = method.parse().expect("a method");
-        let builder = self.client.request(method, format!("{}{path}", self.base));
+        let builder = self.client.request(method, format!("{}{path}", self.url));
         Call {
             builder,
             what: path.to_owned(),

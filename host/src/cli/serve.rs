@@ -2,17 +2,16 @@
 //! and stops in order.
 
 use std::io::Write;
-use std::net::SocketAddr;
 
 use clap::Args;
 use serde_json::{Map, Value};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::import;
 use super::output::{self, Failure};
 use crate::caches::Caches;
-use crate::config::{Config, Settings, strangers};
+use crate::config::{Config, Settings, UNIX, strangers};
+use crate::http::Listener;
 use crate::options::{OriginChoice, masked_url};
 use crate::ordain::Ordain;
 
@@ -65,27 +64,19 @@ impl Serve {
                 return Ok(());
             }
         };
-        announce(&settings, address, self.load.is_some());
-        let router = crate::http::router(ordain.clone(), settings.options.request_deadline);
-        let served = crate::http::serve(listener, router, async || stop.asked().await).await;
+        announce(&settings, &address, self.load.is_some());
+        let service = crate::http::service(ordain.clone(), settings.options.request_deadline);
+        let served = crate::http::serve(listener, service, async || stop.asked().await).await;
         ordain.close().await;
         tracing::info!("stopped");
         served.map_err(|error| Failure::new(format!("serving failed: {error}")))
     }
 
-    async fn start(
-        &self,
-        settings: &Settings,
-    ) -> Result<(Ordain, TcpListener, SocketAddr), Failure> {
+    async fn start(&self, settings: &Settings) -> Result<(Ordain, Listener, String), Failure> {
         report(settings);
-        let cannot = |error| {
-            let address = settings.listen;
-            Failure::new(format!(
-                "{address} cannot be listened on: {error}; choose another with --listen, or port 0"
-            ))
-        };
-        let listener = TcpListener::bind(settings.listen).await.map_err(cannot)?;
-        let address = listener.local_addr().map_err(cannot)?;
+        let listener = Listener::bind(&settings.listen).await;
+        let listener = listener.map_err(Failure::new)?;
+        let address = listener.address().map_err(Failure::new)?;
         if let OriginChoice::Postgres { url, migrate_url } = &settings.options.origin
             && !self.no_migrate
         {
@@ -164,15 +155,20 @@ fn report(settings: &Settings) {
     }
 }
 
-fn announce(settings: &Settings, address: SocketAddr, demo: bool) {
+/// `address`: `http://ADDRESS` or `unix:PATH`.
+fn announce(settings: &Settings, address: &str, demo: bool) {
     let mut out = std::io::stdout().lock();
     // A service whose starter does not read goes on.
-    let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    let _ = writeln!(out, "listening on {address}").and_then(|()| out.flush());
     drop(out);
-    tracing::info!(%address, environment = ?settings.environment, "serving");
+    tracing::info!(address, environment = ?settings.environment, "serving");
     if demo {
+        let server = match address.strip_prefix(UNIX) {
+            Some(path) => format!("--unix-socket {path} http://localhost"),
+            None => address.to_owned(),
+        };
         output::note(&format!(
-            "try it:\n  curl -s http://{address}/v1/resolve -d '{{\"tenant\":\"acme\",\"task\":\"chat\"}}' \
+            "try it:\n  curl -s {server}/v1/resolve -d '{{\"tenant\":\"acme\",\"task\":\"chat\"}}' \
              -H 'content-type: application/json'"
         ));
     }

@@ -4,7 +4,6 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -12,7 +11,8 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::output::Failure;
-use crate::config::{Config, prepared};
+use crate::config::{Config, UNIX, prepared, socket_path};
+use crate::http::Service;
 use crate::ids::Tenant;
 use crate::options::{OriginChoice, masked_url};
 use crate::ordain::Ordain;
@@ -30,7 +30,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// Server or database to work with
 #[derive(clap::Args, Clone, Default)]
 pub struct TargetArgs {
-    /// A running server [env: ORDAIN_SERVER] [default: http://127.0.0.1:7171]
+    /// A running server, also unix:/run/ordain.sock [env: ORDAIN_SERVER] [default: http://127.0.0.1:7171]
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
 
@@ -71,14 +71,25 @@ pub enum Target {
     Server {
         client: reqwest::Client,
         base: String,
+        /// What people know it by.
+        name: String,
     },
     Embedded {
         ordain: Ordain,
-        router: Router,
+        service: Service,
     },
 }
 
 fn server(url: &str) -> Result<Target, Failure> {
+    if let Some(path) = url.strip_prefix(UNIX) {
+        let path = socket_path(path).map_err(Failure::Usage)?;
+        return Ok(Target::Server {
+            client: client(url, plain_client().no_proxy().unix_socket(path))?,
+            // Of the URL only the path goes over the socket; the name is what `Host` says.
+            base: "http://localhost".to_owned(),
+            name: url.to_owned(),
+        });
+    }
     let base = url.trim_end_matches('/').to_owned();
     let no_url = || {
         // Only what has a user in it can hide a password.
@@ -95,25 +106,35 @@ fn server(url: &str) -> Result<Target, Failure> {
         || host
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback());
-    let mut builder = reqwest::Client::builder().timeout(PATIENCE);
-    match uri.scheme_str() {
-        // No certificate is needed, and a machine without any must do.
-        Some("http") => builder = builder.tls_certs_only([]),
-        Some("https") => {}
+    let mut builder = match uri.scheme_str() {
+        Some("http") => plain_client(),
+        Some("https") => reqwest::Client::builder(),
         _ => return Err(no_url()),
-    }
+    };
     if local {
         builder = builder.no_proxy();
     }
+    Ok(Target::Server {
+        client: client(url, builder)?,
+        name: masked_url(&base),
+        base,
+    })
+}
+
+/// Without TLS: no certificate is needed, and a machine without any must do.
+fn plain_client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().tls_certs_only([])
+}
+
+fn client(url: &str, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Failure> {
     // An error means that there is a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = builder.build().map_err(|error| {
+    builder.timeout(PATIENCE).build().map_err(|error| {
         Failure::new(format!(
             "no connection to {} can be made: {error}",
             masked_url(url)
         ))
-    })?;
-    Ok(Target::Server { client, base })
+    })
 }
 
 async fn database(url: String) -> Result<Target, Failure> {
@@ -125,8 +146,8 @@ async fn database(url: String) -> Result<Target, Failure> {
     let options = config.options(origin).map_err(Failure::new)?;
     let deadline = options.request_deadline;
     let ordain = Ordain::start(options).await.map_err(Failure::new)?;
-    let router = crate::http::router(ordain.clone(), deadline);
-    Ok(Target::Embedded { ordain, router })
+    let service = crate::http::service(ordain.clone(), deadline);
+    Ok(Target::Embedded { ordain, service })
 }
 
 /// The configuration as the environment alone gives it.
@@ -207,8 +228,8 @@ impl Target {
     /// Sends a call; any answer of the service is an answer, also a refusal to do it.
     pub async fn send(&self, call: Call) -> Result<Reply, Failure> {
         match self {
-            Target::Server { client, base } => remote(client, base, call).await,
-            Target::Embedded { router, .. } => embedded(router.clone(), call).await,
+            Target::Server { client, base, name } => remote(client, base, name, call).await,
+            Target::Embedded { service, .. } => embedded(service.clone(), call).await,
         }
     }
 
@@ -223,9 +244,13 @@ impl Target {
     }
 }
 
-async fn remote(client: &reqwest::Client, base: &str, call: Call) -> Result<Reply, Failure> {
+async fn remote(
+    client: &reqwest::Client,
+    base: &str,
+    shown: &str,
+    call: Call,
+) -> Result<Reply, Failure> {
     let failed = |error: reqwest::Error| {
-        let shown = masked_url(base);
         let advice = if error.is_timeout() {
             format!(
                 "the server at {shown} did not answer within {} s",
@@ -267,7 +292,7 @@ fn cause(error: &dyn std::error::Error) -> String {
     inner.to_string()
 }
 
-async fn embedded(router: Router, call: Call) -> Result<Reply, Failure> {
+async fn embedded(service: Service, call: Call) -> Result<Reply, Failure> {
     let mut request = Request::builder().method(call.method).uri(call.path);
     for (name, value) in call.headers {
         request = request.header(name, value.into_bytes());
@@ -276,7 +301,7 @@ async fn embedded(router: Router, call: Call) -> Result<Reply, Failure> {
     let request = request
         .body(body)
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    let Ok(answer) = router.oneshot(request).await;
+    let Ok(answer) = service.oneshot(request).await;
     let (parts, body) = answer.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX)
         .await

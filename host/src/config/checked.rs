@@ -1,10 +1,11 @@
 //! The checked form of a [`Config`]: what `serve` and the library work with. Every guard of DESIGN
 //! section 7 is here.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Config;
+use super::listen::Listen;
 use super::values::list;
 use crate::ids::is_id;
 use crate::options::{
@@ -51,8 +52,12 @@ pub enum ConfigError {
     NoKeys,
     #[error("{0} must not be zero")]
     Zero(&'static str),
-    #[error("{0:?} is no address to listen on: it looks like 127.0.0.1:7171")]
+    #[error(
+        "{0:?} is no address to listen on: it looks like 127.0.0.1:7171 or unix:/run/ordain.sock"
+    )]
     Listen(String),
+    #[error("{0}")]
+    Socket(String),
     #[error(
         "listening on {0} is refused until access control exists: only loopback addresses like \
          127.0.0.1:7171 are taken"
@@ -64,7 +69,7 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub options: Options,
-    pub listen: SocketAddr,
+    pub listen: Listen,
     pub environment: Environment,
     pub dev: bool,
 }
@@ -170,7 +175,7 @@ impl Config {
             (None, Environment::Production) => return Err(ConfigError::MemoryOrigin),
             (None, _) => OriginChoice::Memory,
         };
-        let listen = self.address()?;
+        let listen = Listen::parse(&self.listen)?;
         Ok(Settings {
             options: self.options(origin)?,
             listen,
@@ -189,21 +194,6 @@ impl Config {
             (Some(provider), _) if !is_id(&provider) => Err(ConfigError::Id(PROVIDER)),
             (_, Some(model)) if !is_id(&model) => Err(ConfigError::Id(MODEL)),
             (Some(provider), Some(model)) => Ok(Some((provider, model))),
-        }
-    }
-
-    fn address(&self) -> Result<SocketAddr, ConfigError> {
-        let text = self.listen.trim();
-        let address = match text.strip_prefix("localhost:").map(str::parse) {
-            Some(Ok(port)) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
-            _ => text
-                .parse()
-                .map_err(|_| ConfigError::Listen(text.to_owned()))?,
-        };
-        if address.ip().to_canonical().is_loopback() {
-            Ok(address)
-        } else {
-            Err(ConfigError::NotLoopback(address))
         }
     }
 }

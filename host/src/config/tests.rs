@@ -119,6 +119,29 @@ fn only_loopback_addresses_are_listened_on() {
 }
 
 #[test]
+fn a_socket_has_an_absolute_path_that_fits() {
+    let listen = |text: &str| config(&[DB, "--listen", text]).settings(false);
+    for text in ["unix:/run/ordain.sock", "unix:///run/ordain.sock"] {
+        let listen = listen(text).expect("a socket").listen;
+        assert_eq!(listen, Listen::Unix("/run/ordain.sock".into()));
+        assert_eq!(listen.to_string(), "unix:/run/ordain.sock");
+    }
+    assert!(listen(&format!("unix:/{}", "x".repeat(106))).is_ok());
+    for wrong in [
+        "unix:",
+        "unix:x.sock",
+        "unix:/run/",
+        "unix:/",
+        &format!("unix:/{}", "x".repeat(107)),
+    ] {
+        assert!(
+            matches!(listen(wrong), Err(ConfigError::Socket(_))),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
 fn values_are_parsed_strictly_and_switches_in_any_case() {
     for (word, on) in [
         ("TRUE", true),

@@ -7,32 +7,31 @@ mod caches;
 mod component;
 mod headers;
 mod input;
+mod listen;
 mod lists;
 mod object;
 mod policy;
 mod problem;
 mod resolve;
+mod service;
 mod state;
 mod upkeep;
 
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
-use tower_http::catch_panic::CatchPanicLayer;
+use axum::{Router, ServiceExt};
 
 use crate::ordain::Ordain;
-use headers::{REQUEST_ID, RequestId};
 use problem::Problem;
 
+pub use listen::{ListenError, Listener};
 pub use policy::RECORD_LIMIT;
+pub use service::Service;
 
 /// Time that requests under way have to end once the service is asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -52,13 +51,14 @@ impl App {
     }
 }
 
-/// All routes. Every answer has an `X-Request-Id`; a panic is an answer too.
-pub fn router(ordain: Ordain, deadline: Duration) -> Router {
+/// All routes, as a service that is called without a listener, too.
+pub fn service(ordain: Ordain, deadline: Duration) -> Service {
+    let app = App { ordain, deadline };
     let policy = get(policy::get).put(policy::put).delete(policy::delete);
     let component = get(component::get)
         .put(component::put)
         .delete(component::withdraw);
-    Router::new()
+    let routes = Router::new()
         .route("/v1/resolve", post(resolve::resolve))
         .route("/v1/tenants", get(lists::tenants))
         .route("/v1/tenants/{tenant}/policy", policy)
@@ -76,26 +76,45 @@ pub fn router(ordain: Ordain, deadline: Duration) -> Router {
         .route("/readyz", get(admin::readyz))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
-        .with_state(App { ordain, deadline })
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(identify))
+        .with_state(app.clone());
+    Service::new(app, routes)
 }
 
 /// Serves until `stop` is done, then lets requests under way end, for a bounded time; a second
 /// `stop` ends the wait.
 pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    mut stop: impl AsyncFnMut(),
+    listener: Listener,
+    service: Service,
+    stop: impl AsyncFnMut(),
 ) -> std::io::Result<()> {
-    // Answers are small and awaited: none may wait for an acknowledgement of the one before.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY was refused");
+    match listener {
+        Listener::Tcp(listener) => {
+            // Answers are small and awaited: none may wait for an acknowledgement of the one before.
+            let listener = listener.tap_io(|stream| {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY was refused");
+                }
+            });
+            serve_on(listener, (), service, stop).await
         }
-    });
+        Listener::Unix(listener, file) => serve_on(listener, file, service, stop).await,
+    }
+}
+
+/// `open`: dropped as soon as no more connections are taken.
+async fn serve_on<L>(
+    listener: L,
+    open: impl Send,
+    service: Service,
+    mut stop: impl AsyncFnMut(),
+) -> std::io::Result<()>
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
     let (tell, told) = tokio::sync::oneshot::channel::<()>();
-    let server = axum::serve(listener, router)
+    let service = ServiceExt::<Request>::into_make_service(service);
+    let server = axum::serve(listener, service)
         .with_graceful_shutdown(async move {
             // An error means that the sender is gone, which is the same news.
             let _ = told.await;
@@ -107,6 +126,7 @@ pub async fn serve(
         () = stop() => {}
     }
     tracing::info!("stopping: requests under way have {} s", GRACE.as_secs());
+    drop(open);
     let _ = tell.send(());
     tokio::select! {
         ended = &mut server => ended,
@@ -121,29 +141,6 @@ pub async fn serve(
     }
 }
 
-/// Gives the request an id and the answer the same.
-async fn identify(mut request: Request, next: Next) -> Response {
-    let id = RequestId::of(request.headers());
-    request.extensions_mut().insert(id.clone());
-    let line = tracing::enabled!(tracing::Level::DEBUG).then(|| {
-        (
-            request.method().clone(),
-            request.uri().path().to_owned(),
-            std::time::Instant::now(),
-        )
-    });
-    let mut response = next.run(request).await;
-    if let Some((method, path, start)) = line {
-        let status = response.status().as_u16();
-        let micros = start.elapsed().as_micros();
-        tracing::debug!(%method, path, status, micros, request_id = id.as_str(), "answered");
-    } else if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::error!(request_id = id.as_str(), "a request failed");
-    }
-    response.headers_mut().insert(REQUEST_ID, id.0);
-    response
-}
-
 async fn unknown_route(request: Request) -> Problem {
     let detail = format!("there is nothing at {}", request.uri().path());
     Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
@@ -156,14 +153,4 @@ async fn unknown_method(request: Request) -> Problem {
         request.method()
     );
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
-}
-
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let cause = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("of unknown cause");
-    tracing::error!(cause, "a handler panicked");
-    Problem::internal().into_response()
 }

@@ -5,7 +5,7 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::headers::{self, REVISION};
@@ -16,6 +16,8 @@ use crate::request::{self, Body, Fault, Item, TenantRequest};
 
 /// Largest body, one request or many.
 pub const BODY_LIMIT: usize = 4 << 20;
+/// Bytes of an answer with ids of a usual length.
+const USUAL_ANSWER: usize = 640;
 
 pub async fn resolve(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -74,31 +76,32 @@ impl Outcome {
             .flatten()
             .map(|answer| answer.provenance.position)
             .min();
-        let mut answers = answers.into_iter();
-        let places: Vec<Place> = self
+        let mut answers = answers.iter();
+        let places: Vec<Place<'_>> = self
             .faulty
             .into_iter()
             .map(|faults| match faults {
                 Some(faults) => Place::Problem(Box::new(Problem::request(faults))),
                 None => match answers.next() {
-                    Some(Ok(answer)) => Place::Answer(Box::new(answer)),
-                    Some(Err(error)) => Place::Problem(Box::new(error.into())),
+                    Some(Ok(answer)) => Place::Answer(answer),
+                    Some(Err(error)) => Place::Problem(Box::new(error.clone().into())),
                     None => Place::Problem(Box::new(Problem::internal())),
                 },
             })
             .collect();
-        json(&Places(places), position.unwrap_or(watermark))
+        let room = places.len() * USUAL_ANSWER;
+        sized_json(&Places(places), position.unwrap_or(watermark), room)
     }
 }
 
-enum Place {
-    Answer(Box<Answer>),
+enum Place<'a> {
+    Answer(&'a Answer),
     Problem(Box<Problem>),
 }
 
-struct Places(Vec<Place>);
+struct Places<'a>(Vec<Place<'a>>);
 
-impl Serialize for Places {
+impl Serialize for Places<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.0.len()))?;
         for place in &self.0 {
@@ -108,7 +111,7 @@ impl Serialize for Places {
     }
 }
 
-impl Serialize for Place {
+impl Serialize for Place<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Place::Answer(answer) => answer.serialize(serializer),
@@ -123,12 +126,21 @@ impl Serialize for Place {
 
 /// A 200 of JSON that is complete up to `position`.
 pub fn json<T: Serialize + ?Sized>(value: &T, position: u64) -> Result<Response, Problem> {
-    let mut body = Vec::with_capacity(512);
+    sized_json(value, position, USUAL_ANSWER)
+}
+
+/// `room`: bytes that it will probably take.
+fn sized_json<T: Serialize + ?Sized>(
+    value: &T,
+    position: u64,
+    room: usize,
+) -> Result<Response, Problem> {
+    let mut body = Vec::with_capacity(room);
     serde_json::to_writer(&mut body, value).map_err(|error| {
         tracing::error!(%error, "an answer could not be written as JSON");
         Problem::internal()
     })?;
-    Ok(with_position(body.into_response(), position))
+    Ok(with_position(Response::new(body.into()), position))
 }
 
 /// Marks a response as JSON that is complete up to `position`.

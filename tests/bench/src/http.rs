@@ -2,8 +2,8 @@
 //! little as will do, so that the machine's time goes to the server: replies are not decoded.
 
 use anyhow::{Context as _, bail, ensure};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::load::{Ask, Outcome};
 
@@ -11,25 +11,56 @@ use crate::load::{Ask, Outcome};
 const LARGEST: usize = 64 * 1024;
 
 pub struct Connection {
-    address: String,
-    stream: Option<TcpStream>,
+    address: Address,
+    stream: Option<Box<dyn Stream>>,
     buffer: Vec<u8>,
 }
 
+enum Address {
+    Tcp(String),
+    Unix(String),
+}
+
+impl Address {
+    async fn connect(&self) -> anyhow::Result<Box<dyn Stream>> {
+        match self {
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream))
+            }
+            Address::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+        }
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 impl Connection {
-    /// `base`: `http://ADDRESS`.
+    /// `base`: `http://ADDRESS` or `unix:PATH`.
     pub fn new(base: &str) -> anyhow::Result<Connection> {
-        let address = base.strip_prefix("http://").context("an http URL")?;
+        let address = match base.strip_prefix("unix:") {
+            Some(path) => Address::Unix(path.to_owned()),
+            None => {
+                let address = base.strip_prefix("http://").context("an http URL")?;
+                Address::Tcp(address.trim_end_matches('/').to_owned())
+            }
+        };
         Ok(Connection {
-            address: address.trim_end_matches('/').to_owned(),
+            address,
             stream: None,
             buffer: Vec::new(),
         })
     }
 
-    /// Status and body of the reply.
+    /// Status and body of the reply to a request that says no more than its tenant.
     pub async fn resolve(&mut self, tenant: &str) -> anyhow::Result<(u16, &[u8])> {
-        let body = format!(r#"{{"tenant":"{tenant}"}}"#);
+        self.post(&format!(r#"{{"tenant":"{tenant}"}}"#)).await
+    }
+
+    /// Status and body of the reply to this body.
+    pub async fn post(&mut self, body: &str) -> anyhow::Result<(u16, &[u8])> {
         let request = format!(
             "POST /v1/resolve HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
@@ -37,11 +68,7 @@ impl Connection {
         );
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
-            None => {
-                let stream = TcpStream::connect(&self.address).await?;
-                stream.set_nodelay(true)?;
-                stream
-            }
+            None => self.address.connect().await?,
         };
         stream.write_all(request.as_bytes()).await?;
         self.buffer.clear();
@@ -61,7 +88,7 @@ impl Connection {
         Ok((reply.status, &self.buffer[head..head + reply.length]))
     }
 
-    async fn more(&mut self, stream: &mut TcpStream) -> anyhow::Result<()> {
+    async fn more(&mut self, stream: &mut Box<dyn Stream>) -> anyhow::Result<()> {
         ensure!(self.buffer.len() < LARGEST, "a reply without an end");
         if stream.read_buf(&mut self.buffer).await? == 0 {
             bail!("the server closed the connection");

@@ -32,8 +32,8 @@ impl Spread {
 /// Percentiles of one round, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Round {
-    p50: u64,
-    p99: u64,
+    pub p50: u64,
+    pub p99: u64,
     calls: usize,
 }
 
@@ -93,23 +93,25 @@ impl Contender {
 
     /// The row of this contender, compared with peers that had the same rounds.
     pub fn row(&self, peers: &[&Contender]) -> Row {
-        let ratio = |peer: &Contender| {
+        let ratio = |peer: &Contender, of: fn(&Round) -> u64| {
             let pairs = self.rounds.iter().zip(&peer.rounds);
             median(
                 pairs
-                    .map(|(own, other)| own.p50 as f64 / other.p50.max(1) as f64)
+                    .map(|(own, other)| of(own) as f64 / of(other).max(1) as f64)
                     .collect(),
             )
+        };
+        let ratios = |of: fn(&Round) -> u64| -> BTreeMap<_, _> {
+            let peers = peers.iter();
+            peers.map(|peer| (peer.id, ratio(peer, of))).collect()
         };
         Row {
             id: self.id,
             p50_ns: median(self.rounds.iter().map(|r| r.p50 as f64).collect()).round() as u64,
             p99_ns: median(self.rounds.iter().map(|r| r.p99 as f64).collect()).round() as u64,
             runs: self.rounds.iter().map(|round| round.calls).sum(),
-            ratios: peers
-                .iter()
-                .map(|peer| (peer.id, ratio(peer)))
-                .collect::<BTreeMap<_, _>>(),
+            ratios: ratios(|round| round.p50),
+            ratios_p99: ratios(|round| round.p99),
         }
     }
 }

@@ -148,7 +148,7 @@ fn phases(log: &Log, hung: Hung, scale: &Scale, contender: &'static str) -> Vec<
         let throughput = format!("{}: near hits, of normal", name(hung));
         let deadline = format!("{}: calls over the deadline + 5 ms", name(hung));
         findings.push(
-            last.goal(Goal::at_least(throughput, ratio, 0.95))
+            last.goal(Goal::at_least(throughput, ratio, 0.95, 0.95))
                 .goal(Goal::at_most(deadline, late as f64, 0.0, 0.0)),
         );
     }

@@ -3,6 +3,7 @@
 //! programs. Measures nothing.
 
 mod blocks;
+mod chart;
 mod finding;
 mod text;
 
@@ -25,6 +26,8 @@ pub struct Row {
     pub runs: usize,
     /// Own p50 divided by that of the peer, by the peer's id.
     pub ratios: BTreeMap<&'static str, f64>,
+    /// The same of the p99.
+    pub ratios_p99: BTreeMap<&'static str, f64>,
 }
 
 /// DESIGN section 8: the ratio that a row must not exceed, and the one that it aims at.
@@ -48,12 +51,13 @@ impl Report {
         print!("{}", text::terminal(&blocks::all(self)));
     }
 
-    /// Writes `result.json` and `result.md`; returns both places.
-    pub fn write(&self, folder: &Path) -> anyhow::Result<[PathBuf; 2]> {
-        let files = [folder.join("result.json"), folder.join("result.md")];
+    /// Writes `result.json`, `result.md` and `result.svg`; returns their places.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<[PathBuf; 3]> {
+        let files = ["json", "md", "svg"].map(|kind| folder.join(format!("result.{kind}")));
         let json = serde_json::to_string_pretty(&self.json()?)? + "\n";
+        let markdown = text::markdown(&blocks::all(self));
         std::fs::create_dir_all(folder)?;
-        for (file, text) in files.iter().zip([json, text::markdown(&blocks::all(self))]) {
+        for (file, text) in files.iter().zip([json, markdown, chart::svg(&self.bars())]) {
             std::fs::write(file, text)
                 .with_context(|| format!("cannot write {}", file.display()))?;
         }
@@ -72,6 +76,24 @@ impl Report {
         Ok(entries)
     }
 
+    /// Everything that has a peer, in the order of the tables.
+    fn bars(&self) -> Vec<chart::Bar> {
+        let bar = |what: &str, peer: &str, ratio| chart::Bar {
+            label: format!("{what} / {peer}").replace('_', " "),
+            ratio,
+        };
+        let calls = self.rows.iter().flat_map(|row| {
+            let ratios = row.ratios.iter();
+            ratios.map(move |(peer, ratio)| bar(row.id, peer, *ratio))
+        });
+        let findings = self.sections.iter().flat_map(|section| &section.findings);
+        let found = findings.filter_map(|finding| {
+            let (peer, ratio) = finding.beside?;
+            Some(bar(&finding.id, peer, ratio))
+        });
+        calls.chain(found).collect()
+    }
+
     /// The goals of single calls; those of the sections belong to their findings.
     fn ratios(&self) -> Vec<Goal> {
         let mut goals = Vec::new();
@@ -85,6 +107,9 @@ impl Report {
                     None => Goal::none(what, *ratio),
                     Some((.., must, aim)) => Goal::at_most(what, *ratio, *must, *aim),
                 });
+            }
+            for (peer, ratio) in &row.ratios_p99 {
+                goals.push(Goal::none(format!("{} / {peer}, p99", row.id), *ratio));
             }
         }
         goals

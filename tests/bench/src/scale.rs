@@ -16,6 +16,12 @@ pub struct Scale {
     pub settle: Duration,
     pub normal: Duration,
     pub hung: Duration,
+    /// Rounds of the load on HTTP, and how long each contender has in one.
+    pub http_rounds: usize,
+    pub http_time: Duration,
+    /// Tenants in near; the first is what the others are compared with.
+    pub tenants: &'static [usize],
+    pub starts: usize,
 }
 
 impl Scale {
@@ -31,6 +37,10 @@ impl Scale {
             settle: Duration::from_secs(2),
             normal: Duration::from_secs(3),
             hung: Duration::from_secs(6),
+            http_rounds: 7,
+            http_time: Duration::from_secs(2),
+            tenants: &[1_000, 100_000, 1_000_000],
+            starts: 15,
         }
     }
 
@@ -47,6 +57,10 @@ impl Scale {
             settle: Duration::from_secs(1),
             normal: Duration::from_secs(1),
             hung: Duration::from_secs(4),
+            http_rounds: 1,
+            http_time: Duration::from_secs(1),
+            tenants: &[1_000, 10_000],
+            starts: 3,
         }
     }
 }

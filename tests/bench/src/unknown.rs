@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use ordain_tests::app::App;
 use rand::seq::SliceRandom as _;
 
 use crate::http::Connection;
 use crate::instance::{Host, Instance as _};
 use crate::load::{Ask as _, Outcome};
+use crate::memory::resident;
 use crate::peers::bentocache::Bentocache;
 use crate::peers::predecessor::Predecessor;
 use crate::report::{Figure, Finding, Goal, Section};
@@ -132,14 +133,6 @@ async fn finish(
         reads: 0,
         grown: None,
     })
-}
-
-/// Resident memory of a process, in bytes.
-fn resident(pid: u32) -> anyhow::Result<i64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    Ok(kib.context("VmRSS in kB")?.trim().parse::<i64>()? * 1024)
 }
 
 async fn predecessor(

@@ -33,3 +33,4 @@ mod support;
 mod swap;
 mod swap_faults;
 mod tiers;
+mod unix_socket;

@@ -6,6 +6,7 @@
 //! Cedar switches on `preserve_order` of serde_json for this whole build, so JSON is decoded a little
 //! differently here than in the service. No near hit decodes JSON.
 
+pub mod bare;
 pub mod bentocache;
 pub mod cedar;
 pub mod native;

@@ -21,6 +21,9 @@ pub struct Finding {
     pub contender: &'static str,
     #[serde(flatten)]
     pub times: Option<Times>,
+    /// A peer, and the time taken as a multiple of the peer's: for the picture.
+    #[serde(skip)]
+    pub beside: Option<(&'static str, f64)>,
     /// What else was counted, in the order of the columns.
     #[serde(serialize_with = "as_map", skip_serializing_if = "Vec::is_empty")]
     pub figures: Vec<(&'static str, Figure)>,
@@ -65,6 +68,7 @@ impl Finding {
             id: id.into(),
             contender,
             times: None,
+            beside: None,
             figures: Vec::new(),
             note: String::new(),
             goals: Vec::new(),
@@ -115,8 +119,8 @@ impl Goal {
         Goal::judged(what.into(), is, must, aim, |limit| is <= limit)
     }
 
-    pub fn at_least(what: impl Into<String>, is: f64, must: f64) -> Goal {
-        Goal::judged(what.into(), is, must, must, |limit| is >= limit)
+    pub fn at_least(what: impl Into<String>, is: f64, must: f64, aim: f64) -> Goal {
+        Goal::judged(what.into(), is, must, aim, |limit| is >= limit)
     }
 
     fn judged(what: String, is: f64, must: f64, aim: f64, holds: impl Fn(f64) -> bool) -> Goal {

@@ -1,0 +1,144 @@
+//! What every request goes through before and after its handler. Not for what only some need: that is
+//! in the handlers.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use futures::future::{BoxFuture, Either};
+use tower::Service as _;
+
+use super::headers::{REQUEST_ID, RequestId};
+use super::problem::Problem;
+use super::{App, resolve};
+
+/// The one call that is made all the time.
+const RESOLVE: &str = "/v1/resolve";
+
+/// What holds for every request: it has an id and its answer the same, and a panic is an answer too.
+/// Around the router and not a layer in it, which would cost every request two more boxed services.
+#[derive(Clone)]
+pub struct Service {
+    app: App,
+    routes: Router,
+}
+
+impl Service {
+    /// `routes` has all calls; resolve is in it too, for what is none of its methods.
+    pub(super) fn new(app: App, routes: Router) -> Service {
+        Service { app, routes }
+    }
+
+    fn handle(
+        mut self,
+        mut request: Request,
+        id: &RequestId,
+    ) -> impl Future<Output = Response> + use<> {
+        // Past the router, which costs a request as much as parsing it does.
+        if request.method() == Method::POST && request.uri().path() == RESOLVE {
+            let answer = resolve::resolve(State(self.app), request);
+            return Either::Left(answer.map(IntoResponse::into_response));
+        }
+        request.extensions_mut().insert(id.clone());
+        Either::Right(self.routes.call(request).map(|Ok(response)| response))
+    }
+}
+
+/// Gives the request an id and the answer the same, also if the handler panics.
+async fn answered<F: Future<Output = Response>>(
+    request: Request,
+    handle: impl FnOnce(Request, &RequestId) -> F,
+) -> Response {
+    let id = RequestId::of(request.headers());
+    let line = tracing::enabled!(tracing::Level::DEBUG).then(|| {
+        (
+            request.method().clone(),
+            request.uri().path().to_owned(),
+            std::time::Instant::now(),
+        )
+    });
+    // No state outlives a panic here: what handlers share is behind locks that bear it.
+    let handled = AssertUnwindSafe(async { handle(request, &id).await });
+    let mut response = handled.catch_unwind().await.unwrap_or_else(panicked);
+    if let Some((method, path, start)) = line {
+        let status = response.status().as_u16();
+        let micros = start.elapsed().as_micros();
+        tracing::debug!(%method, path, status, micros, request_id = id.as_str(), "answered");
+    } else if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::error!(request_id = id.as_str(), "a request failed");
+    }
+    response.headers_mut().insert(REQUEST_ID, id.0);
+    response
+}
+
+impl tower::Service<Request> for Service {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // A router always is.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let service = self.clone();
+        let handle = |request, id: &RequestId| service.handle(request, id);
+        Box::pin(answered(request, handle).map(Ok))
+    }
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let cause = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("of unknown cause");
+    tracing::error!(cause, "a handler panicked");
+    Problem::internal().into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+
+    async fn asked(path: &str, id: &str) -> Response {
+        let request = Request::get(path).header(REQUEST_ID, id);
+        let request = request.body(Body::empty()).expect("a request");
+        answered(request, |request, _| async move {
+            assert_ne!(request.uri().path(), "/broken", "on purpose");
+            Response::default()
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_and_every_answer_has_the_id_of_its_request() {
+        let fine = asked("/fine", "mine").await;
+        assert_eq!(fine.status(), 200);
+        assert_eq!(fine.headers()[REQUEST_ID], "mine");
+        let broken = asked("/broken", "mine").await;
+        assert_eq!(broken.status(), 500);
+        assert_eq!(broken.headers()[REQUEST_ID], "mine");
+        assert_eq!(broken.headers()["content-type"], "application/problem+json");
+    }
+
+    #[tokio::test]
+    async fn a_request_without_an_id_that_can_be_kept_gets_a_new_one() {
+        let first = asked("/fine", "not one word").await;
+        let second = asked("/fine", "").await;
+        let id = |response: &Response| {
+            let id = response.headers()[REQUEST_ID].to_str().expect("text");
+            uuid::Uuid::parse_str(id).expect("a UUID")
+        };
+        assert_ne!(id(&first), id(&second));
+        assert_eq!(id(&first).get_version_num(), 7);
+    }
+}
