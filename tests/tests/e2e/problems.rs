@@ -28,7 +28,8 @@ async fn unknown_paths_are_404_and_wrong_methods_405() {
         ("DELETE", "/v1/tenants"),
         ("POST", &*history_path("t")),
         ("GET", &*format!("{}/try", policy_path("t"))),
-        ("DELETE", "/v1/component"),
+        ("PATCH", "/v1/component"),
+        ("GET", "/v1/component/promote"),
         ("POST", "/healthz"),
     ] {
         let reply = app.call(method, path).send().await.error(405);

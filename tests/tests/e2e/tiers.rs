@@ -268,7 +268,17 @@ async fn warm_values_stay_usable_in_far_for_instances_that_start_later() {
     let metrics = one.get("/metrics").await.expect(200).text;
     let none = "ordain_tier_calls_total{tier=\"far\",call=\"restamp\"} 0";
     assert!(!metrics.contains(none), "{metrics}");
-    let two = small("two").start().await;
+    // It is asked for while the other starts, or it would rightly be gone.
+    let asked = async {
+        loop {
+            one.resolve(&plain("warm")).await.expect(200);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let two = tokio::select! {
+        two = small("two").start() => two,
+        () = asked => unreachable!("it asks for ever"),
+    };
     let reply = two.resolve(&plain("warm")).await.expect(200);
     assert_eq!(
         (reply.tier(), model(&reply.json)),
