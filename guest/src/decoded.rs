@@ -151,10 +151,11 @@ fn decode(ports: &mut impl Ports, present: Present) -> Result<Policy, Failure> {
     // Derived bytes lie beside a near entry; without a fill number there is none.
     if present.fill != 0 {
         let bytes = ports.derived(0);
-        if let Some(policy) = Policy::from_bytes(&bytes) {
+        let is_there = !bytes.is_empty();
+        if let Some(policy) = Policy::from_bytes(bytes) {
             return Ok(policy);
         }
-        if !bytes.is_empty() {
+        if is_there {
             ports.log(
                 Severity::Warn,
                 "the derived bytes of a policy cannot be read: its text is decoded instead",
@@ -164,7 +165,7 @@ fn decode(ports: &mut impl Ports, present: Present) -> Result<Policy, Failure> {
     match validate::decode(&ports.text(0)) {
         Ok(policy) => {
             if present.fill != 0 {
-                ports.attach(0, &policy.to_bytes());
+                ports.attach(0, policy.bytes());
             }
             Ok(policy)
         }

@@ -1,13 +1,11 @@
 //! The decoded policy: what routing and egress need of a record, in the order that look-ups want.
 //! Not the record itself: that is its canonical text, which is never made from this.
 
-use serde::{Deserialize, Serialize};
-
 use crate::words::EgressMode;
 
 /// First byte of the derived form. Raise it with every change of the types below: bytes of another
 /// form are then not read, whatever they would decode to.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// What a record says, field by field, borrowed from where it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,167 +53,306 @@ pub struct UserPolicy<'a> {
     pub allow_off_mode: Option<bool>,
 }
 
-/// A decoded policy. All of its texts lie in one string: reading and dropping one takes a handful of
-/// allocations, not one for each name, which is most of what decoding would cost.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A decoded policy: its derived form, read where it lies. Nothing is made of it before it is asked for, so
+/// a copy of it costs next to nothing, and a request reads only what it needs.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    texts: String,
-    default_provider: Span,
-    default_model: Span,
+    bytes: Vec<u8>,
     pub allow_remote_egress: bool,
     pub egress_mode: Option<EgressMode>,
     pub allow_off_mode: Option<bool>,
-    /// Sorted by task; candidates of one task keep their order of preference.
-    tasks: Vec<PackedCandidate>,
+    /// Candidates sorted by task; those of one task keep their order of preference.
+    tasks: Table,
     /// Sorted by user.
-    users: Vec<PackedUser>,
-    allowed_models: Option<Vec<Span>>,
+    users: Table,
+    allowed_models: Option<Table>,
 }
 
-/// A part of `texts`, from its first byte to the one after its last.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Span(u32, u32);
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct PackedCandidate {
-    task: Span,
-    provider: Span,
-    model: Span,
-    temperature: Option<f64>,
-    max_tokens: Option<u64>,
+/// Entries of one size, from `start` on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Table {
+    start: usize,
+    count: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct PackedUser {
-    user: Span,
-    egress_mode: Option<EgressMode>,
-    allow_off_mode: Option<bool>,
-}
+// The derived form. Integers are little-endian.
+//   header   format u8, flags u8, length of all u32, numbers of tasks, users and globs u32 each,
+//            default provider and model (spans), egress mode u8
+//   tasks    task, provider, model (spans), temperature f64, max tokens u64, flags u8
+//   users    user (span), egress mode u8, flags u8
+//   globs    a span each
+//   texts
+// A span is start u32 and length u32 of a text, counted from the beginning of the bytes.
+const SPAN: usize = 8;
+const LENGTH: usize = 2;
+const DEFAULTS: usize = 18;
+const MODE: usize = DEFAULTS + 2 * SPAN;
+const HEADER: usize = MODE + 1;
+const TASK: usize = 3 * SPAN + 17;
+const USER: usize = SPAN + 2;
+
+/// Flags of the header and of users.
+const REMOTE: u8 = 1;
+const HAS_OFF: u8 = 2;
+const OFF: u8 = 4;
+const HAS_GLOBS: u8 = 8;
+/// Flags of a task.
+const HAS_TEMPERATURE: u8 = 1;
+const HAS_MAX_TOKENS: u8 = 2;
 
 impl Policy {
     pub fn pack(fields: Fields<'_>) -> Policy {
         let Fields {
             mut tasks,
             mut users,
-            allowed_models,
+            ref allowed_models,
+            allow_remote_egress,
+            egress_mode,
+            allow_off_mode,
             ..
         } = fields;
         // Stable: candidates of one task stay in order of preference.
         tasks.sort_by_key(|candidate| candidate.task);
         users.sort_by_key(|entry| entry.user);
-        let mut texts = String::new();
-        let mut span = |text: &str| {
-            let start = texts.len();
-            texts.push_str(text);
-            // A record's texts are far below 4 GiB.
-            Span(start as u32, texts.len() as u32)
+        let globs = allowed_models.as_deref().unwrap_or_default();
+        let mut end = HEADER;
+        let mut table = |count: usize, size: usize| {
+            let start = end;
+            end += count * size;
+            Table { start, count }
         };
+        let (tasks_at, users_at, globs_at) = (
+            table(tasks.len(), TASK),
+            table(users.len(), USER),
+            table(globs.len(), SPAN),
+        );
+        let mut packed = Packed {
+            bytes: Vec::with_capacity(2 * end),
+            texts: Vec::new(),
+            before: end,
+        };
+        let remote = if allow_remote_egress { REMOTE } else { 0 };
+        let has_globs = allowed_models.as_ref().map_or(0, |_| HAS_GLOBS);
+        let flags = remote | has_globs | off_flags(allow_off_mode);
+        packed.bytes.extend([FORMAT, flags, 0, 0, 0, 0]);
+        for table in [tasks_at, users_at, globs_at] {
+            packed.number(table.count);
+        }
+        packed.span(fields.default_provider);
+        packed.span(fields.default_model);
+        packed.bytes.push(mode_byte(egress_mode));
+        tasks.iter().for_each(|candidate| packed.candidate(candidate));
+        for entry in &users {
+            packed.span(entry.user);
+            let mode = mode_byte(entry.egress_mode);
+            packed.bytes.extend([mode, off_flags(entry.allow_off_mode)]);
+        }
+        globs.iter().for_each(|glob| packed.span(glob));
         Policy {
-            default_provider: span(fields.default_provider),
-            default_model: span(fields.default_model),
-            allow_remote_egress: fields.allow_remote_egress,
-            egress_mode: fields.egress_mode,
-            allow_off_mode: fields.allow_off_mode,
-            tasks: tasks
-                .iter()
-                .map(|candidate| PackedCandidate {
-                    task: span(candidate.task),
-                    provider: span(candidate.provider),
-                    model: span(candidate.model),
-                    temperature: candidate.temperature,
-                    max_tokens: candidate.max_tokens,
-                })
-                .collect(),
-            users: users
-                .iter()
-                .map(|entry| PackedUser {
-                    user: span(entry.user),
-                    egress_mode: entry.egress_mode,
-                    allow_off_mode: entry.allow_off_mode,
-                })
-                .collect(),
-            allowed_models: allowed_models.map(|globs| globs.into_iter().map(&mut span).collect()),
-            texts,
+            bytes: packed.whole(),
+            allow_remote_egress,
+            egress_mode,
+            allow_off_mode,
+            tasks: tasks_at,
+            users: users_at,
+            allowed_models: allowed_models.as_ref().map(|_| globs_at),
         }
     }
 
     pub fn default_provider(&self) -> &str {
-        self.text(self.default_provider)
+        self.text(DEFAULTS)
     }
 
     pub fn default_model(&self) -> &str {
-        self.text(self.default_model)
+        self.text(DEFAULTS + SPAN)
     }
 
     /// The candidates of a task, best first.
     pub fn candidates<'a>(&'a self, task: &'a str) -> impl Iterator<Item = Candidate<'a>> {
-        let first = self
-            .tasks
-            .partition_point(|packed| self.text(packed.task) < task);
-        let candidates = self.tasks[first..].iter().map(|packed| Candidate {
-            task: self.text(packed.task),
-            provider: self.text(packed.provider),
-            model: self.text(packed.model),
-            temperature: packed.temperature,
-            max_tokens: packed.max_tokens,
-        });
-        candidates.take_while(move |candidate| candidate.task == task)
+        let first = self.first_not_below(self.tasks, TASK, task);
+        let places = (first..self.tasks.count).map(|index| self.tasks.start + index * TASK);
+        places
+            .take_while(move |at| self.raw(*at) == task.as_bytes())
+            .map(move |at| {
+                let numbers = at + 3 * SPAN;
+                let flags = self.byte(numbers + 16);
+                let temperature = f64::from_bits(self.u64(numbers));
+                Candidate {
+                    task,
+                    provider: self.text(at + SPAN),
+                    model: self.text(at + 2 * SPAN),
+                    temperature: (flags & HAS_TEMPERATURE != 0).then_some(temperature),
+                    max_tokens: (flags & HAS_MAX_TOKENS != 0).then(|| self.u64(numbers + 8)),
+                }
+            })
     }
 
-    pub fn user(&self, user: &str) -> Option<UserPolicy<'_>> {
-        let at = self
-            .users
-            .binary_search_by(|packed| self.text(packed.user).cmp(user))
-            .ok()?;
-        let PackedUser {
+    pub fn user<'a>(&'a self, user: &'a str) -> Option<UserPolicy<'a>> {
+        let index = self.first_not_below(self.users, USER, user);
+        if index >= self.users.count {
+            return None;
+        }
+        let at = self.users.start + index * USER;
+        (self.raw(at) == user.as_bytes()).then(|| UserPolicy {
             user,
-            egress_mode,
-            allow_off_mode,
-        } = *self.users.get(at)?;
-        Some(UserPolicy {
-            user: self.text(user),
-            egress_mode,
-            allow_off_mode,
+            egress_mode: mode(self.byte(at + SPAN)),
+            allow_off_mode: off(self.byte(at + SPAN + 1)),
         })
     }
 
     /// The globs of which one must match; `None`: everything is allowed.
     pub fn allowed_models(&self) -> Option<impl Iterator<Item = &str>> {
-        let globs = self.allowed_models.as_ref()?;
-        Some(globs.iter().map(|glob| self.text(*glob)))
+        let globs = self.allowed_models?;
+        Some((0..globs.count).map(move |index| self.text(globs.start + index * SPAN)))
     }
 
-    /// Empty for a span that lies outside, which only damaged bytes could have.
-    fn text(&self, Span(start, end): Span) -> &str {
-        self.texts
-            .get(start as usize..end as usize)
-            .unwrap_or_default()
+    /// Index of the first entry whose name is not below this one, in a table sorted by name.
+    fn first_not_below(&self, table: Table, size: usize, name: &str) -> usize {
+        let (mut low, mut high) = (0, table.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.raw(table.start + middle * size) < name.as_bytes() {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// The text whose span is at `at`; empty if it lies outside or is none, which only damaged bytes
+    /// could have.
+    fn text(&self, at: usize) -> &str {
+        std::str::from_utf8(self.raw(at)).unwrap_or_default()
+    }
+
+    fn raw(&self, at: usize) -> &[u8] {
+        let span = u32_at(&self.bytes, at).zip(u32_at(&self.bytes, at + 4));
+        let (start, length) = span.unwrap_or_default();
+        let rest = self.bytes.get(start as usize..).unwrap_or_default();
+        rest.get(..length as usize).unwrap_or_default()
+    }
+
+    fn u64(&self, at: usize) -> u64 {
+        let bytes = self.bytes.get(at..at + 8).and_then(|b| b.try_into().ok());
+        bytes.map_or(0, u64::from_le_bytes)
+    }
+
+    fn byte(&self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or(0)
     }
 
     /// The derived form: compact bytes for the slot beside a near entry (D2).
-    pub fn to_bytes(&self) -> Vec<u8> {
-        // Serialising into memory has nothing that can fail; were it to, an empty slot is right.
-        postcard::to_extend(self, vec![FORMAT]).unwrap_or_default()
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Reads the derived form; nothing if the bytes are not exactly one policy of this form.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Policy> {
-        let (&FORMAT, body) = bytes.split_first()? else {
+    pub fn from_bytes(bytes: Vec<u8>) -> Option<Policy> {
+        let (format, flags) = (*bytes.first()?, *bytes.get(1)?);
+        if format != FORMAT || u32_at(&bytes, LENGTH)? as usize != bytes.len() {
             return None;
-        };
-        match postcard::take_from_bytes(body) {
-            Ok((policy, [])) => Some(policy),
-            _ => None,
         }
+        let mut end = HEADER;
+        let mut table = |at: usize, size: usize| {
+            let count = u32_at(&bytes, at)? as usize;
+            let start = end;
+            end = start.checked_add(count.checked_mul(size)?)?;
+            (end <= bytes.len()).then_some(Table { start, count })
+        };
+        let tasks = table(6, TASK)?;
+        let users = table(10, USER)?;
+        let globs = table(14, SPAN)?;
+        Some(Policy {
+            allow_remote_egress: flags & REMOTE != 0,
+            egress_mode: mode(*bytes.get(MODE)?),
+            allow_off_mode: off(flags),
+            tasks,
+            users,
+            allowed_models: (flags & HAS_GLOBS != 0).then_some(globs),
+            bytes,
+        })
     }
 
     /// Bytes of memory that a decoded copy takes, roughly.
     pub fn weight(&self) -> usize {
-        size_of::<Policy>()
-            + self.texts.len()
-            + size_of_val(self.tasks.as_slice())
-            + size_of_val(self.users.as_slice())
-            + self.allowed_models.as_deref().map_or(0, size_of_val)
+        size_of::<Policy>() + self.bytes.capacity()
+    }
+}
+
+/// Bytes that are being written, and the texts that will follow them.
+struct Packed {
+    bytes: Vec<u8>,
+    texts: Vec<u8>,
+    /// What precedes the texts, in the end.
+    before: usize,
+}
+
+impl Packed {
+    fn number(&mut self, number: usize) {
+        // A record, and so all that is counted here, is far below 4 GiB.
+        self.bytes.extend((number as u32).to_le_bytes());
+    }
+
+    fn span(&mut self, text: &str) {
+        self.number(self.before + self.texts.len());
+        self.number(text.len());
+        self.texts.extend(text.as_bytes());
+    }
+
+    fn candidate(&mut self, candidate: &Candidate<'_>) {
+        self.span(candidate.task);
+        self.span(candidate.provider);
+        self.span(candidate.model);
+        let temperature = candidate.temperature.unwrap_or(0.0).to_bits();
+        self.bytes.extend(temperature.to_le_bytes());
+        let max_tokens = candidate.max_tokens.unwrap_or(0);
+        self.bytes.extend(max_tokens.to_le_bytes());
+        let temperature = candidate.temperature.map_or(0, |_| HAS_TEMPERATURE);
+        let max_tokens = candidate.max_tokens.map_or(0, |_| HAS_MAX_TOKENS);
+        self.bytes.push(temperature | max_tokens);
+    }
+
+    fn whole(mut self) -> Vec<u8> {
+        self.bytes.append(&mut self.texts);
+        let length = (self.bytes.len() as u32).to_le_bytes();
+        self.bytes[LENGTH..LENGTH + 4].copy_from_slice(&length);
+        self.bytes
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at + 4)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+fn mode(byte: u8) -> Option<EgressMode> {
+    match byte {
+        1 => Some(EgressMode::Enforce),
+        2 => Some(EgressMode::ReportOnly),
+        3 => Some(EgressMode::Off),
+        _ => None,
+    }
+}
+
+fn mode_byte(mode: Option<EgressMode>) -> u8 {
+    match mode {
+        None => 0,
+        Some(EgressMode::Enforce) => 1,
+        Some(EgressMode::ReportOnly) => 2,
+        Some(EgressMode::Off) => 3,
+    }
+}
+
+fn off(flags: u8) -> Option<bool> {
+    (flags & HAS_OFF != 0).then_some(flags & OFF != 0)
+}
+
+fn off_flags(allowed: Option<bool>) -> u8 {
+    match allowed {
+        None => 0,
+        Some(false) => HAS_OFF,
+        Some(true) => HAS_OFF | OFF,
     }
 }
 
@@ -273,29 +410,58 @@ mod tests {
     #[test]
     fn the_derived_form_is_read_back_and_any_other_form_is_not() {
         let policy = policy();
-        let bytes = policy.to_bytes();
-        assert_eq!(Policy::from_bytes(&bytes), Some(policy));
-        assert_eq!(Policy::from_bytes(&[]), None);
-        assert_eq!(Policy::from_bytes(&bytes[..bytes.len() - 1]), None);
-        let longer = [bytes.as_slice(), &[0]].concat();
-        assert_eq!(Policy::from_bytes(&longer), None);
+        let bytes = policy.bytes().to_vec();
+        assert_eq!(Policy::from_bytes(bytes.clone()), Some(policy));
+        assert_eq!(Policy::from_bytes(Vec::new()), None);
+        assert_eq!(Policy::from_bytes(bytes[..bytes.len() - 1].to_vec()), None);
+        assert_eq!(Policy::from_bytes([bytes.as_slice(), &[0]].concat()), None);
         let mut other = bytes;
         other[0] = FORMAT + 1;
-        assert_eq!(Policy::from_bytes(&other), None);
+        assert_eq!(Policy::from_bytes(other), None);
+    }
+
+    #[test]
+    fn everything_that_fields_say_is_read_back() {
+        let policy = Policy::pack(Fields {
+            allow_remote_egress: false,
+            egress_mode: Some(EgressMode::Off),
+            allow_off_mode: Some(false),
+            allowed_models: Some(Vec::new()),
+            tasks: vec![Candidate {
+                temperature: None,
+                max_tokens: None,
+                ..candidate("", "")
+            }],
+            ..Fields::new("ä", "")
+        });
+        assert_eq!(
+            (policy.default_provider(), policy.default_model()),
+            ("ä", "")
+        );
+        assert!(!policy.allow_remote_egress);
+        assert_eq!(policy.egress_mode, Some(EgressMode::Off));
+        assert_eq!(policy.allow_off_mode, Some(false));
+        assert_eq!(policy.allowed_models().map(Iterator::count), Some(0));
+        let found: Vec<_> = policy.candidates("").collect();
+        assert_eq!((found[0].temperature, found[0].max_tokens), (None, None));
+        let plain = Policy::pack(Fields::new("p", "m"));
+        assert!(plain.allow_remote_egress && plain.allowed_models().is_none());
+        assert_eq!((plain.egress_mode, plain.allow_off_mode), (None, None));
     }
 
     #[test]
     fn damaged_bytes_never_panic() {
-        let bytes = policy().to_bytes();
+        let bytes = policy().bytes().to_vec();
         for at in 1..bytes.len() {
             for damage in [1, 0x40, 0x80, 0xff] {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= damage;
-                if let Some(policy) = Policy::from_bytes(&damaged) {
+                if let Some(policy) = Policy::from_bytes(damaged) {
                     policy
                         .candidates("chat")
                         .for_each(|candidate| assert_eq!(candidate.task, "chat"));
                     policy.user("b");
+                    policy.allowed_models().map(Iterator::count);
                     assert!(policy.default_provider().len() <= bytes.len());
                 }
             }

@@ -9,7 +9,7 @@ use crossbeam_utils::CachePadded;
 use crate::answer::{Answer, ResolveError, Tier};
 
 /// More than there are cores on most machines; threads beyond it share.
-const SHARDS: usize = 16;
+pub const SHARDS: usize = 16;
 
 /// Outcomes of a request, in the order of the slots.
 pub const OUTCOMES: [&str; 12] = [
@@ -75,7 +75,8 @@ impl Counts {
     }
 }
 
-fn shard() -> usize {
+/// A number of this thread, below [`SHARDS`]: what is kept by it is shared with few others.
+pub fn shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static SHARD: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);

@@ -168,6 +168,10 @@ impl HostState {
         self.in_force.version == self.services.caches.version()
     }
 
+    pub fn component_digest(&self) -> &Arc<str> {
+        &self.component
+    }
+
     /// Names the settings that the guest goes by.
     pub fn settings_digest(&self) -> &Arc<str> {
         &self.settings.digest

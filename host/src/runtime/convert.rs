@@ -26,7 +26,7 @@ pub fn answer(
     outcome: Outcome,
     tenant: &Tenant,
     request: &Request,
-    component: &Arc<str>,
+    component: Arc<str>,
     settings: Arc<str>,
 ) -> Result<Answer, ResolveError> {
     let decision = outcome.map_err(|failure| match failure {
@@ -78,7 +78,7 @@ pub fn answer(
             stale: from.stale,
             age_ms: from.age_ms,
             position: from.position,
-            component: component.clone(),
+            component,
             settings,
         },
     })

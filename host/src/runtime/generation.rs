@@ -27,6 +27,8 @@ const RECORD_LIMIT: usize = 256 << 10;
 /// What the guest said, and what is to be known about the call.
 pub struct Said<T> {
     pub outcome: T,
+    /// Digest of the component.
+    pub component: Arc<str>,
     /// Digest of the settings that it went by.
     pub settings: Arc<str>,
     /// These settings are still in force.
@@ -387,6 +389,7 @@ impl Generation {
         }
         Ok(Said {
             outcome,
+            component: state.component_digest().clone(),
             settings: state.settings_digest().clone(),
             current: state.is_current(),
             excused: state.excused,

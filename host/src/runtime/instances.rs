@@ -4,19 +4,17 @@
 
 use std::sync::Arc;
 
-use crossbeam_queue::ArrayQueue;
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
 use super::bindings::{Policy, PolicyPre};
 use super::engine::MEMORY_MAX;
+use super::idle::Idle;
 use crate::capabilities::{Call, HostState, Limit, Services};
 use crate::options::InstanceMode;
 
 /// Calls of one instance, after which its memory starts afresh.
 const CALLS_MAX: u32 = 1_000_000;
-/// Idle instances that are kept.
-const IDLE_MAX: usize = 64;
 /// Bytes that may pass from the guest to the host in one crossing of the border: answers of a batch of
 /// 1,000, or a canonical record, many times over.
 const TRANSFER_MAX: usize = 8 << 20;
@@ -48,8 +46,8 @@ pub struct Instances {
     digest: Arc<str>,
     prompt_pre: PromptPre,
     waiting_pre: InstancePre<HostState>,
-    prompt: ArrayQueue<Warm<Exports>>,
-    waiting: ArrayQueue<Warm<Instance>>,
+    prompt: Idle<Warm<Exports>>,
+    waiting: Idle<Warm<Instance>>,
 }
 
 impl Instances {
@@ -66,8 +64,8 @@ impl Instances {
             digest,
             prompt_pre,
             waiting_pre,
-            prompt: ArrayQueue::new(IDLE_MAX),
-            waiting: ArrayQueue::new(IDLE_MAX),
+            prompt: Idle::default(),
+            waiting: Idle::default(),
         }
     }
 
@@ -107,13 +105,13 @@ impl Instances {
     /// store must never be entered again.
     pub fn keep_prompt(&self, mut warm: Warm<Exports>) {
         if warm.end() && self.keeps() {
-            let _ = self.prompt.push(warm);
+            self.prompt.push(warm);
         }
     }
 
     pub fn keep_waiting(&self, mut warm: Warm<Instance>) {
         if warm.end() && self.keeps() {
-            let _ = self.waiting.push(warm);
+            self.waiting.push(warm);
         }
     }
 
@@ -139,7 +137,9 @@ impl Instances {
 
     /// `go_on`: what follows a tick of the engine that the guest may compute through.
     fn store(&self, go_on: fn(u64) -> UpdateDeadline) -> Store<HostState> {
-        let state = HostState::new(self.services.clone(), self.digest.clone(), MEMORY_MAX);
+        // A copy of the digest for each: answers count its owners, and threads would meet there.
+        let digest = Arc::from(&*self.digest);
+        let state = HostState::new(self.services.clone(), digest, MEMORY_MAX);
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(TRANSFER_MAX);
@@ -156,7 +156,7 @@ impl Instances {
 }
 
 /// An idle instance that was made under what is in force; others are retired (rule D1).
-fn current<T>(idle: &ArrayQueue<Warm<T>>) -> Option<Warm<T>> {
+fn current<T>(idle: &Idle<Warm<T>>) -> Option<Warm<T>> {
     std::iter::from_fn(|| idle.pop()).find(|warm| warm.store.data().is_current())
 }
 

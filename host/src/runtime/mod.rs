@@ -7,6 +7,7 @@ mod compiled;
 mod convert;
 mod engine;
 mod generation;
+mod idle;
 mod instances;
 mod lineup;
 mod loader;
@@ -60,9 +61,6 @@ pub struct Runtime {
     /// A generation has failed too often, and the one before answers again.
     pub returned: Notify,
 }
-
-/// An outcome, and the generation that it is from.
-type Asked<'a, T> = (Said<T>, &'a Arc<Generation>);
 
 impl Runtime {
     pub fn new(generation: Arc<Generation>, request_deadline: Duration) -> Runtime {
@@ -124,9 +122,14 @@ impl Runtime {
     async fn answer(&self, tenant: &Tenant, request: &Request) -> Result<Answer, ResolveError> {
         let lineup = self.lineup.load();
         let call = self.waiting_call(tenant, Moment::now());
-        let (said, generation) = self.asked(&lineup, &call, &One(request)).await?;
-        let digest = generation.digest();
-        let answer = convert::answer(said.outcome, tenant, request, digest, said.settings)?;
+        let said = self.asked(&lineup, &call, &One(request)).await?;
+        let Said {
+            outcome,
+            component,
+            settings,
+            ..
+        } = said;
+        let answer = convert::answer(outcome, tenant, request, component, settings)?;
         if let Some(shadow) = &lineup.shadow {
             shadow.offer(tenant, request, &answer);
         }
@@ -176,7 +179,7 @@ impl Runtime {
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
         let lineup = self.lineup.load_full();
-        let (said, generation) = match self.asked(&lineup, call, &Many(requests)).await {
+        let said = match self.asked(&lineup, call, &Many(requests)).await {
             Ok(asked) => asked,
             Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
         };
@@ -184,9 +187,8 @@ impl Runtime {
         let answers = said.outcome.into_iter().zip(requests);
         answers
             .map(|(outcome, request)| {
-                let settings = said.settings.clone();
-                let digest = generation.digest();
-                let answer = convert::answer(outcome, tenant, request, digest, settings)?;
+                let (component, settings) = (said.component.clone(), said.settings.clone());
+                let answer = convert::answer(outcome, tenant, request, component, settings)?;
                 if let Some(shadow) = shadow {
                     shadow.offer(tenant, request, &answer);
                 }
@@ -196,27 +198,26 @@ impl Runtime {
     }
 
     /// Asks the generation in force; if it fails while it is watched, the one before.
-    async fn asked<'a, Q: Question>(
+    async fn asked<Q: Question>(
         &self,
-        lineup: &'a Arc<Lineup>,
+        lineup: &Arc<Lineup>,
         call: &Call,
         question: &Q,
-    ) -> Result<Asked<'a, Q::Outcome>, ResolveError> {
+    ) -> Result<Said<Q::Outcome>, ResolveError> {
         let mut first = self.said(&lineup.current, call, question).await;
-        let Some(blame) = blame(&mut first, question) else {
-            return Ok((first?, &lineup.current));
+        let Some(why) = blame(&mut first, question) else {
+            return first;
         };
         let Some(good) = lineup.watching() else {
-            return Ok((first?, &lineup.current));
+            return first;
         };
         let mut second = self.said(good, call, question).await;
         // What the one before cannot answer either is not the new one's fault.
-        if self::blame(&mut second, question).is_some() {
-            return Ok((first?, &lineup.current));
+        if blame(&mut second, question).is_some() || second.is_err() {
+            return first;
         }
-        let second = second?;
-        self.fault(lineup, good, &blame);
-        Ok((second, good))
+        self.fault(lineup, good, &why);
+        second
     }
 
     /// Notes that the generation in force failed where the one before did not; after too many, that

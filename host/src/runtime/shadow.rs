@@ -170,7 +170,6 @@ impl Shadow {
             Duration::from_secs(1),
         );
         call.shadow = true;
-        let digest = self.candidate.digest();
         let said = self.candidate.promptly(&call, &One(&case.request));
         let answer = match said {
             // It wants to wait for a server.
@@ -182,7 +181,7 @@ impl Shadow {
                 said.outcome,
                 &case.tenant,
                 &case.request,
-                digest,
+                said.component,
                 said.settings,
             ),
             Err(error) => Err(error),

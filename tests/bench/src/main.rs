@@ -5,7 +5,8 @@
 //!
 //! Single calls:
 //! - `near`: a decision in process; `tiers`: one that reads Redis or Postgres;
-//! - `service` (group `http`): one over HTTP; `start`: the first one of a process;
+//! - `service` (group `http`): one over HTTP; `start`: the first one of a process; `swap`: while the
+//!   component is replaced;
 //! - `tenants`: what many tenants in near cost;
 //! - `decision`: the policy and the requests that everybody answers;
 //!
@@ -35,6 +36,7 @@ mod servers;
 mod service;
 mod stampede;
 mod start;
+mod swap;
 mod tenants;
 mod tiers;
 mod unknown;
@@ -49,12 +51,13 @@ use crate::report::Report;
 use crate::scale::Scale;
 use crate::servers::Servers;
 
-const GROUPS: [&str; 9] = [
+const GROUPS: [&str; 10] = [
     "near",
     "tiers",
     "http",
     "tenants",
     "start",
+    "swap",
     "propagation",
     "stampede",
     "unknown",
@@ -64,7 +67,7 @@ const GROUPS: [&str; 9] = [
 const FLEET: [&str; 4] = ["propagation", "stampede", "unknown", "outage"];
 
 const USAGE: &str = "usage: ordain-bench FOLDER [--quick] [GROUP...]
-FOLDER is that of the build (target); groups: near tiers http tenants start propagation stampede unknown outage";
+FOLDER is that of the build (target); groups: near tiers http tenants start swap propagation stampede unknown outage";
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1);
@@ -123,6 +126,9 @@ async fn run(folder: &Path, groups: &[&str], scale: &Scale) -> anyhow::Result<Re
     }
     if asked("start") {
         report.sections.push(start::run(scale).await?);
+    }
+    if asked("swap") {
+        report.sections.push(swap::run(scale).await?);
     }
     if !FLEET.iter().any(|group| groups.contains(group)) {
         return Ok(report);
