@@ -141,7 +141,9 @@ impl Policy {
         packed.span(fields.default_provider);
         packed.span(fields.default_model);
         packed.bytes.push(mode_byte(egress_mode));
-        tasks.iter().for_each(|candidate| packed.candidate(candidate));
+        tasks
+            .iter()
+            .for_each(|candidate| packed.candidate(candidate));
         for entry in &users {
             packed.span(entry.user);
             let mode = mode_byte(entry.egress_mode);

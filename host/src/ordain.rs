@@ -32,7 +32,7 @@ use crate::request::{Request, TenantRequest};
 use crate::runtime::Runtime;
 
 pub use components::{
-    Changed, Checked, ComponentError, ComponentReport, Intent, fleet::is_share, follow::read_signed,
+    Changed, Checked, ComponentError, ComponentReport, Intent, fleet::is_share, shelf::read_signed,
 };
 pub use start::{
     Builder, CheckError, StartError, check_component_file, inspect_component, migrate,

@@ -12,8 +12,11 @@ impl HostState {
             return LookedUp::Unavailable(reason);
         }
         let services = self.services.clone();
-        let mut limit =
-            Duration::from_millis(wait_ms.into()).min(self.deadline.since(Moment::now()));
+        // Whatever a guest asks for: some of the request's time is left for an answer.
+        let options = &services.options;
+        let longest = options.min_revision_wait.max(options.feed_deadline);
+        let left = self.deadline.since(Moment::now());
+        let mut limit = Duration::from_millis(wait_ms.into()).min(left).min(longest);
         if services
             .coherence
             .watermark()

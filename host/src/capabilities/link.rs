@@ -221,8 +221,8 @@ impl HostState {
     /// An import has waited.
     fn waited(&mut self, looked_up: LookedUp) -> LookedUp {
         self.waited = true;
-        if let LookedUp::Unavailable(_) = looked_up {
-            self.excused = true;
+        if let LookedUp::Unavailable(reason) = looked_up {
+            self.excused |= is_excuse(reason);
         }
         looked_up
     }
@@ -230,7 +230,15 @@ impl HostState {
     fn promptly(&mut self, known: Option<Unavailable>) -> LookedUp {
         let known = known.or(self.hurried.then_some(Unavailable::Failed));
         self.wanted_io |= known.is_none();
-        self.excused = true;
+        self.excused |= known.is_some_and(is_excuse);
         LookedUp::Unavailable(known.unwrap_or(Unavailable::Off))
+    }
+}
+
+/// Something did not answer. A tier that is switched off is no reason to have no answer.
+fn is_excuse(reason: Unavailable) -> bool {
+    match reason {
+        Unavailable::Failed | Unavailable::Late | Unavailable::NotReady => true,
+        Unavailable::Off => false,
     }
 }

@@ -129,7 +129,7 @@ impl HostState {
             began: Moment::now(),
             deadline: Moment::now(),
             // For being instantiated; a call brings its own.
-            ticks: 100,
+            ticks: 2,
             waited: false,
             waits: 0,
             held: Vec::new(),

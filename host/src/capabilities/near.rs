@@ -21,7 +21,7 @@ pub fn look_up(
     for last in [false, true] {
         // Rule N1: the view first, then the entries.
         let Some(view) = store.data().services.coherence.view() else {
-            return Ok(LookedUp::Unavailable(Unavailable::NotReady));
+            break;
         };
         store.data_mut().held.clear();
         for index in 0..subjects.len() {
@@ -36,6 +36,7 @@ pub fn look_up(
             return Ok(LookedUp::View(view));
         }
     }
+    store.data_mut().excused = true;
     Ok(LookedUp::Unavailable(Unavailable::NotReady))
 }
 
@@ -72,6 +73,7 @@ fn find_one(
             return Ok(LookedUp::View(view));
         }
     }
+    store.data_mut().excused = true;
     Ok(LookedUp::Unavailable(Unavailable::NotReady))
 }
 

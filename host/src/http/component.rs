@@ -67,11 +67,12 @@ pub async fn get(
 
 pub async fn put(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    // First: whoever is still sending would not read what else is wrong.
+    let bytes: Arc<[u8]> = input::body(&parts.headers, body, BYTES_MAX).await?[..].into();
     let query = input::Query::read(&parts.uri, &["promote", "share", "promoteAfter"])?;
     let intent = intent(&query)?;
     let signature = headers::signature(&parts.headers)?;
     let by = headers::attribution(&parts.headers, &parts.extensions)?;
-    let bytes: Arc<[u8]> = input::body(&parts.headers, body, BYTES_MAX).await?[..].into();
     let push = app.ordain.push_component(bytes, signature, intent, &by);
     let changed = settled(LOAD_DEADLINE, async { Ok(push.await?) }).await;
     let state = match intent {
@@ -143,10 +144,10 @@ async fn bodiless(request: Request) -> Result<crate::backends::Attribution, Prob
 
 pub async fn check(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    let bytes: Arc<[u8]> = input::body(&parts.headers, body, BYTES_MAX).await?[..].into();
     let query = input::Query::read(&parts.uri, &["after"])?;
     let after = query.get("after").map(str::to_owned);
     let signature = headers::signature(&parts.headers)?;
-    let bytes: Arc<[u8]> = input::body(&parts.headers, body, BYTES_MAX).await?[..].into();
     let digest = crate::runtime::digest(&bytes);
     let check = app
         .ordain

@@ -5,6 +5,7 @@
 pub(super) mod fleet;
 pub(super) mod follow;
 pub(super) mod report;
+pub(super) mod shelf;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +17,14 @@ use crate::ids::{Key, Tenant};
 use crate::ordain::InvalidRecord;
 use crate::runtime::{LoadError, Plan};
 use fleet::{Changes, Fleet};
+use follow::Part;
 
 pub use report::ComponentReport;
 
 /// Records that are validated between two looks at the clock.
 const PAGE: u32 = 100;
+/// Records that the component failed at, after which a check has seen enough for one answer.
+const FAILURES_MAX: u32 = 5;
 /// Invalid records that one answer lists.
 const LISTED_MAX: usize = 100;
 
@@ -103,10 +107,14 @@ impl Ordain {
         self.written(async move { origin.put_component(&stored).await })
             .await?;
         let changes = match intent {
-            Intent::Try(plan) => Fleet::propose(&digest, &plan),
+            Intent::Try(plan) => self.fleet().await.propose(&digest, &plan),
             Intent::Promote => self.fleet().await.promote(&digest),
         };
-        self.change(changes, Some(digest), by).await
+        let part = match intent {
+            Intent::Try(_) => Part::Candidate,
+            Intent::Promote => Part::Current,
+        };
+        self.change(changes, Some(digest), part, by).await
     }
 
     /// Has the fleet run the candidate, or a component that was pushed before.
@@ -125,7 +133,7 @@ impl Ordain {
         let digest = digest.map(str::to_owned).or(candidate).unwrap_or_default();
         // Whatever this instance cannot run, it does not recommend.
         self.inner.components.fetched(&digest).await?;
-        self.change(changes, Some(digest), by).await
+        self.change(changes, Some(digest), Part::Current, by).await
     }
 
     /// Has the fleet run what it ran before the last promotion.
@@ -133,15 +141,19 @@ impl Ordain {
         let fleet = self.fleet().await;
         let changes = fleet.roll_back().ok_or(ComponentError::NothingBefore)?;
         let digest = fleet.previous.filter(|name| name != fleet::FILE);
-        self.change(changes, digest, by).await
+        if let Some(digest) = &digest {
+            self.inner.components.fetched(digest).await?;
+        }
+        self.change(changes, digest, Part::Current, by).await
     }
 
     /// Ends the trial of the candidate.
     pub async fn withdraw_component(&self, by: &Attribution) -> Result<Changed, ComponentError> {
         let fleet = self.fleet().await;
+        let changes = fleet.withdraw();
         let candidate = fleet.candidate.ok_or(ComponentError::NoCandidate)?;
-        self.change(Fleet::withdraw(), Some(candidate.digest), by)
-            .await
+        let digest = Some(candidate.digest);
+        self.change(changes, digest, Part::Candidate, by).await
     }
 
     /// Checks a component as a push does, and shows it stored records, those of tenants after `after`,
@@ -170,11 +182,21 @@ impl Ordain {
                 .collect();
             let keys: Vec<Key> = tenants.iter().map(Key::policy).collect();
             let snapshot = inner.origin.read(&keys).await?;
+            let mut failures = 0;
             for (tenant, record) in tenants.iter().zip(snapshot.records) {
-                let Some(record) = record else { continue };
-                checked.records += 1;
-                if let Err(why) = inner.runtime.validate_by(&generation, &record.body) {
-                    checked.invalid.push((tenant.to_string(), why));
+                after = Some(tenant.to_string());
+                if let Some(record) = record {
+                    checked.records += 1;
+                    if let Err(why) = inner.runtime.validate_by(&generation, &record.body) {
+                        failures += u32::from(matches!(why, InvalidRecord::Component(_)));
+                        checked.invalid.push((tenant.to_string(), why));
+                    }
+                }
+                // It computes: others have their turn, and the time is looked at.
+                tokio::task::yield_now().await;
+                if Moment::now().since(began) >= patience || failures >= FAILURES_MAX {
+                    checked.more_after = after;
+                    return Ok(checked);
                 }
             }
             after = page.items.last().map(|item| item.tenant.clone());
@@ -205,6 +227,7 @@ impl Ordain {
         &self,
         changes: Changes,
         digest: Option<String>,
+        part: Part,
         by: &Attribution,
     ) -> Result<Changed, ComponentError> {
         let origin = self.inner.origin.clone();
@@ -218,7 +241,7 @@ impl Ordain {
             Err(WriteError::Precondition { .. }) => return Err(ComponentError::Changed),
             Err(error) => return Err(error.into()),
         };
-        let done = self.carried_out(revision).await;
+        let done = self.carried_out(revision, part).await;
         Ok(Changed {
             revision,
             digest,
@@ -227,14 +250,15 @@ impl Ordain {
     }
 
     /// Waits, for a bounded time, until this instance has carried out what was changed.
-    async fn carried_out(&self, revision: u64) -> bool {
+    async fn carried_out(&self, revision: u64, part: Part) -> bool {
         let inner = &self.inner;
         let any_age = Moment::now().minus(Duration::from_secs(u32::MAX.into()));
         let limit = inner.options.feed_deadline;
         inner.coherence.wait(revision, any_age, limit).await;
-        inner
-            .components
-            .settled_within(inner.options.request_deadline / 2)
-            .await
+        if self.watermark() < revision {
+            return false;
+        }
+        let limit = inner.options.request_deadline / 2;
+        inner.components.settled_within(part, limit).await
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::components::follow::{Components, read_signed};
+use super::components::follow::{Components, Part};
+use super::components::shelf::{Stamp, read_signed};
 use super::{ComponentInfo, Inner, Ordain};
 use crate::backends::memory::MemoryOrigin;
 use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};
@@ -132,6 +133,7 @@ impl Ordain {
         });
         let loader = loader(&options, services)?;
         let path = options.component.clone();
+        let seen = Stamp::of(&path).await;
         let file = match read_signed(&path).await {
             Ok((bytes, signature)) => loader.load(&bytes, signature.as_deref()).await,
             Err(source) => return Err(StartError::ComponentFile { path, source }),
@@ -140,14 +142,14 @@ impl Ordain {
             path: path.clone(),
             source,
         })?;
-        let runtime = Arc::new(Runtime::new(file.clone(), options.request_deadline));
+        let runtime = Arc::new(Runtime::closed(file.clone(), options.request_deadline));
         let feed = Feed::new(coherence.clone(), log, reader.clone(), caches.clone());
         let components = Arc::new(Components::new(
             loader,
             origin.clone(),
             options.components.clone(),
             path,
-            file,
+            (file, seen),
             feed.component.subscribe(),
         ));
         let follow = components.clone().follow(runtime.clone());
@@ -197,19 +199,22 @@ impl Ordain {
         Ok(ordain)
     }
 
-    /// The first answer is the promoted component's, if the origin can say which one that is. If it
-    /// cannot, nothing can be answered yet anyway.
+    /// The first answer is the promoted component's. If the origin cannot say yet which one that is,
+    /// there is no answer until it can.
     async fn take_promoted(&self) {
         let inner = &self.inner;
         let long_ago = Moment::now().minus(COMPONENT_DEADLINE);
         inner.coherence.wait(0, long_ago, COMPONENT_DEADLINE).await;
         if inner.coherence.view().is_some() {
-            inner.components.settled_within(COMPONENT_DEADLINE).await;
+            let components = &inner.components;
+            components
+                .settled_within(Part::Current, COMPONENT_DEADLINE)
+                .await;
         }
     }
 }
 
-fn loader(options: &Options, services: Arc<Services>) -> Result<Loader, StartError> {
+fn loader(options: &Options, services: Arc<Services>) -> Result<Arc<Loader>, StartError> {
     let vectors = Vectors::load(options.components.vectors.as_deref())?;
     let engine = GuestEngine::new(options.components.cache.as_deref())?;
     Ok(Loader::new(engine, services, &options.components, vectors))

@@ -17,7 +17,8 @@ impl Ordain {
             .map(|view| Moment::now().since(view.proven));
         let error = coherence.feed_error();
         Status {
-            ready: age.is_some_and(|age| age <= inner.caches.in_force().bound),
+            ready: age.is_some_and(|age| age <= inner.caches.in_force().bound)
+                && inner.runtime.is_open(),
             origin: TierStatus {
                 backend: inner.origin.describe(),
                 breaker: inner.reader.breaker.status(),

@@ -15,6 +15,7 @@ use super::compiled::Compiled;
 use super::convert;
 use super::engine::GuestEngine;
 use super::instances::{Exports, Instances, PromptPre, Warm};
+use super::log_limit::LogLimit;
 use super::question::{Many, One, Question};
 use super::world::{self, VERSIONS};
 use crate::answer::ResolveError;
@@ -69,8 +70,9 @@ pub enum LoadError {
     /// Every vector that was answered otherwise, in words.
     #[error("the component answers {} of the decision vectors otherwise: {}", .0.len(), .0.join("; "))]
     Vectors(Vec<String>),
-    #[error("loading was interrupted")]
-    Interrupted,
+    /// Worth another try.
+    #[error("the component could not be checked now: {0}")]
+    Busy(String),
 }
 
 /// Largest component, as the origin keeps it.
@@ -108,6 +110,7 @@ pub struct Faults {
     pub nonsense: AtomicU64,
     /// Errors where another generation had an answer.
     pub errors: AtomicU64,
+    log: LogLimit,
 }
 
 /// Digest, size, imports, exports and world of a component file, of whatever world it is.
@@ -280,6 +283,11 @@ impl Generation {
         self.instances.retire();
     }
 
+    /// It is asked again.
+    pub fn enlist(&self) {
+        self.instances.enlist();
+    }
+
     pub(super) fn promptly<Q: Question>(
         &self,
         call: &Call,
@@ -341,12 +349,7 @@ impl Generation {
         if let Ok(canonical) = &outcome
             && let Err(why) = is_record(canonical)
         {
-            self.faults.nonsense.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
-                component = &*self.linked.digest,
-                why,
-                "the component failed"
-            );
+            self.note_nonsense(&why);
             return Err(InvalidRecord::Component(why));
         }
         outcome.map_err(|invalid| match invalid {
@@ -379,12 +382,7 @@ impl Generation {
         state: &HostState,
     ) -> Result<Said<Q::Outcome>, ResolveError> {
         if let Err(why) = question.nonsense(&outcome) {
-            self.faults.nonsense.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
-                component = &*self.linked.digest,
-                why,
-                "the component failed"
-            );
+            self.note_nonsense(&why);
             return Err(ResolveError::Component(why));
         }
         Ok(Said {
@@ -399,26 +397,44 @@ impl Generation {
     /// Counts an error where another generation had an answer. Traps are counted where they happen.
     pub(super) fn note_error(&self, why: &str) {
         self.faults.errors.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(
-            component = &*self.linked.digest,
-            why,
-            "the component failed where the one before did not"
-        );
+        if self.faults.log.allows() {
+            let component = &*self.linked.digest;
+            tracing::warn!(
+                component,
+                why,
+                "the component failed where the one before did not"
+            );
+        }
+    }
+
+    fn note_nonsense(&self, why: &str) {
+        self.faults.nonsense.fetch_add(1, Ordering::Relaxed);
+        self.log_failure(why);
+    }
+
+    fn log_failure(&self, why: &str) {
+        if self.faults.log.allows() {
+            tracing::error!(
+                component = &*self.linked.digest,
+                why,
+                "the component failed"
+            );
+        }
     }
 
     /// Counts and reports a call that ended in no answer.
     fn failed(&self, error: &wasmtime::Error) -> ResolveError {
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            // There is no place for one more instance of any component.
+            return ResolveError::Overloaded;
+        }
         let count = match error.downcast_ref::<Limit>() {
             Some(_) => &self.faults.overruns,
             None => &self.faults.traps,
         };
         count.fetch_add(1, Ordering::Relaxed);
         let message = format!("{error:#}");
-        tracing::error!(
-            component = &*self.linked.digest,
-            message,
-            "the component failed"
-        );
+        self.log_failure(&message);
         ResolveError::Component(message)
     }
 }

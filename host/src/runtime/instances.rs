@@ -3,6 +3,7 @@
 //! any async machinery; waiting ones may wait for servers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
@@ -48,6 +49,8 @@ pub struct Instances {
     waiting_pre: InstancePre<HostState>,
     prompt: Idle<Warm<Exports>>,
     waiting: Idle<Warm<Instance>>,
+    /// It is not asked any more: what comes back from its last calls goes.
+    retired: AtomicBool,
 }
 
 impl Instances {
@@ -66,6 +69,7 @@ impl Instances {
             waiting_pre,
             prompt: Idle::default(),
             waiting: Idle::default(),
+            retired: AtomicBool::new(false),
         }
     }
 
@@ -128,11 +132,18 @@ impl Instances {
 
     /// Drops the idle ones, of a generation that is not asked any more.
     pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
         while self.prompt.pop().is_some() || self.waiting.pop().is_some() {}
+    }
+
+    /// It is asked again.
+    pub fn enlist(&self) {
+        self.retired.store(false, Ordering::Relaxed);
     }
 
     fn keeps(&self) -> bool {
         self.services.options.instances == InstanceMode::Warm
+            && !self.retired.load(Ordering::Relaxed)
     }
 
     /// `go_on`: what follows a tick of the engine that the guest may compute through.

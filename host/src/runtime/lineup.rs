@@ -82,7 +82,7 @@ impl Lineup {
     }
 
     /// The generation that was good before, as long as the new one is watched.
-    pub(super) fn watching(&self) -> Option<&Arc<Generation>> {
+    pub fn watching(&self) -> Option<&Arc<Generation>> {
         let good = self.good.as_ref()?;
         (Moment::now() < self.watch.until).then_some(good)
     }

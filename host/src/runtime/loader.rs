@@ -22,7 +22,7 @@ pub struct Loader {
     vectors: Vectors,
     /// The latest is at the end.
     loaded: Mutex<Vec<Arc<Generation>>>,
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Loader {
@@ -31,33 +31,60 @@ impl Loader {
         services: Arc<Services>,
         options: &ComponentOptions,
         vectors: Vectors,
-    ) -> Loader {
-        Loader {
+    ) -> Arc<Loader> {
+        Arc::new(Loader {
             engine,
             services,
             signers: Signers::new(options.signature, &options.keys),
             vectors,
             loaded: Mutex::default(),
-            turn: tokio::sync::Mutex::new(()),
-        }
+            turn: Arc::default(),
+        })
     }
 
     /// Everything that must hold of a component before it may answer. `signature`: base64.
     pub async fn load(
-        &self,
+        self: &Arc<Self>,
         bytes: &Arc<[u8]>,
         signature: Option<&str>,
     ) -> Result<Arc<Generation>, LoadError> {
         foreign(bytes)?;
         self.signers.check(bytes, signature)?;
-        let _turn = self.turn.lock().await;
         let digest = digest(bytes);
         if let Some(generation) = self.loaded(&digest) {
             return Ok(generation);
         }
-        let generation = self.compiled(bytes).await?;
-        let checked = self.vectors.check(&self.engine, &generation).await;
-        checked.map_err(LoadError::Vectors)?;
+        let turn = self.turn.clone().lock_owned().await;
+        if let Some(generation) = self.loaded(&digest) {
+            return Ok(generation);
+        }
+        let (loader, bytes) = (self.clone(), bytes.clone());
+        let runtime = tokio::runtime::Handle::current();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        // A thread of its own: priorities are of threads, and those of the pool are used again. It has
+        // the turn until it ends, whether or not anybody still waits for it.
+        let work = move || {
+            let _turn = turn;
+            // Refused: then it takes its full share.
+            let _ = rustix::process::setpriority_process(None, NICE);
+            let checked = loader.compiled_and_checked(&bytes, &runtime);
+            // Nobody is left to be told if the caller is gone.
+            let _ = tell.send(checked);
+        };
+        let thread = std::thread::Builder::new().name("compile".to_owned());
+        let spawned = thread.spawn(work);
+        spawned.map_err(|error| LoadError::Busy(error.to_string()))?;
+        told.await
+            .unwrap_or_else(|_| Err(LoadError::Compile("the compiler failed".to_owned())))
+    }
+
+    fn compiled_and_checked(
+        &self,
+        bytes: &[u8],
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<Arc<Generation>, LoadError> {
+        let generation = Generation::load(&self.engine, bytes, self.services.clone())?;
+        runtime.block_on(self.vectors.check(&self.engine, &generation))?;
         let generation = Arc::new(generation);
         let mut loaded = self.lock();
         loaded.push(generation.clone());
@@ -79,22 +106,6 @@ impl Loader {
     /// Decision vectors that every component is asked.
     pub fn vectors(&self) -> usize {
         self.vectors.count()
-    }
-
-    async fn compiled(&self, bytes: &Arc<[u8]>) -> Result<Generation, LoadError> {
-        let (engine, services) = (self.engine.clone(), self.services.clone());
-        let bytes = bytes.clone();
-        let (tell, told) = tokio::sync::oneshot::channel();
-        // A thread of its own: priorities are of threads, and those of the pool are used again.
-        let thread = std::thread::Builder::new().name("compile".to_owned());
-        let spawned = thread.spawn(move || {
-            // Refused: then it takes its full share.
-            let _ = rustix::process::setpriority_process(None, NICE);
-            // Nobody is left to be told if the loader is gone.
-            let _ = tell.send(Generation::load(&engine, &bytes, services));
-        });
-        spawned.map_err(|_| LoadError::Interrupted)?;
-        told.await.map_err(|_| LoadError::Interrupted)?
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Generation>>> {

@@ -3,6 +3,7 @@
 //! not decide which generation is in force (`ordain/components`).
 
 pub mod bindings;
+mod blame;
 mod compiled;
 mod convert;
 mod engine;
@@ -11,6 +12,7 @@ mod idle;
 mod instances;
 mod lineup;
 mod loader;
+mod log_limit;
 mod question;
 mod sandbox;
 mod shadow;
@@ -18,7 +20,8 @@ pub mod signature;
 mod vectors;
 pub mod world;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -37,17 +40,19 @@ use generation::Prompt;
 pub use generation::{BYTES_MAX, Generation, LoadError, Said, digest, inspect};
 pub use lineup::{Lineup, Watch, WatchStatus};
 pub use loader::Loader;
-use question::{Many, One, Outcome, Question};
+use question::{Many, One, Question};
 pub use sandbox::services_in_memory;
 pub use shadow::{Plan, Report, Sample, Shadow};
 pub use vectors::{Vectors, VectorsError};
 
-use bindings::resolver::Failure;
+use blame::{blame, improves};
 
 /// Ticks of the engine (5 ms each) that the guest may compute through in one call.
 const GUEST_TICKS: u32 = 50;
 /// The same without a break for the thread that it is on: then it goes on where it yields to others.
 const PROMPT_TICKS: u32 = 1;
+/// Why a call of a component ends that could have gone on.
+const OVERTIME: &str = "it computed for too long";
 /// Calls that wait for servers at once; a near hit needs none of these places.
 const WAITING_MAX: usize = 512;
 
@@ -58,8 +63,11 @@ pub struct Runtime {
     overtime: Semaphore,
     pub counts: Counts,
     request_deadline: Duration,
-    /// A generation has failed too often, and the one before answers again.
-    pub returned: Notify,
+    /// Digests of generations that have failed too often.
+    returned: Mutex<Vec<Arc<str>>>,
+    has_returned: Notify,
+    /// It is settled which component answers.
+    is_open: AtomicBool,
 }
 
 impl Runtime {
@@ -70,8 +78,26 @@ impl Runtime {
             overtime: Semaphore::new(cores().div_ceil(2)),
             counts: Counts::default(),
             request_deadline,
-            returned: Notify::new(),
+            returned: Mutex::default(),
+            has_returned: Notify::new(),
+            is_open: AtomicBool::new(true),
         }
+    }
+
+    /// Gives no answers until it is opened: it is not known yet which component the fleet wants.
+    pub fn closed(generation: Arc<Generation>, request_deadline: Duration) -> Runtime {
+        Runtime {
+            is_open: AtomicBool::new(false),
+            ..Runtime::new(generation, request_deadline)
+        }
+    }
+
+    pub fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
     }
 
     pub fn lineup(&self) -> Arc<Lineup> {
@@ -120,6 +146,9 @@ impl Runtime {
     }
 
     async fn answer(&self, tenant: &Tenant, request: &Request) -> Result<Answer, ResolveError> {
+        if !self.is_open() {
+            return Err(ResolveError::Unavailable);
+        }
         let lineup = self.lineup.load();
         let call = self.waiting_call(tenant, Moment::now());
         let said = self.asked(&lineup, &call, &One(request)).await?;
@@ -178,6 +207,12 @@ impl Runtime {
         tenant: &Tenant,
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
+        if !self.is_open() {
+            return requests
+                .iter()
+                .map(|_| Err(ResolveError::Unavailable))
+                .collect();
+        }
         let lineup = self.lineup.load_full();
         let said = match self.asked(&lineup, call, &Many(requests)).await {
             Ok(asked) => asked,
@@ -197,27 +232,39 @@ impl Runtime {
             .collect()
     }
 
-    /// Asks the generation in force; if it fails while it is watched, the one before.
+    /// Asks the generation in force; if it fails while it is watched, the one before. What computes for
+    /// long is asked of both at once before it is given more time.
     async fn asked<Q: Question>(
         &self,
         lineup: &Arc<Lineup>,
         call: &Call,
         question: &Q,
     ) -> Result<Said<Q::Outcome>, ResolveError> {
-        let mut first = self.said(&lineup.current, call, question).await;
-        let Some(why) = blame(&mut first, question) else {
-            return first;
-        };
-        let Some(good) = lineup.watching() else {
-            return first;
-        };
-        let mut second = self.said(good, call, question).await;
-        // What the one before cannot answer either is not the new one's fault.
-        if blame(&mut second, question).is_some() || second.is_err() {
-            return first;
+        let current = &lineup.current;
+        let mut patient = false;
+        loop {
+            let alone = lineup.good.is_none() || lineup.watching().is_none();
+            let first = self.said(current, call, question, patient || alone).await;
+            let Some(why) = blame(&first, question) else {
+                return first;
+            };
+            let Some(good) = lineup.watching() else {
+                return first;
+            };
+            let second = self.said(good, call, question, patient).await;
+            if improves(&first, &second, question) {
+                self.fault(lineup, good, &why);
+                return second;
+            }
+            if patient || why != OVERTIME {
+                // Neither has an answer: nobody is to blame, and a reason is better than a trap.
+                return match (first, second) {
+                    (Err(ResolveError::Component(_)), Ok(second)) => Ok(second),
+                    (first, _) => first,
+                };
+            }
+            patient = true;
         }
-        self.fault(lineup, good, &why);
-        second
     }
 
     /// Notes that the generation in force failed where the one before did not; after too many, that
@@ -241,18 +288,32 @@ impl Runtime {
                 "the new component has failed too often: the one before answers again"
             );
             current.retire();
-            self.returned.notify_one();
+            lock(&self.returned).push(current.digest().clone());
+            self.has_returned.notify_one();
+        }
+    }
+
+    /// Waits for components that have failed too often, so that the ones before answer again: their
+    /// digests.
+    pub async fn returned(&self) -> Vec<Arc<str>> {
+        loop {
+            let failed = std::mem::take(&mut *lock(&self.returned));
+            if !failed.is_empty() {
+                return failed;
+            }
+            self.has_returned.notified().await;
         }
     }
 
     /// Asks one generation. First on a prompt instance, which answers near hits and cannot wait; only
     /// if it wanted to wait, once more on a waiting one. If there is no place to wait in, a stale
-    /// answer is better than none.
+    /// answer is better than none. What computes for long is given more time only if `patient`.
     async fn said<Q: Question>(
         &self,
         generation: &Generation,
         call: &Call,
         question: &Q,
+        patient: bool,
     ) -> Result<Said<Q::Outcome>, ResolveError> {
         // Once more, if settings changed while the call waited (rule D1).
         for last in [false, true] {
@@ -261,17 +322,22 @@ impl Runtime {
                 Prompt::WantsIo => {
                     let waiting = generation.waiting(call, question);
                     match self.wait(call, waiting).await {
-                        Err(ResolveError::Overloaded) => hurried(generation, call, question)?,
+                        Err(ResolveError::Overloaded) => {
+                            call.in_time(hurried(generation, call, question)?)?
+                        }
                         said => said?,
                     }
                 }
+                Prompt::Overtime if !patient => {
+                    return Err(ResolveError::Component(OVERTIME.to_owned()));
+                }
                 Prompt::Overtime => {
-                    let work = async {
-                        // Never closed.
-                        let _place = self.overtime.acquire().await;
-                        generation.waiting(call, question).await
+                    let left = call.deadline.since(Moment::now());
+                    let place = tokio::time::timeout(left, self.overtime.acquire()).await;
+                    let Ok(Ok(_place)) = place else {
+                        return Err(ResolveError::Late);
                     };
-                    self.wait(call, work).await?
+                    self.wait(call, generation.waiting(call, question)).await?
                 }
             };
             if said.current || last {
@@ -327,6 +393,10 @@ impl Runtime {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
@@ -340,45 +410,13 @@ fn hurried<Q: Question>(
     let mut call = call.clone();
     call.hurried = true;
     call.prompt_ticks = call.ticks;
-    let Prompt::Said(mut said) = generation.promptly(&call, question)? else {
+    let Prompt::Said(said) = generation.promptly(&call, question)? else {
         return Err(ResolveError::Overloaded);
     };
-    match question
-        .outcomes(&mut said.outcome)
-        .iter()
-        .any(Result::is_ok)
-    {
+    match question.outcomes(&said.outcome).iter().any(Result::is_ok) {
         true => Ok(said),
         false => Err(ResolveError::Overloaded),
     }
-}
-
-/// Why the component may be to blame that there is no answer; `None`: there is one, or the servers are,
-/// or the caller.
-fn blame<Q: Question>(
-    said: &mut Result<Said<Q::Outcome>, ResolveError>,
-    question: &Q,
-) -> Option<String> {
-    let said = match said {
-        Err(ResolveError::Component(why)) => return Some(why.clone()),
-        Err(_) => return None,
-        Ok(said) => said,
-    };
-    let excused = said.excused;
-    let suspect = |outcome: &Outcome| match outcome {
-        Ok(_) => None,
-        Err(Failure::RecordInvalid(_)) => Some("it refuses a stored record"),
-        Err(Failure::RequestInvalid(_)) => Some("it refuses a request"),
-        Err(Failure::Unavailable) if !excused => {
-            Some("it has no answer, though nothing failed that it asked")
-        }
-        Err(Failure::RevisionUnknown) if question.least_demand() == 0 => {
-            Some("it misses a revision that nobody demanded")
-        }
-        Err(_) => None,
-    };
-    let outcomes = question.outcomes(&mut said.outcome);
-    outcomes.iter().find_map(suspect).map(str::to_owned)
 }
 
 impl Call {

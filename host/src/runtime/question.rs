@@ -48,10 +48,10 @@ pub trait Question: Sync {
     fn nonsense(&self, outcome: &Self::Outcome) -> Result<(), String>;
 
     /// The answers one by one, in the order of the requests.
-    fn outcomes<'a>(&self, outcome: &'a mut Self::Outcome) -> &'a mut [Outcome];
+    fn outcomes<'a>(&self, outcome: &'a Self::Outcome) -> &'a [Outcome];
 
-    /// The lowest revision that is demanded.
-    fn least_demand(&self) -> u64;
+    /// The revision that a request demands.
+    fn demand(&self, index: usize) -> u64;
 }
 
 /// One request.
@@ -100,11 +100,11 @@ impl Question for One<'_> {
         nonsense(outcome)
     }
 
-    fn outcomes<'a>(&self, outcome: &'a mut Outcome) -> &'a mut [Outcome] {
-        std::slice::from_mut(outcome)
+    fn outcomes<'a>(&self, outcome: &'a Outcome) -> &'a [Outcome] {
+        std::slice::from_ref(outcome)
     }
 
-    fn least_demand(&self) -> u64 {
+    fn demand(&self, _index: usize) -> u64 {
         self.0.min_revision
     }
 }
@@ -164,12 +164,12 @@ impl Question for Many<'_> {
         outcomes.iter().try_for_each(nonsense)
     }
 
-    fn outcomes<'a>(&self, outcomes: &'a mut Vec<Outcome>) -> &'a mut [Outcome] {
+    fn outcomes<'a>(&self, outcomes: &'a Vec<Outcome>) -> &'a [Outcome] {
         outcomes
     }
 
-    fn least_demand(&self) -> u64 {
-        self.0.iter().map(|r| r.min_revision).min().unwrap_or(0)
+    fn demand(&self, index: usize) -> u64 {
+        self.0.get(index).map_or(0, |request| request.min_revision)
     }
 }
 

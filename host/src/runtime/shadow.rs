@@ -1,5 +1,5 @@
 //! A candidate that answers a share of the live requests after the component in force has, and whose
-//! answers go to nobody: they are compared. It has one thread of the lowest priority and a short queue;
+//! answers go to nobody: they are compared. It has one thread of low priority and a short queue;
 //! what does not fit is dropped, so no request ever waits for it, and under load it is the first to
 //! go. Not for what follows from the comparison (`ordain/components`).
 
@@ -177,6 +177,11 @@ impl Shadow {
                 self.lock().skipped += 1;
                 return;
             }
+            // So would the component in force have, had it asked now.
+            Ok(Prompt::Said(said)) if said.excused && said.outcome.is_err() => {
+                self.lock().skipped += 1;
+                return;
+            }
             Ok(Prompt::Said(said)) => convert::answer(
                 said.outcome,
                 &case.tenant,
@@ -227,8 +232,9 @@ impl Shadow {
 }
 
 fn compare_all(shadow: &Weak<Shadow>) {
-    // Refused: then it competes like any other thread, and drops more.
-    let _ = rustix::process::setpriority_process(None, 19);
+    // Not the lowest: it takes locks of near that live requests take, too. Refused: then it competes
+    // like any other thread.
+    let _ = rustix::process::setpriority_process(None, 10);
     while let Some(shadow) = shadow.upgrade() {
         match shadow.queue.pop() {
             Some(case) => shadow.compare(&case),

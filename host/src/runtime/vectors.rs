@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::sandbox::Sandbox;
-use super::{Generation, GuestEngine};
+use super::{Generation, GuestEngine, LoadError};
 use crate::answer::ResolveError;
 use crate::ids::Tenant;
 use crate::ordain::InvalidRecord;
@@ -100,23 +100,24 @@ impl Vectors {
         self.0.len()
     }
 
-    /// Asks a component everything. The differences, in words; none: it may answer.
+    /// Asks a component everything: the differences, in words, or that there was no time for it.
     pub async fn check(
         &self,
         engine: &GuestEngine,
         generation: &Generation,
-    ) -> Result<(), Vec<String>> {
+    ) -> Result<(), LoadError> {
         let mut differences = Vec::new();
         let asked = tokio::time::timeout(DEADLINE, self.ask(engine, generation, &mut differences));
-        if asked.await.is_err() {
-            differences.push(format!(
-                "not all vectors were answered within {} s",
-                DEADLINE.as_secs()
-            ));
-        }
-        match differences.is_empty() {
-            true => Ok(()),
-            false => Err(differences),
+        let is_complete = asked.await.unwrap_or_else(|_| {
+            let seconds = DEADLINE.as_secs();
+            Err(format!(
+                "not all decision vectors were answered within {seconds} s"
+            ))
+        });
+        match (differences.is_empty(), is_complete) {
+            (true, Ok(())) => Ok(()),
+            (true, Err(why)) => Err(LoadError::Busy(why)),
+            (false, _) => Err(LoadError::Vectors(differences)),
         }
     }
 
@@ -125,7 +126,7 @@ impl Vectors {
         engine: &GuestEngine,
         generation: &Generation,
         differences: &mut Vec<String>,
-    ) {
+    ) -> Result<(), String> {
         let mut sandboxes: Vec<(&Settings, Sandbox)> = Vec::new();
         for (number, vector) in self.0.iter().enumerate() {
             let settings = &vector.settings;
@@ -144,14 +145,16 @@ impl Vectors {
                 }
                 Err(Difference::Failure(why)) => {
                     differences.push(format!("`{}`: the component failed: {why}", vector.name));
-                    return;
+                    return Ok(());
                 }
+                Err(Difference::Busy(why)) => return Err(format!("`{}`: {why}", vector.name)),
             }
             if differences.len() >= REPORTED_MAX {
                 differences.push("and perhaps more".to_owned());
-                return;
+                return Ok(());
             }
         }
+        Ok(())
     }
 }
 
@@ -159,6 +162,8 @@ enum Difference {
     Answer(String),
     /// It will not do better with the next one.
     Failure(String),
+    /// The machine had no time for it.
+    Busy(String),
 }
 
 fn parse(text: &str) -> Result<Vec<Vector>, String> {
@@ -290,6 +295,9 @@ fn same(
             found
         }
         Err(ResolveError::Component(why)) => return Err(Difference::Failure(why)),
+        Err(error @ (ResolveError::Late | ResolveError::Overloaded)) => {
+            return Err(Difference::Busy(error.to_string()));
+        }
         Err(error) => serde_json::json!({"problem": code(&error)}),
     };
     match difference(&found, expected, "") {

@@ -52,45 +52,51 @@ impl Fleet {
     pub fn of(settings: &[FleetSetting]) -> Fleet {
         let mut fleet = Fleet::default();
         for setting in settings {
-            let named = || {
-                is_digest(&setting.value).then(|| Named {
-                    digest: setting.value.clone(),
-                    revision: setting.revision,
-                })
-            };
-            let understood = match &*setting.name {
-                CURRENT => {
-                    fleet.current = named();
-                    fleet.current.is_some()
-                }
-                CANDIDATE => {
-                    fleet.candidate = named();
-                    fleet.candidate.is_some()
-                }
-                PREVIOUS => {
-                    let known = setting.value == FILE || is_digest(&setting.value);
-                    fleet.previous = known.then(|| setting.value.clone());
-                    known
-                }
-                SHARE => match setting.value.parse() {
-                    Ok(share) if is_share(share) => {
-                        fleet.plan.share = share;
-                        true
-                    }
-                    _ => false,
-                },
-                PROMOTE_AFTER => {
-                    fleet.plan.promote_after = setting.value.parse().ok().filter(|n| *n > 0);
-                    fleet.plan.promote_after.is_some()
-                }
-                name => !name.starts_with(COMPONENT_SETTINGS),
-            };
-            if !understood {
-                let (setting, value) = (&*setting.name, &*setting.value);
-                tracing::error!(setting, value, "a setting of the fleet is ignored");
-            }
+            fleet.take(setting);
         }
         fleet
+    }
+
+    /// Settings of components that say nothing to this program.
+    pub fn not_understood(settings: &[FleetSetting]) -> impl Iterator<Item = &FleetSetting> {
+        settings.iter().filter(|s| !Fleet::default().take(s))
+    }
+
+    /// Whether the setting is understood.
+    fn take(&mut self, setting: &FleetSetting) -> bool {
+        let named = || {
+            is_digest(&setting.value).then(|| Named {
+                digest: setting.value.clone(),
+                revision: setting.revision,
+            })
+        };
+        match &*setting.name {
+            CURRENT => {
+                self.current = named();
+                self.current.is_some()
+            }
+            CANDIDATE => {
+                self.candidate = named();
+                self.candidate.is_some()
+            }
+            PREVIOUS => {
+                let known = setting.value == FILE || is_digest(&setting.value);
+                self.previous = known.then(|| setting.value.clone());
+                known
+            }
+            SHARE => match setting.value.parse() {
+                Ok(share) if is_share(share) => {
+                    self.plan.share = share;
+                    true
+                }
+                _ => false,
+            },
+            PROMOTE_AFTER => {
+                self.plan.promote_after = setting.value.parse().ok().filter(|n| *n > 0);
+                self.plan.promote_after.is_some()
+            }
+            name => !name.starts_with(COMPONENT_SETTINGS),
+        }
     }
 
     fn current_digest(&self) -> Option<String> {
@@ -101,8 +107,13 @@ impl Fleet {
         (CURRENT.to_owned(), self.current_digest())
     }
 
-    /// Makes a component the candidate.
-    pub fn propose(digest: &str, plan: &Plan) -> Changes {
+    fn if_candidate(&self) -> (String, Option<String>) {
+        let candidate = self.candidate.as_ref().map(|named| named.digest.clone());
+        (CANDIDATE.to_owned(), candidate)
+    }
+
+    /// Makes a component the candidate, in place of the one that is known.
+    pub fn propose(&self, digest: &str, plan: &Plan) -> Changes {
         Changes {
             changes: vec![
                 (CANDIDATE.to_owned(), Some(digest.to_owned())),
@@ -112,40 +123,45 @@ impl Fleet {
                     plan.promote_after.map(|n| n.to_string()),
                 ),
             ],
-            only_if: Vec::new(),
+            only_if: vec![self.if_candidate()],
         }
     }
 
-    /// Lets go of the candidate.
-    pub fn withdraw() -> Changes {
+    /// Lets go of the candidate that is known.
+    pub fn withdraw(&self) -> Changes {
         let names = [CANDIDATE, SHARE, PROMOTE_AFTER];
         Changes {
             changes: names.map(|name| (name.to_owned(), None)).to_vec(),
-            only_if: Vec::new(),
+            only_if: vec![self.if_candidate()],
         }
     }
 
-    /// Makes a component the one that all run. A candidate that is another stays one.
+    /// Makes a component the one that all run. A candidate that is another stays one; what runs already
+    /// is left as it is, and so is what it could be rolled back to.
     pub fn promote(&self, digest: &str) -> Changes {
-        let previous = self.current_digest().unwrap_or_else(|| FILE.to_owned());
-        let mut changes = match &self.candidate {
-            Some(candidate) if candidate.digest == digest => Fleet::withdraw().changes,
-            _ => Vec::new(),
+        let mut promotion = match &self.candidate {
+            Some(candidate) if candidate.digest == digest => self.withdraw(),
+            _ => Changes::default(),
         };
-        changes.push((PREVIOUS.to_owned(), Some(previous)));
-        changes.push((CURRENT.to_owned(), Some(digest.to_owned())));
-        Changes {
-            changes,
-            only_if: vec![self.if_current()],
+        let current = self.current_digest();
+        if current.as_deref() != Some(digest) {
+            let previous = current.unwrap_or_else(|| FILE.to_owned());
+            promotion.changes.extend([
+                (PREVIOUS.to_owned(), Some(previous)),
+                (CURRENT.to_owned(), Some(digest.to_owned())),
+            ]);
         }
+        promotion.only_if.push(self.if_current());
+        promotion
     }
 
     /// Promotes the candidate, provided that it still is one.
     pub fn promote_candidate(&self, candidate: &str) -> Changes {
         let mut changes = self.promote(candidate);
-        changes
-            .only_if
-            .push((CANDIDATE.to_owned(), Some(candidate.to_owned())));
+        let expected = (CANDIDATE.to_owned(), Some(candidate.to_owned()));
+        if !changes.only_if.contains(&expected) {
+            changes.only_if.push(expected);
+        }
         changes
     }
 
@@ -219,7 +235,8 @@ mod tests {
             share: 0.25,
             promote_after: Some(100),
         };
-        let mut settings = applied(&[], &Fleet::propose(&a, &plan)).expect("no condition");
+        let mut settings =
+            applied(&[], &Fleet::default().propose(&a, &plan)).expect("no condition");
         let fleet = Fleet::of(&settings);
         assert_eq!(fleet.candidate.as_ref().map(|c| &*c.digest), Some(&*a));
         assert_eq!((fleet.plan, &fleet.current), (plan, &None));
@@ -264,6 +281,7 @@ mod tests {
             revision: 1,
         };
         let rows = [
+            // The last one is none of components.
             row("component.current", "sha256:abc"),
             row("component.previous", "yesterday"),
             row("component.candidate", &digest('g')),
@@ -273,5 +291,20 @@ mod tests {
             row("bound", "2s"),
         ];
         assert_eq!(Fleet::of(&rows), Fleet::default());
+        assert_eq!(Fleet::not_understood(&rows).count(), rows.len() - 1);
+    }
+
+    #[test]
+    fn what_runs_already_is_promoted_by_nothing() {
+        let (a, b) = (digest('a'), digest('b'));
+        let mut settings = applied(&[], &Fleet::default().promote(&a)).expect("as known");
+        settings = applied(&settings, &Fleet::of(&settings).promote(&b)).expect("as known");
+        let fleet = Fleet::of(&settings);
+        assert_eq!(fleet.promote(&b).changes, []);
+        let candidate = fleet.propose(&b, &Plan::default());
+        let tried = applied(&settings, &candidate).expect("there was none");
+        let again = Fleet::of(&tried).promote(&b);
+        let after = Fleet::of(&applied(&tried, &again).expect("as known"));
+        assert_eq!((after.previous, after.candidate), (Some(a), None));
     }
 }

@@ -9,12 +9,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
-use super::ComponentError;
 use super::fleet::{Changes, FILE, Fleet, Named};
 use super::report::{Candidate, ComponentReport, Faults, Trouble, Wanted, Watching};
-use crate::backends::{Attribution, FleetSetting, Origin, OriginError};
+use super::shelf::{Missing, Stamp};
+use crate::backends::{Attribution, FleetSetting, Origin};
 use crate::options::ComponentOptions;
-use crate::runtime::{Generation, Lineup, LoadError, Loader, Runtime, Shadow, Watch};
+use crate::runtime::{Generation, Lineup, Loader, Runtime, Shadow, Watch};
 
 /// Between two tries to fetch what the origin did not give.
 const RETRY: Duration = Duration::from_secs(1);
@@ -24,45 +24,56 @@ const LOOK: Duration = Duration::from_millis(250);
 const ACTOR: &str = "ordain";
 
 pub struct Components {
-    pub(super) loader: Loader,
-    origin: Arc<dyn Origin>,
+    pub(super) loader: Arc<Loader>,
+    pub(super) origin: Arc<dyn Origin>,
     options: ComponentOptions,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     fleet: watch::Receiver<Option<Arc<[FleetSetting]>>>,
     state: Mutex<State>,
-    /// What of the fleet's wish has been dealt with.
-    dealt_with: watch::Sender<Option<Fleet>>,
+    done: watch::Sender<Done>,
+    /// Settings that nobody understands, and that were told of.
+    told: Mutex<Vec<FleetSetting>>,
     swaps: AtomicU64,
     returns: AtomicU64,
 }
 
-struct State {
-    file: Arc<Generation>,
-    /// What was asked for when the component that runs was chosen; `None` in it: the file.
-    chosen: Option<Named>,
+/// What of the fleet's wish has been carried out, or tried in vain.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Done {
+    /// `None`: nothing is known of the fleet's wish yet.
+    current: Option<Option<Named>>,
+    candidate: Option<Named>,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Current,
+    Candidate,
+}
+
+pub(super) struct State {
+    pub file: Arc<Generation>,
+    /// The file as it was when it was last read.
+    pub seen: Option<Stamp>,
+    /// What was asked for when the component that runs was chosen; `None`: the file.
+    pub chosen: Option<Named>,
     since: SystemTime,
     /// The candidate that was dealt with, in the shadow or in vain.
     tried: Option<Named>,
-    trouble: Option<Trouble>,
+    pub trouble: Option<Trouble>,
     candidate_trouble: Option<Trouble>,
     /// A component that failed here, which the fleet is still to be told of.
-    failed: Option<(String, String)>,
-}
-
-/// Why a component is not at hand.
-enum Missing {
-    /// Worth another try.
-    Origin(OriginError),
-    Never(String),
+    failed: Option<(Named, String)>,
 }
 
 impl Components {
     pub fn new(
-        loader: Loader,
+        loader: Arc<Loader>,
         origin: Arc<dyn Origin>,
         options: ComponentOptions,
         path: PathBuf,
-        file: Arc<Generation>,
+        (file, seen): (Arc<Generation>, Option<Stamp>),
         fleet: watch::Receiver<Option<Arc<[FleetSetting]>>>,
     ) -> Components {
         Components {
@@ -73,6 +84,7 @@ impl Components {
             fleet,
             state: Mutex::new(State {
                 file,
+                seen,
                 chosen: None,
                 since: SystemTime::now(),
                 tried: None,
@@ -80,7 +92,8 @@ impl Components {
                 candidate_trouble: None,
                 failed: None,
             }),
-            dealt_with: watch::Sender::new(None),
+            done: watch::Sender::default(),
+            told: Mutex::default(),
             swaps: AtomicU64::new(0),
             returns: AtomicU64::new(0),
         }
@@ -95,25 +108,31 @@ impl Components {
         self.fleet.borrow().as_deref().map(Fleet::of)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until what is known to be wanted has been dealt with; false if that took longer, or could
+    /// Waits until what is known to be wanted has been carried out; false if that took longer, or could
     /// not be done.
-    pub async fn settled_within(&self, limit: Duration) -> bool {
-        let mut dealt_with = self.dealt_with.subscribe();
-        let wanted = self.known();
-        let done = dealt_with.wait_for(|dealt_with| *dealt_with == wanted && wanted.is_some());
-        let done = tokio::time::timeout(limit, done).await;
-        let settled = matches!(done, Ok(Ok(_)));
-        settled && self.state().trouble.is_none()
+    pub async fn settled_within(&self, part: Part, limit: Duration) -> bool {
+        let mut done = self.done.subscribe();
+        let is_done = |done: &Done| match (self.known(), part) {
+            (None, _) => false,
+            (Some(fleet), Part::Current) => done.current == Some(fleet.current),
+            (Some(fleet), Part::Candidate) => done.candidate == fleet.candidate,
+        };
+        let waited = tokio::time::timeout(limit, done.wait_for(is_done)).await;
+        let state = self.state();
+        let trouble = match part {
+            Part::Current => &state.trouble,
+            Part::Candidate => &state.candidate_trouble,
+        };
+        matches!(waited, Ok(Ok(_))) && trouble.is_none()
     }
 
     /// Runs until it is dropped.
     pub async fn follow(self: Arc<Self>, runtime: Arc<Runtime>) {
         let mut fleet = self.fleet.clone();
-        let mut seen = None;
         loop {
             let settings = fleet.borrow_and_update().clone();
             let again = self.settle(&runtime, settings.as_deref()).await;
@@ -124,24 +143,22 @@ impl Components {
                     None => std::future::pending().await,
                 }
             };
-            let look = async {
-                match self.options.reload {
-                    true => tokio::time::sleep(LOOK).await,
-                    false => std::future::pending().await,
-                }
+            let pause = match (again, self.options.reload) {
+                (_, true) => Some(LOOK),
+                (true, false) => Some(RETRY),
+                (false, false) => None,
             };
-            let retry = async {
-                match again {
-                    true => tokio::time::sleep(RETRY).await,
-                    false => std::future::pending().await,
+            let look = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 changed = fleet.changed() => if changed.is_err() { return },
-                () = runtime.returned.notified() => self.note_return(&runtime),
+                failed = runtime.returned() => self.note_return(&runtime, &failed),
                 () = ready => self.promote_by_itself(&shadow).await,
-                () = look => self.reload(&runtime, &mut seen).await,
-                () = retry => {}
+                () = look => if self.options.reload { self.reload(&runtime).await },
             }
         }
     }
@@ -152,13 +169,32 @@ impl Components {
             return false;
         };
         let fleet = Fleet::of(settings);
-        let again = self.settle_failed(&fleet).await;
-        let again = self.settle_current(runtime, &fleet).await | again;
-        let again = self.settle_candidate(runtime, &fleet).await | again;
-        if !again {
-            self.dealt_with.send_replace(Some(fleet));
+        self.tell_what_is_not_understood(settings);
+        let mut again = self.settle_failed(&fleet).await;
+        if self.settle_current(runtime, &fleet).await {
+            again = true;
+        } else {
+            let current = Some(fleet.current.clone());
+            self.done.send_modify(|done| done.current = current);
+            runtime.open();
+        }
+        if self.settle_candidate(runtime, &fleet).await {
+            again = true;
+        } else {
+            let candidate = fleet.candidate;
+            self.done.send_modify(|done| done.candidate = candidate);
         }
         again
+    }
+
+    fn tell_what_is_not_understood(&self, settings: &[FleetSetting]) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now: Vec<FleetSetting> = Fleet::not_understood(settings).cloned().collect();
+        for setting in now.iter().filter(|setting| !told.contains(setting)) {
+            let (setting, value) = (&*setting.name, &*setting.value);
+            tracing::error!(setting, value, "a setting of the fleet is ignored");
+        }
+        *told = now;
     }
 
     async fn settle_current(&self, runtime: &Runtime, fleet: &Fleet) -> bool {
@@ -167,25 +203,32 @@ impl Components {
         }
         let generation = match &fleet.current {
             None => Ok(self.state().file.clone()),
-            Some(named) => self.at_hand(&named.digest).await,
+            Some(named) => self.at_hand(runtime, &named.digest).await,
         };
         let digest = fleet.current.as_ref().map_or(FILE, |named| &*named.digest);
         match generation {
             Ok(generation) => {
-                let good = match &fleet.previous {
+                // A start knows what ran before only from the fleet.
+                let previous = match &fleet.previous {
                     Some(previous) if previous == FILE => Some(self.state().file.clone()),
-                    // Without it there is nothing to return to, and no reason not to go on.
-                    Some(previous) => self.at_hand(previous).await.ok(),
-                    None => None,
+                    Some(previous) if !runtime.is_open() => {
+                        self.at_hand(runtime, previous).await.ok()
+                    }
+                    _ => None,
                 };
-                self.swap(runtime, generation, good);
+                self.swap(runtime, generation, fleet.previous.is_some(), previous);
                 let mut state = self.state();
                 state.chosen.clone_from(&fleet.current);
                 state.trouble = None;
                 false
             }
-            Err(Missing::Origin(error)) => {
-                self.state().trouble = Some(trouble(digest, &error.to_string()));
+            Err(Missing::Later(why)) => {
+                tracing::warn!(
+                    component = digest,
+                    why,
+                    "the component that the fleet wants is not at hand yet"
+                );
+                self.state().trouble = Some(trouble(digest, &why));
                 true
             }
             Err(Missing::Never(why)) => {
@@ -202,10 +245,31 @@ impl Components {
         }
     }
 
-    fn swap(&self, runtime: &Runtime, generation: Arc<Generation>, good: Option<Arc<Generation>>) {
-        let good = good.filter(|good| good.digest() != generation.digest());
+    /// Makes a generation the one that answers. `watched`: with the one that was good so far at hand;
+    /// that is the one that answers now, or the one behind it if that is watched itself, or, where the
+    /// lineup has none, `previous`.
+    pub(super) fn swap(
+        &self,
+        runtime: &Runtime,
+        generation: Arc<Generation>,
+        watched: bool,
+        previous: Option<Arc<Generation>>,
+    ) {
         loop {
             let before = runtime.lineup();
+            if before.current.digest() == generation.digest() {
+                // What is known of it so far stays so.
+                return;
+            }
+            let in_lineup = [before.watching().cloned(), Some(before.current.clone())];
+            let first = previous.clone().filter(|_| !runtime.is_open());
+            let candidates = [first]
+                .into_iter()
+                .chain(in_lineup)
+                .chain([previous.clone()]);
+            let good = candidates
+                .flatten()
+                .find(|good| watched && good.digest() != generation.digest());
             let shadow = before.shadow.clone();
             let lineup = Lineup {
                 current: generation.clone(),
@@ -216,17 +280,24 @@ impl Components {
                 good: good.clone(),
                 shadow: shadow.filter(|s| s.candidate().digest() != generation.digest()),
             };
+            generation.enlist();
+            if let Some(good) = &good {
+                good.enlist();
+            }
             if !runtime.swap(&before, lineup) {
                 // It has just returned by itself.
                 continue;
             }
-            if before.current.digest() != generation.digest() {
-                self.swaps.fetch_add(1, Ordering::Relaxed);
-                self.state().since = SystemTime::now();
+            self.swaps.fetch_add(1, Ordering::Relaxed);
+            self.state().since = SystemTime::now();
+            if good
+                .as_ref()
+                .is_none_or(|g| g.digest() != before.current.digest())
+            {
                 before.current.retire();
-                let (from, to) = (&**before.current.digest(), &**generation.digest());
-                tracing::warn!(from, to, "another component answers now");
             }
+            let (from, to) = (&**before.current.digest(), &**generation.digest());
+            tracing::warn!(from, to, "another component answers now");
             return;
         }
     }
@@ -242,7 +313,7 @@ impl Components {
         }
         let shadow = match &fleet.candidate {
             None => Ok(None),
-            Some(named) => match self.at_hand(&named.digest).await {
+            Some(named) => match self.at_hand(runtime, &named.digest).await {
                 Ok(generation) => Shadow::start(generation, plan)
                     .map(Some)
                     .map_err(|error| Missing::Never(error.to_string())),
@@ -252,7 +323,7 @@ impl Components {
         let digest = fleet.candidate.as_ref().map_or("", |named| &*named.digest);
         let (shadow, found, again) = match shadow {
             Ok(shadow) => (shadow, None, false),
-            Err(Missing::Origin(error)) => (None, Some(error.to_string()), true),
+            Err(Missing::Later(why)) => (None, Some(why), true),
             Err(Missing::Never(why)) => {
                 tracing::error!(component = digest, why, "the candidate cannot be loaded");
                 (None, Some(why), false)
@@ -278,67 +349,29 @@ impl Components {
         }
     }
 
-    /// A component by its digest: from what was loaded before, else from the origin.
-    async fn at_hand(&self, digest: &str) -> Result<Arc<Generation>, Missing> {
-        let file = self.state().file.clone();
-        if &**file.digest() == digest {
-            return Ok(file);
-        }
-        if let Some(generation) = self.loader.loaded(digest) {
-            return Ok(generation);
-        }
-        let stored = self
-            .origin
-            .component(digest)
-            .await
-            .map_err(Missing::Origin)?;
-        let Some(stored) = stored else {
-            return Err(Missing::Never(
-                "it is not in the database: push it again".to_owned(),
-            ));
-        };
-        let loaded = self
-            .loader
-            .load(&stored.bytes, stored.signature.as_deref())
-            .await;
-        loaded.map_err(|error| match error {
-            LoadError::Interrupted => Missing::Origin(OriginError::Late),
-            error => Missing::Never(error.to_string()),
-        })
-    }
-
-    /// The same for a caller who wants to hear of it.
-    pub(super) async fn fetched(&self, digest: &str) -> Result<(), ComponentError> {
-        if self.loader.loaded(digest).is_some() || &**self.state().file.digest() == digest {
-            // A component that no database has runs here alone.
-            let stored = self.origin.component(digest).await?;
-            return stored
-                .map(drop)
-                .ok_or_else(|| ComponentError::Unknown(digest.to_owned()));
-        }
-        let stored = self.origin.component(digest).await?;
-        let stored = stored.ok_or_else(|| ComponentError::Unknown(digest.to_owned()))?;
-        self.loader
-            .load(&stored.bytes, stored.signature.as_deref())
-            .await?;
-        Ok(())
-    }
-
     /// The runtime has returned to the component before: so must the fleet.
-    fn note_return(&self, runtime: &Runtime) {
-        self.returns.fetch_add(1, Ordering::Relaxed);
-        self.swaps.fetch_add(1, Ordering::Relaxed);
+    fn note_return(&self, runtime: &Runtime, failed: &[Arc<str>]) {
+        let number = failed.len() as u64;
+        self.returns.fetch_add(number, Ordering::Relaxed);
+        self.swaps.fetch_add(number, Ordering::Relaxed);
         let running = runtime.lineup().current.digest().to_string();
         let mut state = self.state();
         state.since = SystemTime::now();
-        let failed = match &state.chosen {
+        // Unless something else was chosen in the meantime.
+        let chosen = match &state.chosen {
             Some(named) => named.digest.clone(),
-            None => FILE.to_owned(),
+            None => state.file.digest().to_string(),
         };
+        if !failed.iter().any(|digest| **digest == *chosen) {
+            return;
+        }
         let why = format!("it failed too often, and {running} answers again");
-        state.trouble = Some(trouble(&failed, &why));
-        if failed != FILE {
-            state.failed = Some((failed, why));
+        match state.chosen.clone() {
+            Some(named) => {
+                state.trouble = Some(trouble(&named.digest, &why));
+                state.failed = Some((named, why));
+            }
+            None => state.trouble = Some(trouble(FILE, &why)),
         }
     }
 
@@ -348,14 +381,15 @@ impl Components {
         let Some((failed, why)) = self.state().failed.clone() else {
             return false;
         };
-        let wanted = fleet
-            .current
-            .as_ref()
-            .is_some_and(|named| named.digest == failed);
+        // The very wish that brought it: one that came later is somebody's who knows.
+        let wanted = fleet.current.as_ref() == Some(&failed);
         let changes = fleet.roll_back().filter(|_| wanted);
         let again = match changes {
             None => false,
-            Some(changes) => self.change(changes, &format!("{failed}: {why}")).await,
+            Some(changes) => {
+                let reason = format!("{}: {why}", failed.digest);
+                self.change(changes, &reason).await
+            }
         };
         if !again {
             self.state().failed = None;
@@ -401,46 +435,6 @@ impl Components {
         }
     }
 
-    /// Looks whether the file has changed (`--watch`), and takes what is in it.
-    async fn reload(&self, runtime: &Runtime, seen: &mut Option<(u64, SystemTime)>) {
-        let Ok(metadata) = tokio::fs::metadata(&self.path).await else {
-            // Being replaced, or gone: what runs goes on.
-            return;
-        };
-        let Ok(modified) = metadata.modified() else {
-            return;
-        };
-        let now = (metadata.len(), modified);
-        let before = seen.replace(now);
-        if before.is_none_or(|before| before == now) {
-            return;
-        }
-        let file = match read_signed(&self.path).await {
-            Ok((bytes, signature)) => self.loader.load(&bytes, signature.as_deref()).await,
-            Err(error) => {
-                let path = self.path.display().to_string();
-                tracing::error!(path, %error, "the changed component cannot be read");
-                return;
-            }
-        };
-        match file {
-            Ok(file) => {
-                let before = std::mem::replace(&mut self.state().file, file.clone());
-                if self.state().chosen.is_some() {
-                    tracing::warn!("the file has changed, but the fleet runs a promoted component");
-                } else {
-                    self.state().trouble = None;
-                    self.swap(runtime, file, Some(before));
-                }
-            }
-            Err(error) => {
-                let path = self.path.display().to_string();
-                tracing::error!(path, %error, "the changed component is refused");
-                self.state().trouble = Some(trouble(FILE, &error.to_string()));
-            }
-        }
-    }
-
     pub(super) fn report(&self, runtime: &Runtime) -> ComponentReport {
         let lineup = runtime.lineup();
         let fleet = self.wanted();
@@ -481,20 +475,7 @@ impl Components {
     }
 }
 
-/// A component file, and its signature if there is one beside it (`FILE.sig`: 64 bytes or base64).
-pub async fn read_signed(path: &std::path::Path) -> std::io::Result<(Arc<[u8]>, Option<String>)> {
-    let bytes = tokio::fs::read(path).await?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".sig");
-    let signature = match tokio::fs::read(&beside).await {
-        Ok(signature) => Some(crate::runtime::signature::text(&signature)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    Ok((bytes.into(), signature))
-}
-
-fn trouble(digest: &str, error: &str) -> Trouble {
+pub(super) fn trouble(digest: &str, error: &str) -> Trouble {
     Trouble {
         digest: digest.to_owned(),
         at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),

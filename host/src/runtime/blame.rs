@@ -1,0 +1,71 @@
+//! Whether a generation is to blame that there is no answer, and whether another one has a better one.
+//! Not for what follows from it (`Runtime`).
+
+use super::generation::Said;
+use super::question::{Outcome, Question};
+use crate::answer::ResolveError;
+
+use super::bindings::resolver::Failure;
+
+type Reply<Q> = Result<Said<<Q as Question>::Outcome>, ResolveError>;
+
+/// Why the component may be to blame that there is no answer; `None`: there is one, or the servers are
+/// to blame, or the caller.
+pub fn blame<Q: Question>(reply: &Reply<Q>, question: &Q) -> Option<String> {
+    match reply {
+        Err(ResolveError::Component(why)) => Some(why.clone()),
+        Err(_) => None,
+        Ok(said) => {
+            let outcomes = question.outcomes(&said.outcome).iter().enumerate();
+            let suspects = outcomes
+                .filter_map(|(index, one)| suspect(one, said.excused, question.demand(index)));
+            suspects.map(str::to_owned).next()
+        }
+    }
+}
+
+/// What a component without fault might not have said; another one can tell.
+fn suspect(outcome: &Outcome, excused: bool, demand: u64) -> Option<&'static str> {
+    match outcome {
+        Ok(_) => None,
+        Err(Failure::RecordInvalid(_)) => Some("it refuses a stored record"),
+        Err(Failure::RequestInvalid(_)) => Some("it refuses a request"),
+        Err(Failure::Unavailable) if !excused => {
+            Some("it has no answer, though nothing failed that it asked")
+        }
+        Err(Failure::RevisionUnknown) if demand == 0 => {
+            Some("it misses a revision that nobody demanded")
+        }
+        Err(_) => None,
+    }
+}
+
+/// Whether `second` answers what `first` did not, and nothing less.
+pub fn improves<Q: Question>(first: &Reply<Q>, second: &Reply<Q>, question: &Q) -> bool {
+    let Ok(second) = second else {
+        return false;
+    };
+    let better = question.outcomes(&second.outcome);
+    match first {
+        // A request or a record that is refused with reason is an answer, too.
+        Err(_) => better.iter().any(|outcome| {
+            matches!(
+                outcome,
+                Ok(_) | Err(Failure::RequestInvalid(_) | Failure::RecordInvalid(_))
+            )
+        }),
+        Ok(said) => {
+            let outcomes = question.outcomes(&said.outcome);
+            let improved = outcomes
+                .iter()
+                .zip(better)
+                .enumerate()
+                .any(|(index, pair)| {
+                    let (worse, better) = pair;
+                    better.is_ok() && suspect(worse, said.excused, question.demand(index)).is_some()
+                });
+            let answered = |all: &[Outcome]| all.iter().filter(|one| one.is_ok()).count();
+            improved && answered(better) >= answered(outcomes)
+        }
+    }
+}
