@@ -34,10 +34,10 @@ impl HostState {
             .map_or_else(|| "".into(), |record| record.body.clone())
     }
 
-    pub(super) fn derived(&self, index: u32) -> Vec<u8> {
+    pub(super) fn derived(&self, index: u32) -> Arc<[u8]> {
         match self.held.get(index as usize) {
             Some(Held::Near(entry)) => entry.derived(&self.component),
-            _ => Vec::new(),
+            _ => Arc::default(),
         }
     }
 
@@ -46,7 +46,7 @@ impl HostState {
             && !self.shadow
             && bytes.len() <= entry.record.as_ref().map_or(0, |r| r.body.len()) + DERIVED_SLACK
         {
-            entry.attach(&self.component, bytes.to_vec());
+            entry.attach(&self.component, bytes.into());
         }
     }
 

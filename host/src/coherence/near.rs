@@ -32,7 +32,7 @@ pub struct Entry {
 
 struct Derived {
     component: Arc<str>,
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
 }
 
 impl Entry {
@@ -68,14 +68,14 @@ impl Entry {
     }
 
     /// Bytes that the component of this digest attached; another component sees none.
-    pub fn derived(&self, component: &str) -> Vec<u8> {
+    pub fn derived(&self, component: &str) -> Arc<[u8]> {
         match &*self.derived.load() {
             Some(derived) if *derived.component == *component => derived.bytes.clone(),
-            _ => Vec::new(),
+            _ => Arc::default(),
         }
     }
 
-    pub fn attach(&self, component: &Arc<str>, bytes: Vec<u8>) {
+    pub fn attach(&self, component: &Arc<str>, bytes: Arc<[u8]>) {
         self.derived.store(Some(Arc::new(Derived {
             component: component.clone(),
             bytes,

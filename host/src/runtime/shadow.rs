@@ -25,8 +25,10 @@ use crate::request::Request;
 const QUEUE: usize = 256;
 /// Differing answers that are kept to be looked at.
 const SAMPLES: usize = 20;
-/// Pause of the thread when nothing waits: requests need not wake it.
-const IDLE: Duration = Duration::from_millis(2);
+/// Pause of the thread: requests need not wake it.
+const PAUSE: Duration = Duration::from_millis(2);
+/// Answers that it compares between two pauses: a few hundredths of a core, however many there are.
+const AT_ONCE: usize = 8;
 /// Failures of the candidate, after which it is asked no more.
 const FAILURES_MAX: u64 = 20;
 
@@ -236,13 +238,10 @@ fn compare_all(shadow: &Weak<Shadow>) {
     // like any other thread.
     let _ = rustix::process::setpriority_process(None, 10);
     while let Some(shadow) = shadow.upgrade() {
-        match shadow.queue.pop() {
-            Some(case) => shadow.compare(&case),
-            None => {
-                drop(shadow);
-                std::thread::sleep(IDLE);
-            }
-        }
+        let cases = std::iter::from_fn(|| shadow.queue.pop());
+        cases.take(AT_ONCE).for_each(|case| shadow.compare(&case));
+        drop(shadow);
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -7,7 +7,7 @@ use ordain_tests::services::Postgres;
 use ordain_tests::wait::{PATIENCE, eventually, holds};
 use serde_json::{Value, json};
 
-use crate::support::components::{Load, component, occasion, report, runs, swap_to};
+use crate::support::components::{Load, component, occasion, push, report, runs, swap_to};
 use crate::support::{model, plain, policy, warm};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,4 +172,77 @@ async fn a_hung_database_is_never_the_new_components_fault() {
         (&report["returns"], &report["watch"]["faults"]),
         (&json!(0), &json!(0))
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_at_once_are_answered_while_a_new_component_overruns() {
+    let app = App::memory().await;
+    app.store("acme", &policy("openai", "m")).await;
+    warm(&app, "acme").await;
+    swap_to(&app, &test_component("hang")).await;
+    let load = Load::start(&app, 16, occasion("acme"));
+    runs(&app, &digest(&real())).await;
+    let outcome = load.stop().await;
+    assert_eq!(outcome.others, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_the_good_one_refuses_with_reason_is_refused_with_that_reason() {
+    let app = App::memory().await;
+    app.store("acme", &policy("openai", "m")).await;
+    warm(&app, "acme").await;
+    swap_to(&app, &test_component("trap")).await;
+    let mut invalid = occasion("acme");
+    invalid["temperature"] = 3.into();
+    let pointers = app.resolve(&invalid).await.error(422).pointers();
+    assert_eq!(pointers, ["/temperature".to_owned()].into());
+    let batch = json!([occasion("acme"), invalid, plain("acme")]);
+    let batch = app.resolve(&batch).await.expect(200).json;
+    assert_eq!((model(&batch[0]), model(&batch[2])), ("m", "m"));
+    assert_eq!(batch[1]["problem"]["status"], 422, "{batch}");
+    assert_eq!(report(&app).await["watch"]["faults"], 2);
+}
+
+#[tokio::test]
+async fn promoting_what_runs_already_changes_nothing_and_loses_nothing() {
+    let app = App::memory().await;
+    let new = test_component("none");
+    swap_to(&app, &new).await;
+    let before = report(&app).await;
+    swap_to(&app, &new).await;
+    // As a candidate, too: equal to itself, and no news.
+    let pushed = push(&app, &new, "?promoteAfter=1").await.expect(200);
+    assert_eq!(pushed.json["done"], true);
+    app.call("POST", "/v1/component/promote")
+        .send()
+        .await
+        .expect(200);
+    let after = report(&app).await;
+    for member in ["digest", "fleet", "since", "swaps"] {
+        assert_eq!(after[member], before[member], "{member}");
+    }
+    assert_eq!(after["watch"]["good"], before["watch"]["good"]);
+    app.call("POST", "/v1/component/rollback")
+        .send()
+        .await
+        .expect(200);
+    runs(&app, &digest(&real())).await;
+}
+
+#[tokio::test]
+async fn the_last_good_component_stands_by_and_not_a_bad_one_that_came_in_between() {
+    let app = App::builder()
+        .dev()
+        .env("ORDAIN_COMPONENT_MAX_FAULTS", "3")
+        .start()
+        .await;
+    app.store("acme", &policy("openai", "m")).await;
+    warm(&app, "acme").await;
+    swap_to(&app, &test_component("trap")).await;
+    swap_to(&app, &test_component("trap;none")).await;
+    for _ in 0..4 {
+        let answer = app.resolve(&occasion("acme")).await.expect(200);
+        assert_eq!(component(&answer.json), digest(&real()));
+    }
+    runs(&app, &digest(&real())).await;
 }

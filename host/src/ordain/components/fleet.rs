@@ -165,22 +165,22 @@ impl Fleet {
         changes
     }
 
-    /// Returns to what ran before; `None`: nothing did.
-    pub fn roll_back(&self) -> Option<Changes> {
-        let previous = self.previous.clone()?;
-        Some(Changes {
-            changes: vec![
-                (PREVIOUS.to_owned(), None),
-                (
-                    CURRENT.to_owned(),
-                    Some(previous).filter(|name| name != FILE),
-                ),
-            ],
+    /// Returns to what is known to be good: a digest, or [`FILE`].
+    pub fn return_to(&self, good: &str) -> Changes {
+        let good = Some(good.to_owned()).filter(|name| name != FILE);
+        Changes {
+            changes: vec![(PREVIOUS.to_owned(), None), (CURRENT.to_owned(), good)],
             only_if: vec![
                 self.if_current(),
                 (PREVIOUS.to_owned(), self.previous.clone()),
             ],
-        })
+        }
+    }
+
+    /// Returns to what ran before; `None`: nothing did.
+    pub fn roll_back(&self) -> Option<Changes> {
+        let previous = self.previous.as_deref()?;
+        Some(self.return_to(previous))
     }
 }
 

@@ -45,6 +45,14 @@ struct Done {
     candidate: Option<Named>,
 }
 
+/// A component that failed too often, and the one that answers again: a digest, or [`FILE`].
+#[derive(Clone)]
+struct Failed {
+    named: Named,
+    good: String,
+    why: String,
+}
+
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -64,7 +72,7 @@ pub(super) struct State {
     pub trouble: Option<Trouble>,
     candidate_trouble: Option<Trouble>,
     /// A component that failed here, which the fleet is still to be told of.
-    failed: Option<(Named, String)>,
+    failed: Option<Failed>,
 }
 
 impl Components {
@@ -369,7 +377,11 @@ impl Components {
         match state.chosen.clone() {
             Some(named) => {
                 state.trouble = Some(trouble(&named.digest, &why));
-                state.failed = Some((named, why));
+                let good = match running == **state.file.digest() {
+                    true => FILE.to_owned(),
+                    false => running,
+                };
+                state.failed = Some(Failed { named, good, why });
             }
             None => state.trouble = Some(trouble(FILE, &why)),
         }
@@ -378,17 +390,17 @@ impl Components {
     /// Tells the fleet of a component that failed here: the others return, too. Only if the fleet
     /// still wants it.
     async fn settle_failed(&self, fleet: &Fleet) -> bool {
-        let Some((failed, why)) = self.state().failed.clone() else {
+        let Some(Failed { named, good, why }) = self.state().failed.clone() else {
             return false;
         };
-        // The very wish that brought it: one that came later is somebody's who knows.
-        let wanted = fleet.current.as_ref() == Some(&failed);
-        let changes = fleet.roll_back().filter(|_| wanted);
-        let again = match changes {
-            None => false,
-            Some(changes) => {
-                let reason = format!("{}: {why}", failed.digest);
-                self.change(changes, &reason).await
+        // The very wish that brought it: one that came later is somebody's who knows. And where the
+        // fleet has nothing to return to, what was good here is this instance's own affair.
+        let wanted = fleet.current.as_ref() == Some(&named) && fleet.previous.is_some();
+        let again = match wanted {
+            false => false,
+            true => {
+                let reason = format!("{}: {why}", named.digest);
+                self.change(fleet.return_to(&good), &reason).await
             }
         };
         if !again {
