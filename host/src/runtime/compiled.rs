@@ -138,13 +138,20 @@ fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     unsafe { Component::deserialize(engine, code) }
 }
 
+/// Hashes as the engine's compatibility does.
+struct Compatibility<'a>(&'a Engine);
+
+impl Hash for Compatibility<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.precompile_compatibility_hash().hash(state);
+    }
+}
+
 /// Everything that compiled code depends on besides the component.
 fn settings(engine: &Engine) -> u64 {
     // A hasher without secrets: the same on every start.
-    let mut hasher =
-        std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().build_hasher();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
-    hasher.finish()
+    let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
+    hasher.hash_one(Compatibility(engine))
 }
 
 fn private_folder(folder: &Path) -> Result<(), String> {
