@@ -95,9 +95,7 @@ pub async fn get(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    input::Query::read(&uri, &[])?;
-    let min_revision = headers::min_revision(&headers)?;
-    app.ordain.known_up_to(min_revision).await?;
+    app.reads(&uri, &headers).await?;
     report(&app)
 }
 

@@ -21,7 +21,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use axum::{Router, ServiceExt};
@@ -48,6 +48,14 @@ impl App {
     /// Position up to which this instance knows the log; 0, which demands nothing, if it does not.
     fn watermark(&self) -> u64 {
         self.ordain.watermark()
+    }
+
+    /// What comes before a report on this instance: it has no parameters, and a demanded revision is
+    /// known here.
+    async fn reads(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        input::Query::read(uri, &[])?;
+        let min_revision = headers::min_revision(headers)?;
+        Ok(self.ordain.known_up_to(min_revision).await?)
     }
 }
 

@@ -243,12 +243,10 @@ impl Runtime {
         let current = &lineup.current;
         let mut patient = false;
         loop {
-            let alone = lineup.good.is_none() || lineup.watching().is_none();
+            let good = lineup.watching();
+            let alone = good.is_none();
             let first = self.said(current, call, question, patient || alone).await;
-            let Some(why) = blame(&first, question) else {
-                return first;
-            };
-            let Some(good) = lineup.watching() else {
+            let (Some(why), Some(good)) = (blame(&first, question), good) else {
                 return first;
             };
             let second = self.said(good, call, question, patient).await;

@@ -121,6 +121,8 @@ impl Shadow {
             report: Mutex::default(),
             ready: Arc::new(Notify::new()),
         });
+        // It may have been in force before.
+        shadow.candidate.enlist();
         let weak = Arc::downgrade(&shadow);
         std::thread::Builder::new()
             .name("shadow".to_owned())

@@ -10,15 +10,21 @@ use serde_json::{Value, json};
 use crate::support::components::{Load, component, occasion, push, report, runs, swap_to};
 use crate::support::{model, plain, policy, warm};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_request_fails_while_a_good_component_alternates_with_one_that_traps() {
+/// An instance that leaves a new component after more than so many failures, and a tenant in near.
+async fn warm_app(max_faults: u32) -> App {
     let app = App::builder()
         .dev()
-        .env("ORDAIN_COMPONENT_MAX_FAULTS", "3")
+        .env("ORDAIN_COMPONENT_MAX_FAULTS", &max_faults.to_string())
         .start()
         .await;
     app.store("acme", &policy("openai", "m")).await;
     warm(&app, "acme").await;
+    app
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_while_a_good_component_alternates_with_one_that_traps() {
+    let app = warm_app(3).await;
     let (good, bad) = (real(), test_component("trap@every:100"));
     swap_to(&app, &good).await;
     let load = Load::start(&app, 4, plain("acme"));
@@ -37,15 +43,8 @@ async fn no_request_fails_while_a_good_component_alternates_with_one_that_traps(
 
 /// One that fails on every `x-` request: they are all answered, and it is left after the limit.
 async fn is_left(mode: &str, kind: &str) {
-    let app = App::builder()
-        .dev()
-        .env("ORDAIN_COMPONENT_MAX_FAULTS", "3")
-        .name(mode)
-        .start()
-        .await;
+    let app = warm_app(3).await;
     let good = digest(&real());
-    app.store("acme", &policy("openai", "m")).await;
-    warm(&app, "acme").await;
     let bad = test_component(mode);
     swap_to(&app, &bad).await;
     for call in 0..3 {
@@ -176,9 +175,7 @@ async fn a_hung_database_is_never_the_new_components_fault() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_callers_at_once_are_answered_while_a_new_component_overruns() {
-    let app = App::memory().await;
-    app.store("acme", &policy("openai", "m")).await;
-    warm(&app, "acme").await;
+    let app = warm_app(20).await;
     swap_to(&app, &test_component("hang")).await;
     let load = Load::start(&app, 16, occasion("acme"));
     runs(&app, &digest(&real())).await;
@@ -188,9 +185,7 @@ async fn many_callers_at_once_are_answered_while_a_new_component_overruns() {
 
 #[tokio::test]
 async fn what_the_good_one_refuses_with_reason_is_refused_with_that_reason() {
-    let app = App::memory().await;
-    app.store("acme", &policy("openai", "m")).await;
-    warm(&app, "acme").await;
+    let app = warm_app(20).await;
     swap_to(&app, &test_component("trap")).await;
     let mut invalid = occasion("acme");
     invalid["temperature"] = 3.into();
@@ -231,13 +226,7 @@ async fn promoting_what_runs_already_changes_nothing_and_loses_nothing() {
 
 #[tokio::test]
 async fn the_last_good_component_stands_by_and_not_a_bad_one_that_came_in_between() {
-    let app = App::builder()
-        .dev()
-        .env("ORDAIN_COMPONENT_MAX_FAULTS", "3")
-        .start()
-        .await;
-    app.store("acme", &policy("openai", "m")).await;
-    warm(&app, "acme").await;
+    let app = warm_app(3).await;
     swap_to(&app, &test_component("trap")).await;
     swap_to(&app, &test_component("trap;none")).await;
     for _ in 0..4 {

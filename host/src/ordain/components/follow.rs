@@ -231,12 +231,16 @@ impl Components {
                 false
             }
             Err(Missing::Later(why)) => {
-                tracing::warn!(
-                    component = digest,
-                    why,
-                    "the component that the fleet wants is not at hand yet"
-                );
-                self.state().trouble = Some(trouble(digest, &why));
+                let mut state = self.state();
+                // Once, however often it is tried.
+                if state.trouble.as_ref().is_none_or(|told| told.error != why) {
+                    tracing::warn!(
+                        component = digest,
+                        why,
+                        "the component that the fleet wants is not at hand yet"
+                    );
+                }
+                state.trouble = Some(trouble(digest, &why));
                 true
             }
             Err(Missing::Never(why)) => {
@@ -298,12 +302,16 @@ impl Components {
             }
             self.swaps.fetch_add(1, Ordering::Relaxed);
             self.state().since = SystemTime::now();
-            if good
-                .as_ref()
-                .is_none_or(|g| g.digest() != before.current.digest())
-            {
-                before.current.retire();
-            }
+            let is_asked = |old: &&Arc<Generation>| {
+                let new = [Some(&generation), good.as_ref()];
+                new.into_iter()
+                    .flatten()
+                    .any(|new| new.digest() == old.digest())
+            };
+            let old = [Some(&before.current), before.good.as_ref()];
+            let old = old.into_iter().flatten();
+            old.filter(|old| !is_asked(old))
+                .for_each(|old| old.retire());
             let (from, to) = (&**before.current.digest(), &**generation.digest());
             tracing::warn!(from, to, "another component answers now");
             return;
