@@ -1,37 +1,54 @@
--- The role that the service runs as (rule O3). It owns nothing, so that it cannot get past the
--- triggers which write the change log. Roles belong to the whole server, not to one database: this
--- runs before every migration, finds the role in place or makes it, and lets the connecting role
--- take it. Not a migration itself.
+-- The roles that the service runs as. They own nothing, so that they cannot get past the triggers which
+-- write the change log (rule O3), nor past row level security: `ordain_tenant` for the work of one
+-- tenant, `ordain_service` for what concerns all of them. Roles belong to the whole server, not to one
+-- database: this runs before every migration, finds the roles in place or makes them, and lets the
+-- connecting role take them. Not a migration itself.
 DO $$
+DECLARE
+    wanted  text;
+    member  text;
+    granted boolean;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'ordain_service') THEN
-        BEGIN
-            CREATE ROLE ordain_service NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE;
-        EXCEPTION
-            -- Somebody else was quicker, perhaps from another database.
-            WHEN duplicate_object OR unique_violation THEN NULL;
-        END;
-    END IF;
-
-    -- By trial: what membership allows SET ROLE differs between releases of Postgres.
-    BEGIN
-        SET LOCAL ROLE ordain_service;
-        RESET ROLE;
-        RETURN;
-    EXCEPTION WHEN insufficient_privilege THEN NULL;
-    END;
-    FOR attempt IN 1..20 LOOP
-        BEGIN
-            EXECUTE pg_catalog.format('GRANT ordain_service TO %I', current_user);
-            RETURN;
-        EXCEPTION
-            WHEN unique_violation THEN NULL;
-            WHEN internal_error THEN
-                -- The one internal error that is a race of two grants.
-                IF SQLERRM NOT LIKE '%concurrently updated%' THEN RAISE; END IF;
-                PERFORM pg_catalog.pg_sleep(0.05);
-        END;
+    FOREACH wanted IN ARRAY ARRAY['ordain_service', 'ordain_tenant'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
+            BEGIN
+                EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS', wanted);
+            EXCEPTION
+                -- Somebody else was quicker, perhaps from another database.
+                WHEN duplicate_object OR unique_violation THEN NULL;
+            END;
+        END IF;
     END LOOP;
-    RAISE EXCEPTION 'cannot grant ordain_service to %: other grants are in the way', current_user;
+
+    -- Whoever may be the one may be the other: hosts that were granted `ordain_service` need no new grant.
+    FOR wanted, member IN VALUES ('ordain_service', current_user::text), ('ordain_tenant', 'ordain_service') LOOP
+        granted := false;
+        FOR attempt IN 1..20 LOOP
+            -- By trial for ourselves: what membership allows SET ROLE differs between releases of Postgres.
+            IF member = current_user THEN
+                BEGIN
+                    EXECUTE pg_catalog.format('SET LOCAL ROLE %I', wanted);
+                    RESET ROLE;
+                    granted := true;
+                EXCEPTION WHEN insufficient_privilege THEN NULL;
+                END;
+            ELSE
+                granted := pg_catalog.pg_has_role(member, wanted, 'MEMBER');
+            END IF;
+            EXIT WHEN granted;
+            BEGIN
+                EXECUTE pg_catalog.format('GRANT %I TO %I', wanted, member);
+            EXCEPTION
+                WHEN unique_violation THEN NULL;
+                WHEN internal_error THEN
+                    -- The one internal error that is a race of two grants.
+                    IF SQLERRM NOT LIKE '%concurrently updated%' THEN RAISE; END IF;
+                    PERFORM pg_catalog.pg_sleep(0.05);
+            END;
+        END LOOP;
+        IF NOT granted THEN
+            RAISE EXCEPTION 'cannot grant % to %: other grants are in the way', wanted, member;
+        END IF;
+    END LOOP;
 END
 $$;

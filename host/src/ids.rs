@@ -67,8 +67,72 @@ impl fmt::Debug for Tenant {
     }
 }
 
+/// A user's id is limited as a tenant's is.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct User(Arc<str>);
+
+impl User {
+    pub fn new(id: &str) -> Result<User, UserError> {
+        match Tenant::new(id) {
+            Ok(Tenant(id)) => Ok(User(id)),
+            Err(fault) => Err(UserError(fault)),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// Why a text is no user id; the message is for the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserError(TenantError);
+
+impl fmt::Display for UserError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_string().replace("tenant id", "user id"))
+    }
+}
+
+impl std::error::Error for UserError {}
+
 /// Subject of the one policy of a tenant.
 pub const POLICY: &str = "policy";
+
+/// Subject of the config of the fleet or of a tenant.
+pub const CONFIG: &str = "config";
+
+/// Subject of a user's config: this and the user.
+pub const USER_CONFIG: &str = "config/";
+
+/// Whose config: the levels from the weakest to the strongest.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Level {
+    Global,
+    Tenant(Tenant),
+    User(Tenant, User),
+}
+
+impl Level {
+    pub fn tenant(&self) -> Option<&Tenant> {
+        match self {
+            Level::Global => None,
+            Level::Tenant(tenant) | Level::User(tenant, _) => Some(tenant),
+        }
+    }
+}
 
 /// Key of a record: whose it is (`None`: the fleet) and which one. `None` is no tenant id, so
 /// no tenant can collide with the fleet.
@@ -85,4 +149,36 @@ impl Key {
             subject: POLICY.into(),
         }
     }
+
+    pub fn config(level: &Level) -> Key {
+        let subject = match level {
+            Level::Global | Level::Tenant(_) => CONFIG.into(),
+            Level::User(_, user) => format!("{USER_CONFIG}{user}").into(),
+        };
+        Key {
+            tenant: level.tenant().cloned(),
+            subject,
+        }
+    }
+
+    /// What the key names; `None`: no record is called so.
+    pub fn record(&self) -> Option<RecordName<'_>> {
+        match (&self.tenant, &*self.subject) {
+            (Some(_), POLICY) => Some(RecordName::Policy),
+            (_, CONFIG) => Some(RecordName::Config(None)),
+            (Some(_), subject) => {
+                let user = subject.strip_prefix(USER_CONFIG)?;
+                (!user.is_empty()).then_some(RecordName::Config(Some(user)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Which record of its tenant, or of the fleet, a key names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordName<'a> {
+    Policy,
+    /// Of the fleet or the tenant (`None`), or of a user.
+    Config(Option<&'a str>),
 }

@@ -186,7 +186,12 @@ impl Ordain {
     ) -> Result<Written, PutError> {
         let body = self.inner.runtime.validate(record)?;
         Ok(self
-            .write(tenant, Change::Put(body.into()), precondition, by)
+            .write(
+                Key::policy(tenant),
+                Change::Put(body.into()),
+                precondition,
+                by,
+            )
             .await?)
     }
 
@@ -196,26 +201,22 @@ impl Ordain {
         precondition: Precondition,
         by: &Attribution,
     ) -> Result<Written, WriteError> {
-        self.write(tenant, Change::Delete, precondition, by).await
+        self.write(Key::policy(tenant), Change::Delete, precondition, by)
+            .await
     }
 
     async fn write(
         &self,
-        tenant: &Tenant,
+        key: Key,
         change: Change,
         precondition: Precondition,
         by: &Attribution,
     ) -> Result<Written, WriteError> {
         let inner = self.inner.clone();
-        let (tenant, by) = (tenant.clone(), by.clone());
+        let by = by.clone();
         self.written(async move {
-            let written = inner
-                .origin
-                .write(&tenant, change, precondition, &by)
-                .await?;
-            inner
-                .coherence
-                .raise_fence(&Key::policy(&tenant), written.revision);
+            let written = inner.origin.write(&key, change, precondition, &by).await?;
+            inner.coherence.raise_fence(&key, written.revision);
             Ok(written)
         })
         .await
@@ -331,9 +332,9 @@ impl Ordain {
     ) -> Result<Page<HistoryEntry>, ReadError> {
         self.await_revision(min_revision).await;
         let earlier = self.inner.reader.before();
-        let history = self.inner.origin.history(tenant, before, limit);
-        let page = self.asked(history).await?;
         let shown = [Key::policy(tenant)];
+        let history = self.inner.origin.history(&shown[0], before, limit);
+        let page = self.asked(history).await?;
         self.inner.reader.learn(&earlier, page.as_of, &shown);
         known(page.as_of, min_revision)?;
         Ok(page)

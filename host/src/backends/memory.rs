@@ -3,6 +3,7 @@
 //! cache: that is `coherence`.
 
 mod components;
+mod configs;
 mod upkeep;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,10 +16,10 @@ use tokio::sync::Notify;
 
 use super::{
     Attribution, Audit, Change, ChangeLog, FAR_FORMAT, FAR_HEADER, Far, FarError, FleetSetting,
-    HistoryEntry, LogRow, Origin, OriginError, Page, Precondition, Pruned, Record, Snapshot,
-    StoredComponent, TenantEntry, WriteError, Written,
+    HistoryEntry, LogRow, MIXED, NAMELESS, Origin, OriginError, Page, Precondition, Pruned, Record,
+    Snapshot, StoredComponent, TenantEntry, WriteError, Written,
 };
-use crate::ids::{Key, POLICY, Tenant};
+use crate::ids::{Key, RecordName, Tenant};
 
 /// Longest record in bytes, as the CHECK in Postgres has it.
 const BODY_LIMIT: usize = 262_144;
@@ -40,6 +41,7 @@ struct Shared {
 #[derive(Default, Clone)]
 struct State {
     policies: BTreeMap<String, Record>,
+    configs: HashMap<Key, Record>,
     settings: BTreeMap<String, FleetSetting>,
     /// The one that was stored last is at the end.
     components: Vec<StoredComponent>,
@@ -119,19 +121,36 @@ impl State {
         (self.head() + 1).max(u64::try_from(micros).unwrap_or(0))
     }
 
-    fn apply(&mut self, tenant: &Tenant, change: &Change, by: &Attribution) -> Written {
+    fn get(&self, key: &Key) -> Option<&Record> {
+        match (key.record()?, &key.tenant) {
+            (RecordName::Policy, Some(tenant)) => self.policies.get(tenant.as_str()),
+            (RecordName::Policy, None) => None,
+            (RecordName::Config(_), _) => self.configs.get(key),
+        }
+    }
+
+    /// Of a key that names a record.
+    fn apply(&mut self, key: &Key, change: &Change, by: &Attribution) -> Written {
         let (op, body) = match change {
             Change::Put(body) => ("put", Some(body.to_string())),
             Change::Delete => ("delete", None),
         };
-        let revision = self.log(Some(tenant.as_str()), POLICY, op, body, by);
-        let previous = match change {
-            Change::Put(body) => {
-                let body = body.clone();
-                self.policies
-                    .insert(tenant.to_string(), Record { body, revision })
+        let tenant = key.tenant.as_ref().map(Tenant::as_str);
+        let revision = self.log(tenant, &key.subject, op, body, by);
+        let record = match change {
+            Change::Put(body) => Some(Record {
+                body: body.clone(),
+                revision,
+            }),
+            Change::Delete => None,
+        };
+        let previous = match (key.record(), tenant, record) {
+            (Some(RecordName::Policy), Some(tenant), Some(record)) => {
+                self.policies.insert(tenant.to_owned(), record)
             }
-            Change::Delete => self.policies.remove(tenant.as_str()),
+            (Some(RecordName::Policy), Some(tenant), None) => self.policies.remove(tenant),
+            (_, _, Some(record)) => self.configs.insert(key.clone(), record),
+            (_, _, None) => self.configs.remove(key),
         };
         Written {
             revision,
@@ -189,6 +208,11 @@ fn check(body: &str) -> Result<(), WriteError> {
 }
 
 impl Logged {
+    fn is_of(&self, key: &Key) -> bool {
+        self.tenant.as_deref() == key.tenant.as_ref().map(Tenant::as_str)
+            && self.subject == *key.subject
+    }
+
     fn row(&self) -> LogRow {
         LogRow {
             position: self.entry.revision,
@@ -202,11 +226,13 @@ impl Logged {
 #[async_trait]
 impl Origin for MemoryOrigin {
     async fn read(&self, keys: &[Key]) -> Result<Snapshot, OriginError> {
+        let mut tenants = keys.iter().filter_map(|key| key.tenant.as_ref());
+        let first = tenants.next();
+        if !tenants.all(|tenant| Some(tenant) == first) {
+            return Err(OriginError::Unavailable(MIXED.to_owned()));
+        }
         let state = self.state();
-        let records = keys.iter().map(|key| match &key.tenant {
-            Some(tenant) if &*key.subject == POLICY => state.policies.get(tenant.as_str()).cloned(),
-            _ => None,
-        });
+        let records = keys.iter().map(|key| state.get(key).cloned());
         Ok(Snapshot {
             as_of: state.head(),
             records: records.collect(),
@@ -215,16 +241,16 @@ impl Origin for MemoryOrigin {
 
     async fn write(
         &self,
-        tenant: &Tenant,
+        key: &Key,
         change: Change,
         precondition: Precondition,
         by: &Attribution,
     ) -> Result<Written, WriteError> {
+        let Some(name) = key.record() else {
+            return Err(WriteError::Rejected(NAMELESS.to_owned()));
+        };
         let mut state = self.state();
-        let current = state
-            .policies
-            .get(tenant.as_str())
-            .map(|record| record.revision);
+        let current = state.get(key).map(|record| record.revision);
         let holds = match precondition {
             Precondition::None => true,
             Precondition::Absent => current.is_none(),
@@ -235,11 +261,12 @@ impl Origin for MemoryOrigin {
             return Err(WriteError::Precondition { current });
         }
         match &change {
-            Change::Put(body) => check(body)?,
+            Change::Put(body) if name == RecordName::Policy => check(body)?,
+            Change::Put(body) => configs::check(body)?,
             Change::Delete if current.is_none() => return Err(WriteError::Absent),
             Change::Delete => {}
         }
-        let written = state.apply(tenant, &change, by);
+        let written = state.apply(key, &change, by);
         drop(state);
         self.announce();
         Ok(written)
@@ -253,7 +280,7 @@ impl Origin for MemoryOrigin {
         policies.iter().try_for_each(|(_, body)| check(body))?;
         let mut state = self.state();
         for (tenant, body) in policies {
-            state.apply(tenant, &Change::Put(body.clone()), by);
+            state.apply(&Key::policy(tenant), &Change::Put(body.clone()), by);
         }
         let head = state.head();
         drop(state);
@@ -283,9 +310,27 @@ impl Origin for MemoryOrigin {
         })
     }
 
+    async fn policies(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError> {
+        let tenants = self.tenants(after, limit).await?;
+        let state = self.state();
+        let items = tenants.items.into_iter().filter_map(|entry| {
+            let record = state.policies.get(&entry.tenant)?;
+            Some((entry, record.body.clone()))
+        });
+        Ok(Page {
+            items: items.collect(),
+            more: tenants.more,
+            as_of: tenants.as_of,
+        })
+    }
+
     async fn history(
         &self,
-        tenant: &Tenant,
+        key: &Key,
         before: Option<u64>,
         limit: u32,
     ) -> Result<Page<HistoryEntry>, OriginError> {
@@ -294,8 +339,7 @@ impl Origin for MemoryOrigin {
         let mut rest = state.changes[..end]
             .iter()
             .rev()
-            .filter(|change| change.tenant.as_deref() == Some(tenant.as_str()))
-            .filter(|change| change.subject == POLICY);
+            .filter(|change| change.is_of(key));
         let items = (&mut rest)
             .take(limit as usize)
             .map(|change| change.entry.clone())
@@ -349,16 +393,13 @@ impl Origin for MemoryOrigin {
 
     async fn audit(&self, key: &Key, after: u64) -> Result<Audit, OriginError> {
         let state = self.state();
-        let tenant = key.tenant.as_ref().map(Tenant::as_str);
-        let tenant = tenant.filter(|_| &*key.subject == POLICY);
-        let newer = state.changes.iter().find(|change| {
-            change.entry.revision > after
-                && change.tenant.as_deref() == tenant
-                && change.subject == POLICY
-        });
+        let newer = state
+            .changes
+            .iter()
+            .find(|change| change.entry.revision > after && change.is_of(key));
         Ok(Audit {
             as_of: state.head(),
-            record: tenant.and_then(|tenant| state.policies.get(tenant).cloned()),
+            record: state.get(key).cloned(),
             known: after == 0 || state.changes.iter().any(|c| c.entry.revision == after),
             newer: newer.map(|change| {
                 let age = change.at.elapsed().unwrap_or_default();

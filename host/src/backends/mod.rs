@@ -70,7 +70,7 @@ pub enum Precondition {
     Revision(u64),
 }
 
-/// A change of one tenant's policy.
+/// A change of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Canonical JSON text, already validated by the guest.
@@ -172,16 +172,24 @@ pub struct Pruned {
     pub revision: Option<u64>,
 }
 
-/// The source of truth for policies.
+/// Why keys of two tenants are not read together.
+const MIXED: &str = "a read is the work of one tenant, and these keys are of several";
+
+/// Why nothing is written under a key.
+const NAMELESS: &str = "no record is called so";
+
+/// The source of truth for policies and configs.
 #[async_trait]
 pub trait Origin: Send + Sync + 'static {
-    /// Reads all keys from one snapshot of the primary (rule O5).
+    /// Reads all keys from one snapshot of the primary (rule O5): of the fleet and of one tenant, whose
+    /// work this is. Fails on keys of two tenants.
     async fn read(&self, keys: &[Key]) -> Result<Snapshot, OriginError>;
 
-    /// Changes one tenant's policy in one transaction (rule O4). Returns after the commit.
+    /// Changes one record in one transaction (rule O4). Returns after the commit. Rejects a key that names
+    /// no record.
     async fn write(
         &self,
-        tenant: &Tenant,
+        key: &Key,
         change: Change,
         precondition: Precondition,
         by: &Attribution,
@@ -202,10 +210,17 @@ pub trait Origin: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<TenantEntry>, OriginError>;
 
-    /// Changes of a tenant's policy, newest first, those before position `before` only.
+    /// Policies of all tenants, in byte order of the tenants' ids, those after `after` only.
+    async fn policies(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError>;
+
+    /// Changes of a record, newest first, those before position `before` only.
     async fn history(
         &self,
-        tenant: &Tenant,
+        key: &Key,
         before: Option<u64>,
         limit: u32,
     ) -> Result<Page<HistoryEntry>, OriginError>;

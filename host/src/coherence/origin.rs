@@ -9,7 +9,7 @@ use super::clock::Moment;
 use super::flight::{Flight, Flights};
 use super::window::Coherence;
 use crate::backends::{Origin, OriginError, Snapshot};
-use crate::ids::{Key, POLICY};
+use crate::ids::{Key, Tenant};
 
 /// A reply of the origin and when it was sent for.
 #[derive(Debug)]
@@ -146,10 +146,8 @@ impl OriginReader {
         self.breaker.suspect(move || {
             let reader = reader.upgrade();
             async move {
-                let nobody = Key {
-                    tenant: None,
-                    subject: POLICY.into(),
-                };
+                // As for a tenant, since that is what has to work; who is meant makes no difference.
+                let nobody = Key::policy(&Tenant::new("nobody").ok()?);
                 let outcome = reader?.origin.read(&[nobody]).await;
                 Some(outcome.map(drop).map_err(|error| error.to_string()))
             }

@@ -369,7 +369,7 @@ async fn the_feed_reaches_a_revision_that_a_reader_waits_for() {
             ..Attribution::default()
         };
         let written = origin
-            .write(&tenant, change, Precondition::None, &by)
+            .write(&Key::policy(&tenant), change, Precondition::None, &by)
             .await
             .expect("written");
         let start = Moment::now();

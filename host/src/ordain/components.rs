@@ -13,7 +13,6 @@ use std::time::Duration;
 use super::Ordain;
 use crate::backends::{Attribution, OriginError, StoredComponent, WriteError};
 use crate::coherence::Moment;
-use crate::ids::{Key, Tenant};
 use crate::ordain::InvalidRecord;
 use crate::runtime::{LoadError, Plan};
 use fleet::{Changes, Fleet};
@@ -174,23 +173,14 @@ impl Ordain {
         };
         let mut after = after;
         loop {
-            let page = inner.origin.tenants(after.as_deref(), PAGE).await?;
-            let tenants: Vec<Tenant> = page
-                .items
-                .iter()
-                .filter_map(|item| Tenant::new(&item.tenant).ok())
-                .collect();
-            let keys: Vec<Key> = tenants.iter().map(Key::policy).collect();
-            let snapshot = inner.origin.read(&keys).await?;
+            let page = inner.origin.policies(after.as_deref(), PAGE).await?;
             let mut failures = 0;
-            for (tenant, record) in tenants.iter().zip(snapshot.records) {
-                after = Some(tenant.to_string());
-                if let Some(record) = record {
-                    checked.records += 1;
-                    if let Err(why) = inner.runtime.validate_by(&generation, &record.body) {
-                        failures += u32::from(matches!(why, InvalidRecord::Component(_)));
-                        checked.invalid.push((tenant.to_string(), why));
-                    }
+            for (entry, body) in &page.items {
+                after = Some(entry.tenant.clone());
+                checked.records += 1;
+                if let Err(why) = inner.runtime.validate_by(&generation, body) {
+                    failures += u32::from(matches!(why, InvalidRecord::Component(_)));
+                    checked.invalid.push((entry.tenant.clone(), why));
                 }
                 // It computes: others have their turn, and the time is looked at.
                 tokio::task::yield_now().await;
@@ -199,7 +189,6 @@ impl Ordain {
                     return Ok(checked);
                 }
             }
-            after = page.items.last().map(|item| item.tenant.clone());
             if !page.more {
                 return Ok(checked);
             }

@@ -16,7 +16,7 @@ use crate::capabilities::Services;
 use crate::coherence::feed::Feed;
 use crate::coherence::origin::OriginReader;
 use crate::coherence::{Coherence, Moment};
-use crate::ids::Tenant;
+use crate::ids::{Key, Tenant};
 use crate::options::Options;
 
 /// For the feed to read a log in memory.
@@ -78,7 +78,8 @@ impl Sandbox {
     pub async fn put(&self, tenant: &Tenant, canonical: String) -> Result<(), String> {
         let by = Attribution::default();
         let change = Change::Put(canonical.into());
-        let written = self.origin.write(tenant, change, Precondition::None, &by);
+        let key = Key::policy(tenant);
+        let written = self.origin.write(&key, change, Precondition::None, &by);
         match written.await {
             Ok(_) => Ok(()),
             Err(error) => Err(format!("the canonical record cannot be stored: {error}")),

@@ -57,6 +57,10 @@ macro_rules! origins {
 origins! {
     reads_carry_the_head(origin);
     several_keys_are_one_snapshot(origin);
+    configs_are_read_as_they_were_written(origin);
+    every_level_is_a_record_of_its_own(origin);
+    configs_that_the_table_cannot_hold_are_rejected(origin);
+    levels_can_be_audited(origin);
     revisions_strictly_grow(origin);
     preconditions(origin);
     broken_records_are_rejected(origin);
@@ -289,7 +293,12 @@ async fn write(origin: &Postgres) -> Result<u64, WriteError> {
     };
     let change = Change::Put(contract::body("m"));
     let written = origin
-        .write(&contract::tenant("a"), change, Precondition::None, &by)
+        .write(
+            &Key::policy(&contract::tenant("a")),
+            change,
+            Precondition::None,
+            &by,
+        )
         .await;
     written.map(|written| written.revision)
 }

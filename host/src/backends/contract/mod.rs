@@ -3,6 +3,7 @@
 //! want keys of their own only. They panic where a backend breaks the contract.
 
 mod components;
+mod configs;
 mod far;
 mod log;
 mod origin;
@@ -11,13 +12,14 @@ mod upkeep;
 use std::sync::Arc;
 
 pub use self::components::*;
+pub use self::configs::*;
 pub use self::far::*;
 pub use self::log::*;
 pub use self::origin::*;
 pub use self::upkeep::*;
 
-use super::{Attribution, Change, Origin, Precondition, WriteError, Written};
-use crate::ids::{Key, Tenant};
+use super::{Attribution, Change, Origin, OriginError, Precondition, WriteError, Written};
+use crate::ids::{Key, Level, Tenant, User};
 
 /// A record that every origin takes.
 pub fn body(model: &str) -> Arc<str> {
@@ -26,6 +28,22 @@ pub fn body(model: &str) -> Arc<str> {
 
 pub fn tenant(id: &str) -> Tenant {
     Tenant::new(id).expect("the contract uses proper ids")
+}
+
+pub fn of_tenant(id: &str) -> Level {
+    Level::Tenant(tenant(id))
+}
+
+pub fn of_user(id: &str, user: &str) -> Level {
+    Level::User(tenant(id), User::new(user).expect("a proper id"))
+}
+
+async fn put_config(origin: &dyn Origin, level: &Level, body: &str) -> Written {
+    let change = Change::Put(body.into());
+    let key = Key::config(level);
+    let by = somebody();
+    let written = origin.write(&key, change, Precondition::None, &by);
+    written.await.expect("a put without precondition succeeds")
 }
 
 fn somebody() -> Attribution {
@@ -38,7 +56,12 @@ fn somebody() -> Attribution {
 async fn put(origin: &dyn Origin, id: &str, model: &str) -> Written {
     let change = Change::Put(body(model));
     let written = origin
-        .write(&tenant(id), change, Precondition::None, &somebody())
+        .write(
+            &Key::policy(&tenant(id)),
+            change,
+            Precondition::None,
+            &somebody(),
+        )
         .await;
     written.expect("a put without precondition succeeds")
 }
@@ -50,7 +73,7 @@ async fn write(
     precondition: Precondition,
 ) -> Result<Written, WriteError> {
     origin
-        .write(&tenant(id), change, precondition, &somebody())
+        .write(&Key::policy(&tenant(id)), change, precondition, &somebody())
         .await
 }
 

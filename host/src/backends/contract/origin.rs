@@ -27,33 +27,60 @@ pub async fn reads_carry_the_head(origin: &dyn Origin) {
     assert_eq!(read_one(origin, "nobody").await, (other.revision, None));
 }
 
-/// O5: several keys, one snapshot, in the order asked for.
+/// O5: several keys of one tenant and of the fleet, one snapshot, in the order asked for.
 pub async fn several_keys_are_one_snapshot(origin: &dyn Origin) {
     let a = put(origin, "a", "m1").await;
-    let b = put(origin, "b", "m2").await;
-    let other = |tenant| Key {
+    put(origin, "b", "m2").await;
+    let a_config = put_config(origin, &of_tenant("a"), r#"{"mergeMaxMessages":5}"#).await;
+    let user = put_config(origin, &of_user("a", "ann"), r#"{"pathMaxMessages":7}"#).await;
+    put_config(origin, &of_user("a", "bob"), r#"{"pathMaxMessages":8}"#).await;
+    put_config(origin, &of_user("b", "ann"), r#"{"pathMaxMessages":9}"#).await;
+    let global = put_config(origin, &Level::Global, r#"{"mergeMaxMessages":3}"#).await;
+    let other = |tenant, subject: &str| Key {
         tenant,
-        subject: "config".into(),
+        subject: subject.into(),
     };
     let keys = [
-        Key::policy(&tenant("b")),
-        Key::policy(&tenant("nobody")),
-        other(Some(tenant("a"))),
+        Key::config(&Level::Global),
         Key::policy(&tenant("a")),
-        other(None),
-        Key::policy(&tenant("b")),
+        Key::config(&of_user("a", "nobody")),
+        Key::config(&of_user("a", "ann")),
+        other(Some(tenant("a")), "something"),
+        other(Some(tenant("a")), "config/"),
+        other(None, "policy"),
+        other(None, "config/ann"),
+        Key::config(&of_tenant("a")),
+        Key::policy(&tenant("a")),
     ];
     let snapshot = origin.read(&keys).await.expect("the origin answers");
     let revisions: Vec<_> = snapshot
         .records
         .iter()
-        .map(|record| record.as_ref().map(|record| record.revision))
+        .map(|record| record.as_ref().map_or(0, |record| record.revision))
         .collect();
-    let (a, b) = (Some(a.revision), Some(b.revision));
-    assert_eq!(revisions, [b, None, None, a, None, b]);
-    assert_eq!(Some(snapshot.as_of), b);
+    let (policy, config) = (a.revision, a_config.revision);
+    let expected = [
+        global.revision,
+        policy,
+        0,
+        user.revision,
+        0,
+        0,
+        0,
+        0,
+        config,
+        policy,
+    ];
+    assert_eq!(revisions, expected);
+    assert_eq!(snapshot.as_of, global.revision);
     let nothing = origin.read(&[]).await.expect("the origin answers");
-    assert_eq!((Some(nothing.as_of), nothing.records.len()), (b, 0));
+    assert_eq!((nothing.as_of, nothing.records.len()), (global.revision, 0));
+    let mixed = [Key::policy(&tenant("a")), Key::policy(&tenant("b"))];
+    let mixed = origin.read(&mixed).await;
+    assert!(
+        matches!(&mixed, Err(OriginError::Unavailable(why)) if why.contains("one tenant")),
+        "{mixed:?}"
+    );
 }
 
 /// O1: put, replace, delete, put again: each a higher revision, an equal record too.
@@ -174,7 +201,7 @@ pub async fn history_is_attributed_and_paged(origin: &dyn Origin) {
     let id = tenant("a");
     let change = Change::Put(body("m1"));
     let first = origin
-        .write(&id, change, Precondition::None, &by)
+        .write(&Key::policy(&id), change, Precondition::None, &by)
         .await
         .expect("written")
         .revision;
@@ -185,7 +212,7 @@ pub async fn history_is_attributed_and_paged(origin: &dyn Origin) {
         .expect("deleted");
 
     let all = origin
-        .history(&id, None, 10)
+        .history(&Key::policy(&id), None, 10)
         .await
         .expect("the origin answers");
     assert!(!all.more);
@@ -224,22 +251,22 @@ pub async fn history_is_attributed_and_paged(origin: &dyn Origin) {
     }
 
     let page = origin
-        .history(&id, None, 2)
+        .history(&Key::policy(&id), None, 2)
         .await
         .expect("the origin answers");
     assert_eq!((page.items.as_slice(), page.more), (&all.items[..2], true));
     let page = origin
-        .history(&id, Some(second), 2)
+        .history(&Key::policy(&id), Some(second), 2)
         .await
         .expect("the origin answers");
     assert_eq!((page.items.as_slice(), page.more), (&all.items[2..], false));
     let exact = origin
-        .history(&id, None, 3)
+        .history(&Key::policy(&id), None, 3)
         .await
         .expect("the origin answers");
     assert!(!exact.more);
     let none = origin
-        .history(&tenant("nobody"), None, 5)
+        .history(&Key::policy(&tenant("nobody")), None, 5)
         .await
         .expect("the origin answers");
     assert_eq!(

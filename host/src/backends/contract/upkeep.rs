@@ -149,7 +149,7 @@ pub async fn a_purge_is_a_row_of_its_tenant_or_of_all(origin: &dyn Origin, log: 
     let record = Some((body("m1"), written.revision));
     assert_eq!(read_one(origin, "a").await, (last, record));
     let history = origin
-        .history(&id, None, 10)
+        .history(&Key::policy(&id), None, 10)
         .await
         .expect("the origin answers");
     assert_eq!(history.items.len(), 1, "the history is that of the policy");
@@ -227,7 +227,7 @@ pub async fn a_pruned_log_keeps_its_newest_rows_and_shows_that_it_was_pruned(
     let record = Some((body("m"), positions[0]));
     assert_eq!(read_one(origin, "t0").await, (head, record));
     let history = origin
-        .history(&tenant("t0"), None, 10)
+        .history(&Key::policy(&tenant("t0")), None, 10)
         .await
         .expect("the origin answers");
     assert_eq!((history.items.len(), history.as_of), (0, head));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
-use super::pool::{open, setup};
+use super::pool::{Role, open, setup};
 use super::{Postgres, fault};
 use crate::backends::{OriginError, StoredComponent, WriteError};
 
@@ -81,6 +81,6 @@ impl Postgres {
 
     /// Not from the pool: its connections give up sooner, and are for requests.
     async fn own_connection(&self) -> Result<PgConnection, sqlx::Error> {
-        open(&self.connect, &setup(DEADLINE)).await
+        open(&self.connect, &setup(Role::Fleet, DEADLINE)).await
     }
 }

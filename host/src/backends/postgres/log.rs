@@ -9,18 +9,18 @@ use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions, PgRow};
 use tokio::sync::{Mutex, Notify};
 
-use super::pool::{open, setup};
+use super::pool::{Role, open, setup};
 use super::{fault, read};
 use crate::backends::{FleetSetting, LogRow, OriginError};
 
 /// F2, and which end it came from. From one row on the left, so that a replica is known for what it
 /// is when its log is empty, too; the same goes for F3.
 const NEWEST: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op \
-     FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.changes \
+     FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.log \
      ORDER BY position DESC LIMIT $1) c ON true ORDER BY c.position";
 const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op, \
      (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now \
-     FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.changes \
+     FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.log \
      WHERE position >= $1 ORDER BY position LIMIT $2) c ON true ORDER BY c.position";
 
 /// D1, in the same shape.
@@ -54,7 +54,7 @@ pub struct Log {
 impl Log {
     pub fn new(connect: PgConnectOptions, connect_deadline: Duration, deadline: Duration) -> Log {
         Log {
-            setup: setup(deadline),
+            setup: setup(Role::Tenant, deadline),
             connect,
             connection: Mutex::new(None),
             connect_deadline,
@@ -67,7 +67,7 @@ impl Log {
     pub async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError> {
         // On a connection of its own: the server gives up a heartbeat sooner than this.
         let mut connection = within(self.connect_deadline, async {
-            let opened = open(&self.connect, &setup(NEWEST_DEADLINE)).await;
+            let opened = open(&self.connect, &setup(Role::Tenant, NEWEST_DEADLINE)).await;
             opened.map_err(|error| fault::of_origin(&error))
         })
         .await?;

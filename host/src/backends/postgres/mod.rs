@@ -1,9 +1,10 @@
-//! The origin in Postgres: policies and their change log (rules O1 to O6). `read` fills, `write`
-//! changes, `upkeep` purges, prunes and sets what the fleet goes by, `components` keeps files, `log` is what the feed follows,
+//! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` fills, `write`
+//! changes (`configs` has the statements of that table), `upkeep` purges, prunes and sets what the fleet goes by, `components` keeps files, `log` is what the feed follows,
 //! `schema` migrates. Not for caching, nor for what a
 //! policy may say.
 
 mod components;
+mod configs;
 mod fault;
 mod log;
 mod pool;
@@ -23,12 +24,15 @@ use sqlx::postgres::PgConnectOptions;
 pub use self::schema::{SchemaError, SchemaStatus};
 
 use self::log::Log;
-use self::pool::Pool;
+use self::pool::{Pool, Role};
 use super::{
     Attribution, Audit, Change, ChangeLog, FleetSetting, HistoryEntry, LogRow, Origin, OriginError,
     Page, Precondition, Pruned, Snapshot, StoredComponent, TenantEntry, WriteError, Written,
 };
 use crate::ids::{Key, Tenant};
+
+/// Work that concerns all tenants is rare: people and upkeep ask for it.
+const FLEET_CONNECTIONS: usize = 4;
 
 /// How to reach the origin, and how long to wait for it.
 #[derive(Clone)]
@@ -39,7 +43,8 @@ pub struct PostgresOptions {
     pub deadline: Duration,
     /// Of a read of the log (rule F3).
     pub feed_deadline: Duration,
-    /// Connections for reads and writes; feed and LISTEN have one each of their own.
+    /// Connections for reads and writes of tenants; what concerns all of them has up to four more, feed
+    /// and LISTEN have one each.
     pub connections: usize,
 }
 
@@ -55,7 +60,10 @@ impl PostgresOptions {
 }
 
 pub struct Postgres {
+    /// For the work of one tenant at a time.
     pool: Pool,
+    /// For what concerns all of them.
+    fleet_pool: Pool,
     log: Log,
     writers: tokio::sync::Semaphore,
     deadline: Duration,
@@ -71,7 +79,13 @@ impl Postgres {
         let connections = options.connections.max(1);
         Ok(Arc::new(Postgres {
             place: place(&connect),
-            pool: Pool::new(connect.clone(), connections, options.deadline),
+            pool: Pool::new(connect.clone(), Role::Tenant, connections, options.deadline),
+            fleet_pool: Pool::new(
+                connect.clone(),
+                Role::Fleet,
+                FLEET_CONNECTIONS.min(connections),
+                options.deadline,
+            ),
             log: Log::new(connect.clone(), options.deadline, options.feed_deadline),
             // All writes share one lock (O2): more of them would only keep connections from reads.
             writers: tokio::sync::Semaphore::new(connections.div_ceil(4)),
@@ -117,17 +131,17 @@ fn place(connect: &PgConnectOptions) -> String {
 #[async_trait]
 impl Origin for Postgres {
     async fn read(&self, keys: &[Key]) -> Result<Snapshot, OriginError> {
-        read::records(&self.pool, keys).await
+        self.records(keys).await
     }
 
     async fn write(
         &self,
-        tenant: &Tenant,
+        key: &Key,
         change: Change,
         precondition: Precondition,
         by: &Attribution,
     ) -> Result<Written, WriteError> {
-        self.write_one(tenant, &change, precondition, by).await
+        self.write_one(key, &change, precondition, by).await
     }
 
     async fn put_many(
@@ -143,16 +157,24 @@ impl Origin for Postgres {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<TenantEntry>, OriginError> {
-        read::tenants(&self.pool, after, limit).await
+        read::tenants(&self.fleet_pool, after, limit).await
+    }
+
+    async fn policies(
+        &self,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError> {
+        read::policies(&self.fleet_pool, after, limit).await
     }
 
     async fn history(
         &self,
-        tenant: &Tenant,
+        key: &Key,
         before: Option<u64>,
         limit: u32,
     ) -> Result<Page<HistoryEntry>, OriginError> {
-        read::history(&self.pool, tenant, before, limit).await
+        self.history_of(key, before, limit).await
     }
 
     async fn set_settings(
@@ -186,7 +208,7 @@ impl Origin for Postgres {
     }
 
     async fn audit(&self, key: &Key, after: u64) -> Result<Audit, OriginError> {
-        read::audit(&self.pool, key, after).await
+        self.audited(key, after).await
     }
 
     fn describe(&self) -> String {
@@ -209,7 +231,7 @@ impl ChangeLog for Postgres {
     }
 
     async fn notification_queue(&self) -> Result<f64, OriginError> {
-        read::notification_queue(&self.pool).await
+        read::notification_queue(&self.fleet_pool).await
     }
 
     fn lag(&self) -> Option<Duration> {

@@ -13,6 +13,16 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Longer in the stack, and something on the way may have forgotten the connection.
 const IDLE_LIMIT: Duration = Duration::from_secs(120);
 
+/// As whom a connection works. Neither owns anything (O3).
+#[derive(Debug, Clone, Copy)]
+pub enum Role {
+    /// For one tenant at a time, which `ordain.tenant` names in each transaction: row level security
+    /// shows it no other's rows. Also for following the log.
+    Tenant,
+    /// For what concerns all tenants.
+    Fleet,
+}
+
 pub struct Pool {
     connect: PgConnectOptions,
     setup: String,
@@ -32,10 +42,15 @@ pub struct Lease<'a> {
 }
 
 impl Pool {
-    pub fn new(connect: PgConnectOptions, connections: usize, deadline: Duration) -> Pool {
+    pub fn new(
+        connect: PgConnectOptions,
+        role: Role,
+        connections: usize,
+        deadline: Duration,
+    ) -> Pool {
         Pool {
             connect,
-            setup: setup(deadline),
+            setup: setup(role, deadline),
             permits: Semaphore::new(connections),
             connections,
             idle: Mutex::default(),
@@ -90,20 +105,24 @@ impl Lease<'_> {
     }
 }
 
-/// Runs as the role that owns nothing (O3). The server gives up a little after we did: a statement
-/// nobody waits for, or a transaction whose client froze with the lock of the log in its hands (O4).
-pub fn setup(deadline: Duration) -> String {
+/// The server gives up a little after we did: a statement nobody waits for, or a transaction whose
+/// client froze with the lock of the log in its hands (O4).
+pub fn setup(role: Role, deadline: Duration) -> String {
+    let role = match role {
+        Role::Tenant => "ordain_tenant",
+        Role::Fleet => "ordain_service",
+    };
     let statement = deadline.as_millis() + 100;
     let idle = (deadline.as_millis() * 2).max(1000);
     format!(
-        "SET ROLE ordain_service; SET statement_timeout = {statement}; \
+        "SET ROLE {role}; SET statement_timeout = {statement}; \
          SET idle_in_transaction_session_timeout = {idle}"
     )
 }
 
 pub async fn open(connect: &PgConnectOptions, setup: &str) -> Result<PgConnection, sqlx::Error> {
     let mut connection = connect.connect().await?;
-    // Safe: numbers only.
+    // Safe: constants and numbers only.
     sqlx::raw_sql(AssertSqlSafe(setup.to_owned()))
         .execute(&mut connection)
         .await?;

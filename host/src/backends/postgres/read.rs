@@ -1,5 +1,5 @@
 //! Reads of the origin: each is one statement on the primary, hence one snapshot that holds the
-//! head of the log too (rule O5).
+//! head of the log too (rule O5), and one transaction, in which it says whose rows it may see.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,86 +7,227 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
 
-use super::fault;
 use super::pool::Pool;
-use crate::backends::{Audit, HistoryEntry, OriginError, Page, Record, Snapshot, TenantEntry};
-use crate::ids::{Key, POLICY, Tenant};
+use super::{Postgres, fault};
+use crate::backends::{
+    Audit, HistoryEntry, MIXED, OriginError, Page, Record, Snapshot, TenantEntry,
+};
+use crate::ids::{Key, RecordName, Tenant};
 
-/// O5 as printed.
-const ONE: &str = "SELECT pg_is_in_recovery() AS replica, \
-     coalesce((SELECT max(position) FROM public.changes), 0) AS as_of, p.body, p.revision \
-     FROM (VALUES (1)) x LEFT JOIN public.policies p ON p.tenant = $1";
-
-/// O5 for several keys; NULL where a key is of a subject that the origin does not have.
-const MANY: &str = "SELECT pg_is_in_recovery() AS replica, \
-     coalesce((SELECT max(position) FROM public.changes), 0) AS as_of, p.body, p.revision \
-     FROM (VALUES (1)) x LEFT JOIN unnest($1::text[]) WITH ORDINALITY k(tenant, n) ON true \
-     LEFT JOIN public.policies p ON p.tenant = k.tenant ORDER BY k.n";
-
-const TENANTS: &str = "SELECT pg_is_in_recovery() AS replica, \
-     coalesce((SELECT max(position) FROM public.changes), 0) AS as_of, p.tenant, p.revision \
-     FROM (VALUES (1)) x LEFT JOIN (SELECT tenant, revision FROM public.policies \
-     WHERE tenant > $1 ORDER BY tenant LIMIT $2) p ON true ORDER BY p.tenant";
-
-const HISTORY: &str = "SELECT pg_is_in_recovery() AS replica, \
-     coalesce((SELECT max(position) FROM public.changes), 0) AS as_of, \
-     c.position, c.op, c.body, c.actor, c.request_id, c.reason, \
-     to_char(c.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS at \
-     FROM (VALUES (1)) x LEFT JOIN (SELECT * FROM public.changes \
-     WHERE tenant = $1 AND subject = 'policy' AND position < $2 \
-     ORDER BY position DESC LIMIT $3) c ON true ORDER BY c.position DESC";
-
-pub async fn records(pool: &Pool, keys: &[Key]) -> Result<Snapshot, OriginError> {
-    let tenants: Vec<Option<&str>> = keys
-        .iter()
-        .map(|key| match &key.tenant {
-            Some(tenant) if &*key.subject == POLICY => Some(tenant.as_str()),
-            _ => None,
-        })
-        .collect();
-    let rows = match tenants.as_slice() {
-        [one] => rows(pool, ONE, || bind(PgArguments::default(), one)).await?,
-        many => rows(pool, MANY, || bind(PgArguments::default(), many)).await?,
+/// What every read says of its snapshot. The head is that of the whole log, whoever reads.
+macro_rules! snapshot {
+    () => {
+        "SELECT pg_is_in_recovery() AS replica, \
+         coalesce((SELECT max(position) FROM public.log), 0) AS as_of"
     };
-    let records = rows
-        .iter()
-        .take(keys.len())
-        .map(record)
-        .collect::<Result<_, _>>();
-    Ok(Snapshot {
-        as_of: as_of(&rows)?,
-        records: records.map_err(|e| fault::of_origin(&e))?,
-    })
 }
 
-/// O5, with what is newer than `$2`. Both times are of the primary's clock (K1).
-const AUDIT: &str = "SELECT pg_is_in_recovery() AS replica, \
-     coalesce((SELECT max(position) FROM public.changes), 0) AS as_of, p.body, p.revision, \
-     $2 = 0 OR EXISTS (SELECT FROM public.changes WHERE position = $2) AS known, c.position AS newer, \
-     (extract(epoch FROM clock_timestamp() - c.at) * 1000000)::bigint AS newer_for \
-     FROM (VALUES (1)) x LEFT JOIN public.policies p ON p.tenant = $1 \
-     LEFT JOIN (SELECT position, at FROM public.changes WHERE tenant = $1 AND subject = 'policy' \
-     AND position > $2 ORDER BY position LIMIT 1) c ON true";
-
-pub async fn audit(pool: &Pool, key: &Key, after: u64) -> Result<Audit, OriginError> {
-    let tenant = key.tenant.as_ref().filter(|_| &*key.subject == POLICY);
-    let tenant = tenant.map(Tenant::as_str);
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
-    let arguments = || bind(bind(PgArguments::default(), tenant), after);
-    let rows = rows(pool, AUDIT, arguments).await?;
-    let read = |row: &PgRow| {
-        let newer: Option<i64> = row.try_get("newer")?;
-        let age: Option<i64> = row.try_get("newer_for")?;
-        let age = age.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()));
-        Ok(Audit {
-            as_of: number(row, "as_of")?,
-            record: record(row)?,
-            known: row.try_get("known")?,
-            newer: newer.map(i64::unsigned_abs).zip(age),
-        })
+/// Begins the work of the tenant `$1` ('': of the fleet) and shows its id as `t.tenant`.
+///
+/// Row level security looks at `ordain.tenant` when a table is read, so it must be set by then. What
+/// follows therefore reads tables only in LATERAL subqueries that need `t.tenant` and that OFFSET or LIMIT
+/// keep the planner from taking apart: they cannot run before there is one.
+macro_rules! for_tenant {
+    () => {
+        " FROM (SELECT set_config('ordain.tenant', $1, true) AS tenant OFFSET 0) t "
     };
-    let row = rows.first().ok_or(sqlx::Error::RowNotFound);
-    row.and_then(read).map_err(|error| fault::of_origin(&error))
+}
+
+/// O5 for the policy of a tenant.
+const POLICY: &str = concat!(
+    snapshot!(),
+    ", p.body, p.revision",
+    for_tenant!(),
+    "LEFT JOIN LATERAL (SELECT body, revision FROM public.policies WHERE tenant = t.tenant OFFSET 0) p \
+     ON true"
+);
+
+/// The record that kind, scope and user of `k` name, as `r`.
+macro_rules! named_record {
+    () => {
+        "LEFT JOIN LATERAL (\
+         SELECT body, revision FROM public.policies WHERE k.kind = 'policy' AND tenant = t.tenant \
+         UNION ALL SELECT body, revision FROM public.configs WHERE k.kind = 'config' \
+         AND coalesce(tenant, '') = CASE WHEN k.fleet THEN '' ELSE t.tenant END \
+         AND coalesce(user_id, '') = k.user_id OFFSET 0) r ON true"
+    };
+}
+
+/// O5 for several keys, or for another record than a policy; NULL where a key names no record.
+const NAMED: &str = concat!(
+    snapshot!(),
+    ", r.body, r.revision",
+    for_tenant!(),
+    "LEFT JOIN unnest($2::text[], $3::bool[], $4::text[]) WITH ORDINALITY k(kind, fleet, user_id, n) ON true ",
+    named_record!(),
+    " ORDER BY k.n"
+);
+
+macro_rules! tenants {
+    ($columns:literal) => {
+        concat!(
+            snapshot!(),
+            ", p.* FROM (VALUES (1)) x LEFT JOIN (SELECT tenant, revision",
+            $columns,
+            " FROM public.policies WHERE tenant > $1 ORDER BY tenant LIMIT $2) p ON true ORDER BY p.tenant"
+        )
+    };
+}
+const TENANTS: &str = tenants!("");
+const POLICIES: &str = tenants!(", body");
+
+macro_rules! history {
+    ($owner:literal) => {
+        concat!(
+            snapshot!(),
+            ", c.position, c.op, c.body, c.actor, c.request_id, c.reason, \
+             to_char(c.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS at",
+            for_tenant!(),
+            "LEFT JOIN LATERAL (SELECT * FROM public.changes WHERE ",
+            $owner,
+            " AND subject = $2 AND position < $3 ORDER BY position DESC LIMIT $4) c ON true \
+             ORDER BY c.position DESC"
+        )
+    };
+}
+const HISTORY: &str = history!("tenant = t.tenant");
+const FLEET_HISTORY: &str = history!("tenant IS NULL AND t.tenant = ''");
+
+/// O5, with what is newer than `$6`. Both times are of the primary's clock (K1).
+macro_rules! audit {
+    ($owner:literal) => {
+        concat!(
+            snapshot!(),
+            ", r.body, r.revision, \
+             $6 = 0 OR EXISTS (SELECT FROM public.log WHERE position = $6) AS known, c.position AS newer, \
+             (extract(epoch FROM clock_timestamp() - c.at) * 1000000)::bigint AS newer_for",
+            for_tenant!(),
+            "CROSS JOIN (SELECT $2::text AS kind, $3::bool AS fleet, $4::text AS user_id) k ",
+            named_record!(),
+            " LEFT JOIN LATERAL (SELECT position, at FROM public.log WHERE ",
+            $owner,
+            " AND subject = $5 AND position > $6 ORDER BY position LIMIT 1) c ON true"
+        )
+    };
+}
+const AUDIT: &str = audit!("tenant = t.tenant");
+const FLEET_AUDIT: &str = audit!("tenant IS NULL AND t.tenant = ''");
+
+/// What a key names, in the columns of `k`: kind ('': nothing), fleet, user.
+fn named(key: &Key) -> (&'static str, bool, &str) {
+    let fleet = key.tenant.is_none();
+    match key.record() {
+        Some(RecordName::Policy) => ("policy", fleet, ""),
+        Some(RecordName::Config(user)) => ("config", fleet, user.unwrap_or("")),
+        None => ("", fleet, ""),
+    }
+}
+
+/// `$1` of [`for_tenant`].
+fn id(tenant: Option<&Tenant>) -> &str {
+    tenant.map_or("", Tenant::as_str)
+}
+
+impl Postgres {
+    /// Where the work of a tenant is done, or that of the fleet.
+    pub(super) fn pool_of(&self, tenant: Option<&Tenant>) -> &Pool {
+        match tenant {
+            Some(_) => &self.pool,
+            None => &self.fleet_pool,
+        }
+    }
+
+    pub(super) async fn records(&self, keys: &[Key]) -> Result<Snapshot, OriginError> {
+        let tenant = one_tenant(keys)?;
+        let pool = self.pool_of(tenant);
+        let arguments = || bind(PgArguments::default(), id(tenant));
+        let rows = match keys.iter().map(Key::record).collect::<Vec<_>>()[..] {
+            [Some(RecordName::Policy)] => rows(pool, POLICY, arguments).await?,
+            _ => {
+                let named: Vec<_> = keys.iter().map(named).collect();
+                let kinds: Vec<&str> = named.iter().map(|(kind, ..)| *kind).collect();
+                let fleet: Vec<bool> = named.iter().map(|(_, fleet, _)| *fleet).collect();
+                let users: Vec<&str> = named.iter().map(|(.., user)| *user).collect();
+                let arguments = || {
+                    let arguments = bind(bind(arguments(), &kinds), &fleet);
+                    bind(arguments, &users)
+                };
+                rows(pool, NAMED, arguments).await?
+            }
+        };
+        let records = rows.iter().take(keys.len()).map(record);
+        Ok(Snapshot {
+            as_of: as_of(&rows)?,
+            records: records
+                .collect::<Result<_, _>>()
+                .map_err(|e| fault::of_origin(&e))?,
+        })
+    }
+
+    pub(super) async fn audited(&self, key: &Key, after: u64) -> Result<Audit, OriginError> {
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let tenant = key.tenant.as_ref();
+        let (kind, fleet, user) = named(key);
+        let arguments = || {
+            let arguments = bind(bind(PgArguments::default(), id(tenant)), kind);
+            let arguments = bind(bind(arguments, fleet), user);
+            bind(bind(arguments, &*key.subject), after)
+        };
+        let statement = if fleet { FLEET_AUDIT } else { AUDIT };
+        let rows = rows(self.pool_of(tenant), statement, arguments).await?;
+        let read = |row: &PgRow| {
+            let newer: Option<i64> = row.try_get("newer")?;
+            let age: Option<i64> = row.try_get("newer_for")?;
+            let age = age.map(|micros| Duration::from_micros(micros.max(0).unsigned_abs()));
+            Ok(Audit {
+                as_of: number(row, "as_of")?,
+                record: record(row)?,
+                known: row.try_get("known")?,
+                newer: newer.map(i64::unsigned_abs).zip(age),
+            })
+        };
+        let row = rows.first().ok_or(sqlx::Error::RowNotFound);
+        row.and_then(read).map_err(|error| fault::of_origin(&error))
+    }
+
+    pub(super) async fn history_of(
+        &self,
+        key: &Key,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Page<HistoryEntry>, OriginError> {
+        let before = before
+            .and_then(|before| i64::try_from(before).ok())
+            .unwrap_or(i64::MAX);
+        let tenant = key.tenant.as_ref();
+        let arguments = || {
+            let arguments = bind(bind(PgArguments::default(), id(tenant)), &*key.subject);
+            bind(bind(arguments, before), i64::from(limit) + 1)
+        };
+        let statement = tenant.map_or(FLEET_HISTORY, |_| HISTORY);
+        let rows = rows(self.pool_of(tenant), statement, arguments).await?;
+        page(rows, limit, "position", |row| {
+            Ok(HistoryEntry {
+                revision: number(row, "position")?,
+                at: row.try_get("at")?,
+                actor: row.try_get("actor")?,
+                op: row.try_get("op")?,
+                body: row.try_get("body")?,
+                request_id: row.try_get("request_id")?,
+                reason: row.try_get("reason")?,
+            })
+        })
+    }
+}
+
+/// The tenant whose work this is; a read is of one tenant, beside what the fleet has.
+fn one_tenant(keys: &[Key]) -> Result<Option<&Tenant>, OriginError> {
+    let mut tenants = keys.iter().filter_map(|key| key.tenant.as_ref());
+    let first = tenants.next();
+    match tenants.all(|tenant| Some(tenant) == first) {
+        true => Ok(first),
+        false => Err(OriginError::Unavailable(MIXED.to_owned())),
+    }
 }
 
 /// F5.
@@ -105,51 +246,33 @@ pub async fn tenants(
     after: Option<&str>,
     limit: u32,
 ) -> Result<Page<TenantEntry>, OriginError> {
-    // Postgres has no U+0000 in texts. No id holds one either, so what follows it decides nothing.
-    let after = after.unwrap_or("").split('\0').next().unwrap_or("");
-    let arguments = || bind(bind(PgArguments::default(), after), i64::from(limit) + 1);
-    page(
-        rows(pool, TENANTS, arguments).await?,
-        limit,
-        "tenant",
-        |row| {
-            Ok(TenantEntry {
-                tenant: row.try_get("tenant")?,
-                revision: number(row, "revision")?,
-            })
-        },
-    )
+    let rows = rows(pool, TENANTS, || listed(after, limit)).await?;
+    page(rows, limit, "tenant", tenant)
 }
 
-pub async fn history(
+pub async fn policies(
     pool: &Pool,
-    tenant: &Tenant,
-    before: Option<u64>,
+    after: Option<&str>,
     limit: u32,
-) -> Result<Page<HistoryEntry>, OriginError> {
-    let before = before
-        .and_then(|before| i64::try_from(before).ok())
-        .unwrap_or(i64::MAX);
-    let arguments = || {
-        let arguments = bind(bind(PgArguments::default(), tenant.as_str()), before);
-        bind(arguments, i64::from(limit) + 1)
-    };
-    page(
-        rows(pool, HISTORY, arguments).await?,
-        limit,
-        "position",
-        |row| {
-            Ok(HistoryEntry {
-                revision: number(row, "position")?,
-                at: row.try_get("at")?,
-                actor: row.try_get("actor")?,
-                op: row.try_get("op")?,
-                body: row.try_get("body")?,
-                request_id: row.try_get("request_id")?,
-                reason: row.try_get("reason")?,
-            })
-        },
-    )
+) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError> {
+    let rows = rows(pool, POLICIES, || listed(after, limit)).await?;
+    page(rows, limit, "tenant", |row| {
+        let body: &str = row.try_get("body")?;
+        Ok((tenant(row)?, body.into()))
+    })
+}
+
+fn listed(after: Option<&str>, limit: u32) -> PgArguments {
+    // Postgres has no U+0000 in texts. No id holds one either, so what follows it decides nothing.
+    let after = after.unwrap_or("").split('\0').next().unwrap_or("");
+    bind(bind(PgArguments::default(), after), i64::from(limit) + 1)
+}
+
+fn tenant(row: &PgRow) -> Result<TenantEntry, sqlx::Error> {
+    Ok(TenantEntry {
+        tenant: row.try_get("tenant")?,
+        revision: number(row, "revision")?,
+    })
 }
 
 /// Runs a statement whose first column is `replica`, within the deadline. A pooled connection

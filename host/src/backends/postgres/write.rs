@@ -10,21 +10,40 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::time::Instant;
 
+use super::configs::{CONFIGS, NOT_KEPT};
 use super::{Postgres, fault, upkeep};
-use crate::backends::{Attribution, Change, OriginError, Precondition, WriteError, Written};
-use crate::ids::Tenant;
+use crate::backends::{
+    Attribution, Change, NAMELESS, OriginError, Precondition, WriteError, Written,
+};
+use crate::ids::{Key, RecordName, Tenant};
 
-const UPSERT: &str = "INSERT INTO public.policies AS p (tenant, body) VALUES ($1, $2) \
-     ON CONFLICT (tenant) DO UPDATE SET body = excluded.body RETURNING p.xmax = 0 AS created";
-const INSERT: &str = "INSERT INTO public.policies (tenant, body) VALUES ($1, $2) \
-     ON CONFLICT (tenant) DO NOTHING RETURNING true AS created";
-const UPDATE: &str =
-    "UPDATE public.policies SET body = $2 WHERE tenant = $1 RETURNING false AS created";
-const UPDATE_IF: &str = "UPDATE public.policies SET body = $2 WHERE tenant = $1 AND revision = $3 \
-     RETURNING false AS created";
-const DELETE: &str = "DELETE FROM public.policies WHERE tenant = $1 RETURNING false AS created";
-const DELETE_IF: &str = "DELETE FROM public.policies WHERE tenant = $1 AND revision = $2 \
-     RETURNING false AS created";
+/// The statements of the table of one kind of record. All but the last return `created`, and `kept`:
+/// whether what the table says now is what was written.
+pub(super) struct Statements {
+    pub upsert: &'static str,
+    pub insert: &'static str,
+    pub update: &'static str,
+    pub update_if: &'static str,
+    pub delete: &'static str,
+    pub delete_if: &'static str,
+    pub revision: &'static str,
+}
+
+const POLICIES: Statements = Statements {
+    upsert: "INSERT INTO public.policies AS p (tenant, body) VALUES ($1, $2) \
+             ON CONFLICT (tenant) DO UPDATE SET body = excluded.body \
+             RETURNING p.xmax = 0 AS created, true AS kept",
+    insert: "INSERT INTO public.policies (tenant, body) VALUES ($1, $2) \
+             ON CONFLICT (tenant) DO NOTHING RETURNING true AS created, true AS kept",
+    update: "UPDATE public.policies SET body = $2 WHERE tenant = $1 \
+             RETURNING false AS created, true AS kept",
+    update_if: "UPDATE public.policies SET body = $2 WHERE tenant = $1 AND revision = $3 \
+                RETURNING false AS created, true AS kept",
+    delete: "DELETE FROM public.policies WHERE tenant = $1 RETURNING false AS created, true AS kept",
+    delete_if: "DELETE FROM public.policies WHERE tenant = $1 AND revision = $2 \
+                RETURNING false AS created, true AS kept",
+    revision: "SELECT revision FROM public.policies WHERE tenant = $1",
+};
 const UPSERT_MANY: &str = "INSERT INTO public.policies (tenant, body) \
      SELECT tenant, body FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k(tenant, body, n) \
      ORDER BY n ON CONFLICT (tenant) DO UPDATE SET body = excluded.body";
@@ -47,7 +66,7 @@ pub(super) enum Stop {
 /// What a transaction does between taking the lock and reading the revision.
 pub(super) enum Work<'a> {
     One {
-        tenant: &'a Tenant,
+        key: &'a Key,
         change: &'a Change,
         precondition: Precondition,
     },
@@ -59,6 +78,16 @@ pub(super) enum Work<'a> {
     },
     Purge(Option<&'a Tenant>),
     Prune(upkeep::Prune),
+}
+
+impl Work<'_> {
+    /// Whose work it is; `None`: the fleet's, or of many tenants.
+    fn tenant(&self) -> Option<&Tenant> {
+        match self {
+            Work::One { key, .. } => key.tenant.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// What a transaction did, under the lock.
@@ -79,13 +108,13 @@ pub(super) struct Committed {
 impl Postgres {
     pub(super) async fn write_one(
         &self,
-        tenant: &Tenant,
+        key: &Key,
         change: &Change,
         precondition: Precondition,
         by: &Attribution,
     ) -> Result<Written, WriteError> {
         let work = Work::One {
-            tenant,
+            key,
             change,
             precondition,
         };
@@ -122,11 +151,13 @@ impl Postgres {
         let Ok(Ok(_turn)) = tokio::time::timeout(patience, self.writers.acquire()).await else {
             return Err(WriteError::Busy);
         };
+        let tenant = work.tenant();
+        let pool = self.pool_of(tenant);
         let (mut conflicts, mut broken) = (0, 0);
         loop {
             // A lease that is dropped on any way out of here closes its connection: the server
             // then rolls back, as COMMIT was not sent.
-            let lease = tokio::time::timeout_at(until, self.pool.lease()).await;
+            let lease = tokio::time::timeout_at(until, pool.lease()).await;
             let mut lease = match lease {
                 Ok(lease) => lease.map_err(|error| fault::of_origin(&error))?,
                 Err(_) => return Err(OriginError::Late.into()),
@@ -139,7 +170,7 @@ impl Postgres {
                 / 5;
             // A prune deletes before it takes the lock of the log, or it would stop all writes.
             let at_once = !matches!(work, Work::Prune(_));
-            let begin = begin(by, lock, deadline, at_once);
+            let begin = begin(tenant, by, lock, deadline, at_once);
             match attempt(&mut lease.connection, begin, work, until).await {
                 Ok(committed) => {
                     lease.give_back();
@@ -157,9 +188,7 @@ impl Postgres {
                     conflicts += 1;
                 }
                 Err(Stop::Before(error))
-                    if lease.reused
-                        && fault::is_broken(&error)
-                        && broken < self.pool.most_broken() =>
+                    if lease.reused && fault::is_broken(&error) && broken < pool.most_broken() =>
                 {
                     broken += 1;
                 }
@@ -191,10 +220,10 @@ async fn attempt(
         })?;
         match work {
             Work::One {
-                tenant,
+                key,
                 change,
                 precondition,
-            } => change_one(connection, tenant, change, *precondition).await,
+            } => change_one(connection, key, change, *precondition).await,
             Work::Many(policies) => {
                 change_many(connection, policies)
                     .await
@@ -233,9 +262,16 @@ async fn attempt(
 /// statements has no parameters, and digits need no quoting rules.
 ///
 /// Without `at_once` the lock is left to what follows.
-fn begin(by: &Attribution, lock: Duration, deadline: Duration, at_once: bool) -> String {
+fn begin(
+    tenant: Option<&Tenant>,
+    by: &Attribution,
+    lock: Duration,
+    deadline: Duration,
+    at_once: bool,
+) -> String {
     let mut sql = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ".to_owned();
     let settings = [
+        ("ordain.tenant", tenant.map(Tenant::as_str)),
         ("ordain.actor", Some(by.actor.as_str())),
         ("ordain.request_id", by.request_id.as_deref()),
         ("ordain.reason", by.reason.as_deref()),
@@ -272,32 +308,42 @@ fn begin(by: &Attribution, lock: Duration, deadline: Duration, at_once: bool) ->
 
 async fn change_one(
     connection: &mut PgConnection,
-    tenant: &Tenant,
+    key: &Key,
     change: &Change,
     precondition: Precondition,
 ) -> Result<Done, Stop> {
     // What is no position matches no revision.
     let at = |revision: u64| i64::try_from(revision).unwrap_or(-1);
-    let id = tenant.as_str();
+    let (statements, user) = match key.record() {
+        Some(RecordName::Policy) => (&POLICIES, None),
+        Some(RecordName::Config(user)) => (&CONFIGS, Some(user)),
+        None => {
+            let rejected = WriteError::Rejected(NAMELESS.to_owned());
+            return Err(rolled_back(connection, rejected).await);
+        }
+    };
+    // Every statement begins with what names the record: the tenant, and of a config the user.
+    let tenant = key.tenant.as_ref().map(Tenant::as_str);
+    let named = |statement: &'static str| {
+        let query = sqlx::query(statement).bind(tenant);
+        match user {
+            Some(user) => query.bind(user),
+            None => query,
+        }
+    };
     let query = match (change, precondition) {
-        (Change::Put(body), Precondition::None) => Some(sqlx::query(UPSERT).bind(id).bind(&**body)),
-        (Change::Put(body), Precondition::Absent) => {
-            Some(sqlx::query(INSERT).bind(id).bind(&**body))
+        (Change::Put(body), Precondition::None) => Some(named(statements.upsert).bind(&**body)),
+        (Change::Put(body), Precondition::Absent) => Some(named(statements.insert).bind(&**body)),
+        (Change::Put(body), Precondition::Present) => Some(named(statements.update).bind(&**body)),
+        (Change::Put(body), Precondition::Revision(revision)) => {
+            let query = named(statements.update_if).bind(&**body);
+            Some(query.bind(at(revision)))
         }
-        (Change::Put(body), Precondition::Present) => {
-            Some(sqlx::query(UPDATE).bind(id).bind(&**body))
-        }
-        (Change::Put(body), Precondition::Revision(revision)) => Some(
-            sqlx::query(UPDATE_IF)
-                .bind(id)
-                .bind(&**body)
-                .bind(at(revision)),
-        ),
         (Change::Delete, Precondition::None | Precondition::Present) => {
-            Some(sqlx::query(DELETE).bind(id))
+            Some(named(statements.delete))
         }
         (Change::Delete, Precondition::Revision(revision)) => {
-            Some(sqlx::query(DELETE_IF).bind(id).bind(at(revision)))
+            Some(named(statements.delete_if).bind(at(revision)))
         }
         // There is nothing that this could delete.
         (Change::Delete, Precondition::Absent) => None,
@@ -309,13 +355,16 @@ async fn change_one(
             .map_err(Stop::Before)?;
         if let Some(row) = row.first() {
             let created = row.try_get("created").map_err(Stop::Before)?;
-            let pruned = 0;
-            return Ok(Done { created, pruned });
+            if row.try_get("kept").map_err(Stop::Before)? {
+                return Ok(Done { created, pruned: 0 });
+            }
+            let rejected = WriteError::Rejected(NOT_KEPT.to_owned());
+            return Err(rolled_back(connection, rejected).await);
         }
     }
 
     // No row: say what is there instead, still under the lock, and roll back.
-    let stored = sqlx::query("SELECT revision FROM public.policies WHERE tenant = $1").bind(id);
+    let stored = named(statements.revision);
     let stored = stored
         .fetch_all(&mut *connection)
         .await

@@ -80,7 +80,9 @@ async fn an_audit_tells_what_is_current_from_what_is_behind_and_what_is_wrong() 
     };
     let put = async |body: &str| {
         let change = Change::Put(body.into());
-        let written = origin.write(&tenant, change, Precondition::None, &by).await;
+        let written = origin
+            .write(&Key::policy(&tenant), change, Precondition::None, &by)
+            .await;
         written.expect("written").revision
     };
     let first = put("{}").await;

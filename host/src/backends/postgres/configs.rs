@@ -1,0 +1,94 @@
+//! The statements of the table of configs, whose columns are the fields of a level. Not for what they
+//! mean: that is the guest's.
+
+use super::write::Statements;
+
+/// The columns that hold fields.
+macro_rules! columns {
+    () => {
+        "auto_compact_enabled, compaction_interval_minutes, merge_compression_strategy, \
+         merge_max_messages, merge_preserve_pinned, path_compression_strategy, \
+         path_compression_threshold, path_max_messages, path_sliding_window_size"
+    };
+}
+
+/// The fields of the JSON text `$3`, in the order of the columns; NULL where it has none.
+macro_rules! fields {
+    () => {
+        "SELECT \"autoCompactEnabled\", \"compactionIntervalMinutes\", \"mergeCompressionStrategy\", \
+         \"mergeMaxMessages\", \"mergePreservePinned\", \"pathCompressionStrategy\", \
+         \"pathCompressionThreshold\", \"pathMaxMessages\", \"pathSlidingWindowSize\" \
+         FROM json_to_record($3::text::json) AS f(\"autoCompactEnabled\" boolean, \
+         \"compactionIntervalMinutes\" bigint, \"mergeCompressionStrategy\" text, \
+         \"mergeMaxMessages\" bigint, \"mergePreservePinned\" boolean, \
+         \"pathCompressionStrategy\" text, \"pathCompressionThreshold\" double precision, \
+         \"pathMaxMessages\" bigint, \"pathSlidingWindowSize\" bigint)"
+    };
+}
+
+/// The level of tenant `$1` and user `$2`, NULL where there is none.
+macro_rules! this_level {
+    () => {
+        " WHERE coalesce(c.tenant, '') = coalesce($1::text, '') \
+         AND coalesce(c.user_id, '') = coalesce($2::text, '')"
+    };
+}
+
+macro_rules! insert {
+    ($conflict:expr, $created:literal) => {
+        concat!(
+            "INSERT INTO public.configs AS c (tenant, user_id, ",
+            columns!(),
+            ") SELECT $1, $2, f.* FROM (",
+            fields!(),
+            ") f ON CONFLICT (coalesce(tenant, ''), coalesce(user_id, '')) DO ",
+            $conflict,
+            " RETURNING ",
+            $created,
+            " AS created, c.body = $3 AS kept"
+        )
+    };
+}
+
+macro_rules! update {
+    ($condition:literal) => {
+        concat!(
+            "UPDATE public.configs AS c SET (",
+            columns!(),
+            ") = (",
+            fields!(),
+            ")",
+            this_level!(),
+            $condition,
+            " RETURNING false AS created, c.body = $3 AS kept"
+        )
+    };
+}
+
+macro_rules! delete {
+    ($condition:literal) => {
+        concat!(
+            "DELETE FROM public.configs AS c",
+            this_level!(),
+            $condition,
+            " RETURNING false AS created, true AS kept"
+        )
+    };
+}
+
+pub const CONFIGS: Statements = Statements {
+    upsert: insert!(
+        concat!("UPDATE SET (", columns!(), ") = (", fields!(), ")"),
+        "c.xmax = 0"
+    ),
+    insert: insert!("NOTHING", "true"),
+    update: update!(""),
+    update_if: update!(" AND c.revision = $4"),
+    delete: delete!(""),
+    delete_if: delete!(" AND c.revision = $3"),
+    revision: concat!("SELECT c.revision FROM public.configs c", this_level!()),
+};
+
+/// Why a level is rejected that the table cannot say as it is: nothing of it may be lost in silence.
+pub const NOT_KEPT: &str = "the table of configs cannot keep this level as it is: it has no column for one \
+     of the fields, or the text is not canonical";
