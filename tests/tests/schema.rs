@@ -1,5 +1,9 @@
 //! The schema by itself, as an operator with psql meets it (rules O1 to O3).
 
+#[path = "schema/configs.rs"]
+mod configs;
+#[path = "schema/isolation.rs"]
+mod isolation;
 #[path = "schema/upkeep.rs"]
 mod upkeep;
 
@@ -89,7 +93,7 @@ async fn an_edit_in_sql_is_logged_with_its_author_and_wakes_the_feed() {
     let tenant = ordain::ids::Tenant::new("a").expect("a proper id");
     assert_eq!(
         origin
-            .history(&tenant, None, 10)
+            .history(&ordain::ids::Key::policy(&tenant), None, 10)
             .await
             .expect("the origin answers")
             .items
@@ -181,6 +185,8 @@ async fn the_service_can_write_policies_and_nothing_else() {
         "CREATE FUNCTION public.other() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "CREATE OR REPLACE FUNCTION public.log_next() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
         "DROP TABLE policies",
+        "ALTER TABLE policies DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY own_tenant ON configs",
         "UPDATE _sqlx_migrations SET success = false",
     ] {
         let error = database.refused(&service(sql));

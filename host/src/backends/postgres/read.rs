@@ -164,6 +164,34 @@ impl Postgres {
         })
     }
 
+    /// The first column, as text (NULL: empty), of a statement on a connection of the pool for tenants, in the work of
+    /// `tenant`: for tests of what the database itself keeps apart.
+    #[cfg(feature = "contract")]
+    pub async fn seen_in_pool(
+        &self,
+        tenant: Option<&str>,
+        statement: &'static str,
+    ) -> Result<Vec<String>, String> {
+        let shown = |error: sqlx::Error| error.to_string();
+        let mut lease = self.pool.lease().await.map_err(shown)?;
+        let begin = "SELECT set_config('ordain.tenant', $1, true)";
+        let mut work = sqlx::Connection::begin(&mut lease.connection)
+            .await
+            .map_err(shown)?;
+        if let Some(tenant) = tenant {
+            let begin = sqlx::query(begin).bind(tenant).execute(&mut *work).await;
+            begin.map_err(shown)?;
+        }
+        let rows = sqlx::query(statement).fetch_all(&mut *work).await;
+        let rows = rows.map_err(shown)?;
+        work.rollback().await.map_err(shown)?;
+        lease.give_back();
+        let text = |row: &PgRow| row.try_get_unchecked::<Option<String>, _>(0).map_err(shown);
+        rows.iter()
+            .map(|row| Ok(text(row)?.unwrap_or_default()))
+            .collect()
+    }
+
     pub(super) async fn audited(&self, key: &Key, after: u64) -> Result<Audit, OriginError> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let tenant = key.tenant.as_ref();
