@@ -11,7 +11,7 @@ pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit",
         world: "policy",
-        // Names of subjects are constants: borrowed, they cross the border without an allocation.
+        // Names of subjects are at hand: borrowed, they cross the border without an allocation.
         ownership: Borrowing { duplicate_if_necessary: false },
         // Who builds a component of this crate exports it.
         pub_export_macro: true,
@@ -28,14 +28,16 @@ static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
 use std::cell::RefCell;
 
-use crate::ports::{LookedUp, Ports, Settings, Severity, State, Subject};
+use crate::ports::{LookedUp, Ports, Settings, Severity, State, Store, Subject};
 use crate::resolve::{self, Instance};
-use crate::validate;
-use bindings::exports::ordain::policy::resolver;
-use bindings::ordain::policy::{clock, far, feed, held, log, near, policy_origin, settings, types};
+use crate::{config, validate};
+use bindings::exports::ordain::policy::{configs, resolver};
+use bindings::ordain::policy::{
+    clock, config_origin, far, feed, held, log, near, policy_origin, settings, types,
+};
 use convert::{
-    decision_out, failure_out, invalid_out, looked_up_in, request_in, settings_in, severity_out,
-    state_in, subject_out,
+    decision_out, effective_out, failure_out, invalid_out, looked_up_in, request_in, settings_in,
+    severity_out, state_in, subject_out,
 };
 
 thread_local! {
@@ -45,7 +47,7 @@ thread_local! {
 }
 
 impl resolver::Guest for Component {
-    fn resolve(request: resolver::Request) -> Result<resolver::Decision, resolver::Failure> {
+    fn resolve(request: resolver::Request) -> Result<resolver::Decision, types::Failure> {
         let request = request_in(request);
         let answer = INSTANCE.with_borrow_mut(|instance| {
             resolve::resolve(instance, &mut Imports::default(), &request)
@@ -55,7 +57,7 @@ impl resolver::Guest for Component {
 
     fn resolve_batch(
         requests: Vec<resolver::Request>,
-    ) -> Vec<Result<resolver::Decision, resolver::Failure>> {
+    ) -> Vec<Result<resolver::Decision, types::Failure>> {
         let requests: Vec<_> = requests.into_iter().map(request_in).collect();
         let answers = INSTANCE.with_borrow_mut(|instance| {
             resolve::resolve_batch(instance, &mut Imports::default(), &requests)
@@ -66,8 +68,29 @@ impl resolver::Guest for Component {
             .collect()
     }
 
-    fn validate(record: String) -> Result<String, resolver::Invalid> {
+    fn validate(record: String) -> Result<String, types::Invalid> {
         validate::validate(&record).map_err(invalid_out)
+    }
+}
+
+impl configs::Guest for Component {
+    fn get_effective(
+        user: Option<String>,
+        min_revision: u64,
+    ) -> Result<configs::Effective, types::Failure> {
+        let answer = INSTANCE.with_borrow_mut(|instance| {
+            let mut imports = Imports::default();
+            config::effective(instance, &mut imports, user.as_deref(), min_revision)
+        });
+        answer.map(effective_out).map_err(failure_out)
+    }
+
+    fn validate(level: String) -> Result<String, types::Invalid> {
+        config::level::validate(&level).map_err(invalid_out)
+    }
+
+    fn patch(level: String, patch: String) -> Result<String, types::Invalid> {
+        config::level::patch(&level, &patch).map_err(invalid_out)
     }
 }
 
@@ -78,7 +101,7 @@ struct Imports {
 }
 
 /// Lowers subjects. One is the rule; only several are worth an allocation.
-fn with_subjects<T>(subjects: &[Subject], call: impl Fn(&[types::Subject<'_>]) -> T) -> T {
+fn with_subjects<T>(subjects: &[Subject<'_>], call: impl Fn(&[types::Subject<'_>]) -> T) -> T {
     match subjects {
         [one] => call(&[subject_out(one)]),
         several => call(&several.iter().map(subject_out).collect::<Vec<_>>()),
@@ -98,7 +121,7 @@ impl Ports for Imports {
         log::write(severity_out(severity), message);
     }
 
-    fn near(&mut self, subjects: &[Subject]) -> LookedUp {
+    fn near(&mut self, subjects: &[Subject<'_>]) -> LookedUp {
         self.found = None;
         let [one] = subjects else {
             return looked_up_in(with_subjects(subjects, near::look_up));
@@ -114,15 +137,16 @@ impl Ports for Imports {
         }
     }
 
-    fn far(&mut self, subjects: &[Subject]) -> LookedUp {
+    fn far(&mut self, subjects: &[Subject<'_>]) -> LookedUp {
         self.found = None;
         looked_up_in(with_subjects(subjects, far::look_up))
     }
 
-    fn origin(&mut self, subjects: &[Subject], min_revision: u64) -> LookedUp {
+    fn origin(&mut self, store: Store, subjects: &[Subject<'_>], min_revision: u64) -> LookedUp {
         self.found = None;
-        looked_up_in(with_subjects(subjects, |subjects| {
-            policy_origin::read(subjects, min_revision)
+        looked_up_in(with_subjects(subjects, |subjects| match store {
+            Store::Policies => policy_origin::read(subjects, min_revision),
+            Store::Configs => config_origin::read(subjects, min_revision),
         }))
     }
 

@@ -28,11 +28,18 @@ pub enum Scope {
     Fleet,
 }
 
-/// The name of one record. Names are fixed by this crate, so none is ever allocated.
+/// The name of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Subject {
+pub struct Subject<'a> {
     pub scope: Scope,
-    pub name: &'static str,
+    pub name: &'a str,
+}
+
+/// Which records an origin is the source of truth of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    Policies,
+    Configs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,11 +92,11 @@ pub trait Ports {
     /// `log.write`
     fn log(&mut self, severity: Severity, message: &str);
     /// `near.look-up`
-    fn near(&mut self, subjects: &[Subject]) -> LookedUp;
+    fn near(&mut self, subjects: &[Subject<'_>]) -> LookedUp;
     /// `far.look-up`
-    fn far(&mut self, subjects: &[Subject]) -> LookedUp;
-    /// `policy-origin.read`
-    fn origin(&mut self, subjects: &[Subject], min_revision: u64) -> LookedUp;
+    fn far(&mut self, subjects: &[Subject<'_>]) -> LookedUp;
+    /// `policy-origin.read`, `config-origin.read`
+    fn origin(&mut self, store: Store, subjects: &[Subject<'_>], min_revision: u64) -> LookedUp;
     /// `feed.catch-up`
     fn catch_up(&mut self, min_revision: u64, wait_ms: u32) -> LookedUp;
     /// `held.entry`

@@ -6,9 +6,9 @@ use crate::egress::egress;
 use crate::limits;
 use crate::policy::Policy;
 use crate::ports::{Ports, Settings};
-use crate::read::{self, Record};
+use crate::read::{self, Found, POLICY};
 use crate::routing::route;
-use crate::words::{Decision, Failure, Provenance, Request};
+use crate::words::{Decision, Failure, Request};
 
 /// What an instance keeps between calls. None of it can change an answer: settings are the same for
 /// the life of an instance, and copies are confirmed by their fill number on every call.
@@ -16,6 +16,12 @@ use crate::words::{Decision, Failure, Provenance, Request};
 pub struct Instance {
     settings: Option<Settings>,
     decoded: Decoded,
+}
+
+impl Instance {
+    pub fn settings(&mut self, ports: &mut impl Ports) -> &Settings {
+        self.settings.get_or_insert_with(|| ports.settings())
+    }
 }
 
 /// Answers one request.
@@ -27,8 +33,8 @@ pub fn resolve(
     check(request)?;
     let Instance { settings, decoded } = instance;
     let settings = &*settings.get_or_insert_with(|| ports.settings());
-    let record = read::policy(ports, settings, request.min_revision)?;
-    match record.present {
+    let record = read::find(ports, settings, &POLICY, request.min_revision)?;
+    match record.present[0] {
         None => Ok(decide(None, request, settings, record)),
         Some(present) => {
             let policy = decoded.policy(ports, present)?;
@@ -55,7 +61,7 @@ pub fn resolve_batch(
             .iter()
             .zip(&mut answers)
             .filter(|(_, answer)| answer.is_none());
-        let record = match read::policy(ports, settings, least) {
+        let record = match read::find(ports, settings, &POLICY, least) {
             Ok(record) => record,
             Err(failure) => {
                 // Who demands no less would get no more.
@@ -63,8 +69,7 @@ pub fn resolve_batch(
                 break;
             }
         };
-        let policy = record
-            .present
+        let policy = record.present[0]
             .map(|present| decoded.policy(ports, present))
             .transpose();
         for (request, answer) in
@@ -107,18 +112,12 @@ fn decide(
     policy: Option<&Policy>,
     request: &Request,
     settings: &Settings,
-    record: Record,
+    record: Found<1>,
 ) -> Decision {
     Decision {
         verdict: route(policy, request, settings),
         egress: egress(policy, request, settings.base_egress),
-        provenance: Provenance {
-            revision: record.present.map(|present| present.revision),
-            tier: record.view.tier,
-            stale: record.stale,
-            age_ms: record.view.age_ms,
-            position: record.view.position,
-        },
+        provenance: record.provenance(),
     }
 }
 

@@ -2,7 +2,7 @@
 //! faults. The same check guards what is stored and what is read. Not here: limits that requests
 //! share (`limits`), the shape of JSON (`json`).
 
-mod fields;
+pub(crate) mod fields;
 mod quick;
 
 use crate::faults::{Faults, Path};
@@ -68,7 +68,8 @@ fn decode_at_length(text: &str) -> Result<Policy, Vec<Fault>> {
     }
 }
 
-fn parse(text: &str) -> Result<Json, Invalid> {
+/// The tree of a text that may be a record.
+pub(crate) fn parse(text: &str) -> Result<Json, Invalid> {
     // Far beyond the limit the tree itself could be too much for the memory of an instance.
     if text.len() > 4 * limits::RECORD {
         return Err(Invalid::Faults(vec![whole(TOO_LONG.to_owned())]));
@@ -177,7 +178,7 @@ fn user_policy<'a>(
     })
 }
 
-fn boolean(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<bool> {
+pub(crate) fn boolean(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<bool> {
     let Json::Bool(value) = json else {
         faults.add(at, format!("must be true or false, not {}", json.kind()));
         return None;

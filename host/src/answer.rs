@@ -65,11 +65,11 @@ pub struct Egress {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
-    /// Revision of the policy; `None`: the tenant has none.
+    /// Revision of the record, of several the highest; `None`: there is none.
     pub revision: Option<u64>,
     pub tier: Tier,
     pub stale: bool,
-    /// Milliseconds since the policy was last proven to be current.
+    /// Milliseconds since the record was last proven to be current.
     pub age_ms: u32,
     /// Every change up to this position is reflected (`Ordain-Revision`).
     pub position: u64,
@@ -101,13 +101,16 @@ pub enum ResolveError {
     Overloaded,
     #[error("the demanded revision is not known here (yet)")]
     RevisionUnknown,
-    #[error("the stored policy breaks the rules of the component")]
+    #[error("a stored record breaks the rules of the component")]
     RecordInvalid(Vec<Fault>),
     #[error("the request is not valid")]
     RequestInvalid(Vec<Fault>),
     /// The component trapped or ran out of time.
     #[error("the component failed: {0}")]
     Component(String),
+    /// The component is of a world that has no configs.
+    #[error("the component that runs has no configs: it is of a world before 0.3.0")]
+    NotOffered,
 }
 
 impl Answer {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::backends::FleetSetting;
+use crate::ids::Kind;
 use crate::options::{FEED_INTERVAL, Options};
 
 pub use setting::{Setting, Source, Value, ValueError};
@@ -24,12 +25,32 @@ pub use setting::{Setting, Source, Value, ValueError};
 pub struct InForce {
     /// Differs whenever anything else does.
     pub version: u64,
-    pub near_on: bool,
-    pub far_on: bool,
+    pub near: Kinds,
+    pub far: Kinds,
     /// An answer older than this is not fresh.
     pub bound: Duration,
     /// An answer older than this is not even given as a stale one.
     pub stale_limit: Duration,
+}
+
+/// Of which kinds of record a tier keeps any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kinds {
+    pub policy: bool,
+    pub config: bool,
+}
+
+impl Kinds {
+    pub fn has(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Policy => self.policy,
+            Kind::Config => self.config,
+        }
+    }
+
+    pub fn any(self) -> bool {
+        self.policy || self.config
+    }
 }
 
 /// One setting and where its value comes from.
@@ -100,8 +121,8 @@ impl Caches {
             state: Mutex::default(),
             in_force: ArcSwap::from_pointee(InForce {
                 version: 0,
-                near_on: false,
-                far_on: false,
+                near: Kinds::default(),
+                far: Kinds::default(),
                 bound: options.bound,
                 stale_limit: options.stale_limit,
             }),
@@ -210,6 +231,8 @@ impl Caches {
         vec![
             cache(Setting::Policy, Setting::Near),
             cache(Setting::Policy, Setting::Far),
+            cache(Setting::Config, Setting::Near),
+            cache(Setting::Config, Setting::Far),
         ]
     }
 
@@ -246,10 +269,14 @@ impl Caches {
             }
         };
         let before = self.in_force();
+        let kinds = |tier| Kinds {
+            policy: self.off(state, Setting::Policy, tier).is_none(),
+            config: self.off(state, Setting::Config, tier).is_none(),
+        };
         let after = InForce {
             version: before.version,
-            near_on: self.off(state, Setting::Policy, Setting::Near).is_none(),
-            far_on: self.off(state, Setting::Policy, Setting::Far).is_none(),
+            near: kinds(Setting::Near),
+            far: kinds(Setting::Far),
             bound: time(Setting::Bound, before.bound),
             stale_limit: time(Setting::StaleLimit, before.stale_limit),
         };
@@ -262,8 +289,8 @@ impl Caches {
         self.version.store(version, Ordering::Release);
         if before.version > 0 {
             tracing::warn!(
-                near = after.near_on,
-                far = after.far_on,
+                near = ?after.near,
+                far = ?after.far,
                 bound = ?after.bound,
                 stale_limit = ?after.stale_limit,
                 "the settings of the caches have changed"

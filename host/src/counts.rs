@@ -49,7 +49,8 @@ impl Counts {
             Err(ResolveError::RevisionUnknown) => 8,
             Err(ResolveError::RecordInvalid(_)) => 9,
             Err(ResolveError::RequestInvalid(_)) => 10,
-            Err(ResolveError::Component(_)) => 11,
+            // No request of a policy is of a kind that a component lacks.
+            Err(ResolveError::Component(_) | ResolveError::NotOffered) => 11,
         };
         self.shards[shard()][slot].fetch_add(1, Ordering::Relaxed);
     }

@@ -161,6 +161,10 @@ impl Key {
         }
     }
 
+    pub fn kind(&self) -> Kind {
+        Kind::of(&self.subject)
+    }
+
     /// What the key names; `None`: no record is called so.
     pub fn record(&self) -> Option<RecordName<'_>> {
         match (&self.tenant, &*self.subject) {
@@ -171,6 +175,23 @@ impl Key {
                 (!user.is_empty()).then_some(RecordName::Config(Some(user)))
             }
             _ => None,
+        }
+    }
+}
+
+/// A kind of record, which has caches and an origin of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Policy,
+    Config,
+}
+
+impl Kind {
+    pub fn of(subject: &str) -> Kind {
+        let rest = subject.strip_prefix(CONFIG);
+        match rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            true => Kind::Config,
+            false => Kind::Policy,
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod coherence;
 pub mod config;
 pub mod counts;
+pub mod effective;
 pub mod http;
 pub mod ids;
 pub mod metrics;

@@ -2,6 +2,7 @@
 //! decides nothing itself.
 
 mod components;
+mod configs;
 mod settings;
 mod start;
 mod status;
@@ -29,7 +30,7 @@ use crate::coherence::{Coherence, Entry, Moment};
 use crate::ids::{Key, Tenant};
 use crate::options::Options;
 use crate::request::{Request, TenantRequest};
-use crate::runtime::Runtime;
+use crate::runtime::{Check, Runtime};
 
 pub use components::{
     Changed, Checked, ComponentError, ComponentReport, Intent, fleet::is_share, shelf::read_signed,
@@ -38,8 +39,8 @@ pub use start::{
     Builder, CheckError, StartError, check_component_file, inspect_component, migrate,
 };
 pub use types::{
-    ComponentInfo, FeedStatus, ImportError, InvalidRecord, NearStatus, PutError, ReadError, Status,
-    StoredPolicy, TierStatus,
+    ComponentInfo, FeedStatus, ImportError, InvalidRecord, NearStatus, Patched, PutError,
+    ReadError, Status, Stored, TierStatus,
 };
 
 /// Policies of one import transaction (rule O4).
@@ -156,7 +157,7 @@ impl Ordain {
 
     /// Checks a record and returns its canonical text; stores nothing.
     pub async fn validate(&self, record: &str) -> Result<String, InvalidRecord> {
-        self.inner.runtime.validate(record)
+        self.inner.runtime.check(Check::Policy(record))
     }
 
     /// Resolves requests against a record that is not stored. The record must be valid.
@@ -166,7 +167,7 @@ impl Ordain {
         record: &str,
         requests: &[Request],
     ) -> Result<Vec<Result<Answer, ResolveError>>, InvalidRecord> {
-        let body = self.inner.runtime.validate(record)?.into();
+        let body = self.inner.runtime.check(Check::Policy(record))?.into();
         let entry = Arc::new(Entry::new(Some(Record { body, revision: 0 }), 0));
         let requests: Vec<&Request> = requests.iter().collect();
         Ok(self
@@ -184,7 +185,7 @@ impl Ordain {
         precondition: Precondition,
         by: &Attribution,
     ) -> Result<Written, PutError> {
-        let body = self.inner.runtime.validate(record)?;
+        let body = self.inner.runtime.check(Check::Policy(record))?;
         Ok(self
             .write(
                 Key::policy(tenant),
@@ -256,7 +257,7 @@ impl Ordain {
         let mut valid = Vec::with_capacity(policies.len());
         let mut invalid = Vec::new();
         for (index, (tenant, record)) in policies.iter().enumerate() {
-            match self.inner.runtime.validate(record) {
+            match self.inner.runtime.check(Check::Policy(record)) {
                 Ok(body) => valid.push((tenant.clone(), Arc::<str>::from(body))),
                 Err(error) => invalid.push((index, error)),
             }
@@ -283,19 +284,19 @@ impl Ordain {
     }
 
     /// The stored policy, from the origin.
-    pub async fn policy(
-        &self,
-        tenant: &Tenant,
-        min_revision: u64,
-    ) -> Result<StoredPolicy, ReadError> {
+    pub async fn policy(&self, tenant: &Tenant, min_revision: u64) -> Result<Stored, ReadError> {
+        self.stored(Key::policy(tenant), min_revision).await
+    }
+
+    async fn stored(&self, key: Key, min_revision: u64) -> Result<Stored, ReadError> {
         self.await_revision(min_revision).await;
-        let keys = [Key::policy(tenant)];
+        let keys = [key];
         let before = self.inner.reader.before();
         let snapshot = self.asked(self.inner.origin.read(&keys)).await?;
         self.inner.reader.learn(&before, snapshot.as_of, &keys);
         known(snapshot.as_of, min_revision)?;
         let record = snapshot.records.into_iter().next().flatten();
-        Ok(StoredPolicy {
+        Ok(Stored {
             record,
             position: snapshot.as_of,
         })
@@ -330,9 +331,20 @@ impl Ordain {
         limit: u32,
         min_revision: u64,
     ) -> Result<Page<HistoryEntry>, ReadError> {
+        let key = Key::policy(tenant);
+        self.changes_of(key, before, limit, min_revision).await
+    }
+
+    async fn changes_of(
+        &self,
+        key: Key,
+        before: Option<u64>,
+        limit: u32,
+        min_revision: u64,
+    ) -> Result<Page<HistoryEntry>, ReadError> {
         self.await_revision(min_revision).await;
         let earlier = self.inner.reader.before();
-        let shown = [Key::policy(tenant)];
+        let shown = [key];
         let history = self.inner.origin.history(&shown[0], before, limit);
         let page = self.asked(history).await?;
         self.inner.reader.learn(&earlier, page.as_of, &shown);

@@ -1,5 +1,8 @@
 //! Generated types to those of this crate and back, field by field: strings are moved, never copied.
 
+use super::bindings::exports::ordain::policy::configs::{
+    self, Level as WitLevel, MergeStrategy as WitMerge, PathStrategy as WitPath,
+};
 use super::bindings::exports::ordain::policy::resolver as wit;
 use super::bindings::ordain::policy::{held, log, settings, types};
 use crate::ports::{
@@ -7,8 +10,8 @@ use crate::ports::{
     View,
 };
 use crate::words::{
-    Decision, Egress, EgressMode, EgressRule, Failure, Fault, Invalid, Provenance, RefusalCode,
-    Request, Route, Rule, Tier, Verdict,
+    Decision, Effective, Egress, EgressMode, EgressRule, Failure, Fault, Invalid, Level,
+    MergeStrategy, PathStrategy, Provenance, RefusalCode, Request, Route, Rule, Tier, Verdict,
 };
 
 pub fn request_in(request: wit::Request) -> Request {
@@ -67,7 +70,7 @@ pub fn state_in(state: held::State) -> State {
     }
 }
 
-pub fn subject_out(subject: &Subject) -> types::Subject<'static> {
+pub fn subject_out<'a>(subject: &Subject<'a>) -> types::Subject<'a> {
     let scope = match subject.scope {
         Scope::Tenant => types::Scope::Tenant,
         Scope::Fleet => types::Scope::Fleet,
@@ -106,26 +109,26 @@ pub fn decision_out(decision: Decision) -> wit::Decision {
     }
 }
 
-pub fn failure_out(failure: Failure) -> wit::Failure {
+pub fn failure_out(failure: Failure) -> types::Failure {
     match failure {
-        Failure::Unavailable => wit::Failure::Unavailable,
-        Failure::RevisionUnknown => wit::Failure::RevisionUnknown,
-        Failure::RecordInvalid(faults) => wit::Failure::RecordInvalid(faults_out(faults)),
-        Failure::RequestInvalid(faults) => wit::Failure::RequestInvalid(faults_out(faults)),
+        Failure::Unavailable => types::Failure::Unavailable,
+        Failure::RevisionUnknown => types::Failure::RevisionUnknown,
+        Failure::RecordInvalid(faults) => types::Failure::RecordInvalid(faults_out(faults)),
+        Failure::RequestInvalid(faults) => types::Failure::RequestInvalid(faults_out(faults)),
     }
 }
 
-pub fn invalid_out(invalid: Invalid) -> wit::Invalid {
+pub fn invalid_out(invalid: Invalid) -> types::Invalid {
     match invalid {
-        Invalid::Malformed(message) => wit::Invalid::Malformed(message),
-        Invalid::Faults(faults) => wit::Invalid::Faults(faults_out(faults)),
+        Invalid::Malformed(message) => types::Invalid::Malformed(message),
+        Invalid::Faults(faults) => types::Invalid::Faults(faults_out(faults)),
     }
 }
 
-fn faults_out(faults: Vec<Fault>) -> Vec<wit::Fault> {
+fn faults_out(faults: Vec<Fault>) -> Vec<types::Fault> {
     faults
         .into_iter()
-        .map(|fault| wit::Fault {
+        .map(|fault| types::Fault {
             pointer: fault.pointer,
             message: fault.message,
         })
@@ -162,8 +165,8 @@ fn egress_out(egress: Egress) -> wit::Egress {
     }
 }
 
-fn provenance_out(provenance: Provenance) -> wit::Provenance {
-    wit::Provenance {
+fn provenance_out(provenance: Provenance) -> types::Provenance {
+    types::Provenance {
         revision: provenance.revision,
         tier: match provenance.tier {
             Tier::Near => types::Tier::Near,
@@ -214,5 +217,61 @@ fn tier_in(tier: types::Tier) -> Tier {
         types::Tier::Near => Tier::Near,
         types::Tier::Far => Tier::Far,
         types::Tier::Origin => Tier::Origin,
+    }
+}
+
+pub fn effective_out(effective: Effective) -> configs::Effective {
+    let config = &effective.config;
+    configs::Effective {
+        config: configs::Config {
+            merge_compression_strategy: merge_out(config.merge_compression_strategy.0),
+            merge_max_messages: config.merge_max_messages.0,
+            merge_preserve_pinned: config.merge_preserve_pinned.0,
+            path_compression_strategy: path_out(config.path_compression_strategy.0),
+            path_max_messages: config.path_max_messages.0,
+            path_sliding_window_size: config.path_sliding_window_size.0,
+            path_compression_threshold: config.path_compression_threshold.0,
+            auto_compact_enabled: config.auto_compact_enabled.0,
+            compaction_interval_minutes: config.compaction_interval_minutes.0,
+        },
+        levels: configs::Levels {
+            merge_compression_strategy: level_out(config.merge_compression_strategy.1),
+            merge_max_messages: level_out(config.merge_max_messages.1),
+            merge_preserve_pinned: level_out(config.merge_preserve_pinned.1),
+            path_compression_strategy: level_out(config.path_compression_strategy.1),
+            path_max_messages: level_out(config.path_max_messages.1),
+            path_sliding_window_size: level_out(config.path_sliding_window_size.1),
+            path_compression_threshold: level_out(config.path_compression_threshold.1),
+            auto_compact_enabled: level_out(config.auto_compact_enabled.1),
+            compaction_interval_minutes: level_out(config.compaction_interval_minutes.1),
+        },
+        provenance: provenance_out(effective.provenance),
+    }
+}
+
+fn merge_out(strategy: MergeStrategy) -> WitMerge {
+    match strategy {
+        MergeStrategy::None => WitMerge::None,
+        MergeStrategy::Minimal => WitMerge::Minimal,
+        MergeStrategy::Moderate => WitMerge::Moderate,
+        MergeStrategy::Aggressive => WitMerge::Aggressive,
+    }
+}
+
+fn path_out(strategy: PathStrategy) -> WitPath {
+    match strategy {
+        PathStrategy::None => WitPath::None,
+        PathStrategy::SlidingWindow => WitPath::SlidingWindow,
+        PathStrategy::Semantic => WitPath::Semantic,
+        PathStrategy::Hybrid => WitPath::Hybrid,
+    }
+}
+
+fn level_out(level: Level) -> WitLevel {
+    match level {
+        Level::Default => WitLevel::Default,
+        Level::Global => WitLevel::Global,
+        Level::Tenant => WitLevel::Tenant,
+        Level::User => WitLevel::User,
     }
 }

@@ -88,7 +88,7 @@ impl Fake {
         std::mem::take(&mut self.calls)
     }
 
-    fn answer(&mut self, call: Call, answer: Option<Answer>, subjects: &[Subject]) -> LookedUp {
+    fn answer(&mut self, call: Call, answer: Option<Answer>, subjects: &[Subject<'_>]) -> LookedUp {
         assert_eq!(
             subjects,
             [Subject {
@@ -123,17 +123,18 @@ impl Ports for Fake {
         self.messages.push((severity, message.to_owned()));
     }
 
-    fn near(&mut self, subjects: &[Subject]) -> LookedUp {
+    fn near(&mut self, subjects: &[Subject<'_>]) -> LookedUp {
         let answer = self.near.pop_front();
         self.answer(Call::Near, answer, subjects)
     }
 
-    fn far(&mut self, subjects: &[Subject]) -> LookedUp {
+    fn far(&mut self, subjects: &[Subject<'_>]) -> LookedUp {
         let answer = self.far.pop_front();
         self.answer(Call::Far, answer, subjects)
     }
 
-    fn origin(&mut self, subjects: &[Subject], min_revision: u64) -> LookedUp {
+    fn origin(&mut self, store: Store, subjects: &[Subject<'_>], min_revision: u64) -> LookedUp {
+        assert_eq!(store, Store::Policies);
         let answer = self.origin.pop_front();
         self.answer(Call::Origin(min_revision), answer, subjects)
     }

@@ -5,8 +5,8 @@ use crate::words::Tier::{self, Far, Near, Origin};
 
 const BOUND: u32 = 1000;
 
-fn read(ports: &mut Fake, min_revision: u64) -> Result<Record, Failure> {
-    policy(ports, &settings(), min_revision)
+fn read(ports: &mut Fake, min_revision: u64) -> Result<Found<1>, Failure> {
+    find(ports, &settings(), &POLICY, min_revision)
 }
 
 fn host(near: &[Answer], feed: &[LookedUp], far: &[Answer], origin: &[Answer]) -> Fake {
@@ -30,15 +30,15 @@ fn record(
     age_ms: u32,
     fill: u64,
     revision: u64,
-) -> Result<Record, Failure> {
+) -> Result<Found<1>, Failure> {
     let view = View {
         position,
         age_ms,
         tier,
     };
-    Ok(Record {
+    Ok(Found {
         view,
-        present: Some(Present { fill, revision }),
+        present: [Some(Present { fill, revision })],
         stale: false,
     })
 }
@@ -56,7 +56,7 @@ fn a_fresh_near_entry_takes_two_imports() {
 fn near_answers_that_there_is_no_policy() {
     let mut ports = host(&[(view(Near, 60, 5), State::Absent)], &[], &[], &[]);
     assert_eq!(
-        read(&mut ports, 0).map(|r| (r.present, r.view.tier)),
+        read(&mut ports, 0).map(|r| (r.present[0], r.view.tier)),
         Ok((None, Near))
     );
     assert_eq!(ports.calls, [Call::Near, Call::Entry]);
@@ -160,7 +160,7 @@ fn what_near_does_not_have_comes_from_far_into_near_only() {
 fn an_absent_record_of_far_and_origin_is_kept_too() {
     let near = [(view(Near, 60, 5), State::Missing)];
     let mut ports = host(&near, &[], &[(view(Far, 60, 6), State::Absent)], &[]);
-    assert_eq!(read(&mut ports, 0).map(|r| r.present), Ok(None));
+    assert_eq!(read(&mut ports, 0).map(|r| r.present), Ok([None]));
     assert_eq!(ports.calls.last(), Some(&Call::Keep(0)));
     let mut ports = host(
         &near,
@@ -168,7 +168,7 @@ fn an_absent_record_of_far_and_origin_is_kept_too() {
         &[no(Off)],
         &[(view(Origin, 60, 0), State::Absent)],
     );
-    assert_eq!(read(&mut ports, 0).map(|r| r.present), Ok(None));
+    assert_eq!(read(&mut ports, 0).map(|r| r.present), Ok([None]));
     assert_eq!(ports.calls.last(), Some(&Call::Keep(300_000)));
 }
 
@@ -289,8 +289,8 @@ fn stale(
     age_ms: u32,
     fill: u64,
     revision: u64,
-) -> Result<Record, Failure> {
-    record(tier, position, age_ms, fill, revision).map(|record| Record {
+) -> Result<Found<1>, Failure> {
+    record(tier, position, age_ms, fill, revision).map(|record| Found {
         stale: true,
         ..record
     })

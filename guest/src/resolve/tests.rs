@@ -1,7 +1,7 @@
 use super::*;
 use crate::ports::fake::{Call, Fake, present, view};
 use crate::ports::{LookedUp, State, Unavailable};
-use crate::words::{EgressMode, RefusalCode, Tier, Verdict};
+use crate::words::{EgressMode, Provenance, RefusalCode, Tier, Verdict};
 
 const TEXT: &str = r#"{"defaultModel":"m","defaultProvider":"p"}"#;
 

@@ -24,13 +24,17 @@ pub fn members<'a, 'p>(
     };
     for (name, _) in object {
         if !known.contains(&name.as_str()) {
-            faults.add(
-                &at.member(name),
-                format!("is no known field; known are {}", known.join(", ")),
-            );
+            unknown(name, at, known, faults);
         }
     }
     Some(Members { object, at })
+}
+
+pub fn unknown(name: &str, at: &Path<'_>, known: &[&str], faults: &mut Faults) {
+    faults.add(
+        &at.member(name),
+        format!("is no known field; known are {}", known.join(", ")),
+    );
 }
 
 impl<'a> Members<'a, '_> {

@@ -251,13 +251,7 @@ impl Origin for MemoryOrigin {
         };
         let mut state = self.state();
         let current = state.get(key).map(|record| record.revision);
-        let holds = match precondition {
-            Precondition::None => true,
-            Precondition::Absent => current.is_none(),
-            Precondition::Present => current.is_some(),
-            Precondition::Revision(revision) => current == Some(revision),
-        };
-        if !holds {
+        if !precondition.holds(current) {
             return Err(WriteError::Precondition { current });
         }
         match &change {

@@ -70,6 +70,18 @@ pub enum Precondition {
     Revision(u64),
 }
 
+impl Precondition {
+    /// Whether it holds of what is stored: its revision, if there is a record.
+    pub fn holds(self, current: Option<u64>) -> bool {
+        match self {
+            Precondition::None => true,
+            Precondition::Absent => current.is_none(),
+            Precondition::Present => current.is_some(),
+            Precondition::Revision(revision) => current == Some(revision),
+        }
+    }
+}
+
 /// A change of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {

@@ -17,7 +17,7 @@ fn row(name: &str, value: &str, revision: u64) -> FleetSetting {
 
 fn on(caches: &Caches) -> (bool, bool) {
     let now = caches.in_force();
-    (now.near_on, now.far_on)
+    (now.near.policy, now.far.policy)
 }
 
 fn reasons(caches: &Caches) -> Vec<String> {

@@ -14,7 +14,7 @@ impl HostState {
     pub(super) fn far_promptly(&self) -> Option<Unavailable> {
         let services = &self.services;
         match &services.far {
-            Some(far) if self.in_force.far_on && self.trial.is_none() => {
+            Some(far) if self.in_force.far.any() && self.trial.is_none() => {
                 if services.coherence.view().is_none() {
                     Some(Unavailable::NotReady)
                 } else {
@@ -32,7 +32,7 @@ impl HostState {
         let Some(far) = services
             .far
             .as_ref()
-            .filter(|_| self.in_force.far_on && self.trial.is_none())
+            .filter(|_| self.in_force.far.any() && self.trial.is_none())
         else {
             return LookedUp::Unavailable(Unavailable::Off);
         };
@@ -43,6 +43,9 @@ impl HostState {
         let Some(keys) = keys else {
             return LookedUp::Unavailable(Unavailable::Failed);
         };
+        if !keys.iter().all(|key| self.in_force.far.has(key.kind())) {
+            return LookedUp::Unavailable(Unavailable::Off);
+        }
         let (flight, reply) = far.get(&keys).await;
         self.flights.0 = flight;
         let values = match reply {

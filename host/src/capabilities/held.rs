@@ -71,7 +71,7 @@ impl HostState {
         // Rule A4: only what the origin said, and not before the log is known.
         let mut is_put = false;
         if let Some(far) = &services.far
-            && self.in_force.far_on
+            && self.in_force.far.has(key.kind())
             && let Some(sent) = from_origin
             && far_ttl_ms > 0
             && services.coherence.watermark().is_some()
@@ -90,7 +90,7 @@ impl HostState {
             is_put = true;
         }
         // What is in force now, not when the call began: a cache that is off takes nothing (rule D1).
-        if !services.caches.in_force().near_on {
+        if !services.caches.in_force().near.has(key.kind()) {
             return 0;
         }
         if let Some(entry) = services.coherence.fill(key, record.as_ref(), as_of) {
@@ -110,7 +110,7 @@ impl HostState {
             tokio::spawn(async move {
                 let from = Moment::now().minus(bound);
                 services.coherence.wait(as_of, from, LATE_FILL).await;
-                let near_on = services.caches.in_force().near_on;
+                let near_on = services.caches.in_force().near.has(key.kind());
                 let entry = near_on.then(|| services.coherence.fill(&key, record.as_ref(), as_of));
                 let entry = entry.flatten();
                 if let Some(entry) = entry.filter(|_| is_put) {

@@ -6,15 +6,15 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, WasmList, WasmStr};
 
 use super::{HostState, Limit, near};
-use crate::ids::Key;
+use crate::ids::{Key, Kind};
 use crate::runtime::bindings::log::Severity;
 use crate::runtime::bindings::types::{LookedUp, Scope, Unavailable};
 use crate::runtime::world::VERSIONS;
 
 /// Subjects of one look-up.
 const SUBJECTS_MAX: usize = 64;
-/// Longest name of a subject, in bytes.
-const NAME_MAX: usize = 200;
+/// Longest name of a subject, in bytes: `config/` and the longest id.
+const NAME_MAX: usize = 600;
 
 type Store<'a> = StoreContextMut<'a, HostState>;
 
@@ -39,18 +39,23 @@ pub fn link_waiting(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
                 Ok((state.waited(looked_up),))
             })
         })?;
-        let mut origin = interface(linker, "policy-origin", version)?;
-        origin.func_wrap_async(
-            "read",
-            |mut store: Store<'_>, (subjects, min_revision): (WasmList<SubjectRef>, u64)| {
-                Box::new(async move {
-                    let keys = keys(&mut store, &subjects)?;
-                    let state = store.data_mut();
-                    let looked_up = state.origin_read(keys, min_revision).await;
-                    Ok((state.waited(looked_up),))
-                })
-            },
-        )?;
+        for (name, kind) in origins(version) {
+            let mut origin = interface(linker, name, version)?;
+            origin.func_wrap_async(
+                "read",
+                move |mut store: Store<'_>,
+                      (subjects, min_revision): (WasmList<SubjectRef>, u64)| {
+                    Box::new(async move {
+                        let keys = keys(&mut store, &subjects)?;
+                        // An origin is the source of truth of its own records and no others.
+                        let keys = keys.filter(|keys| keys.iter().all(|key| key.kind() == kind));
+                        let state = store.data_mut();
+                        let looked_up = state.origin_read(keys, min_revision).await;
+                        Ok((state.waited(looked_up),))
+                    })
+                },
+            )?;
+        }
         let mut feed = interface(linker, "feed", version)?;
         feed.func_wrap_async(
             "catch-up",
@@ -64,6 +69,13 @@ pub fn link_waiting(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// The origins that a version of the world has, and what each holds.
+fn origins(version: &str) -> impl Iterator<Item = (&'static str, Kind)> {
+    let configs = ("config-origin", Kind::Config);
+    let configs = (version == VERSIONS[0]).then_some(configs);
+    std::iter::once(("policy-origin", Kind::Policy)).chain(configs)
 }
 
 /// Links instances that never wait, which makes their calls cheaper: what would have to wait answers
@@ -81,15 +93,17 @@ pub fn link_prompt(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
                 Ok((state.promptly(known),))
             },
         )?;
-        let mut origin = interface(linker, "policy-origin", version)?;
-        origin.func_wrap(
-            "read",
-            |mut store: Store<'_>, (_, _): (WasmList<SubjectRef>, u64)| {
-                let state = entered(&mut store)?;
-                let known = state.origin_promptly();
-                Ok((state.promptly(known),))
-            },
-        )?;
+        for (name, _) in origins(version) {
+            let mut origin = interface(linker, name, version)?;
+            origin.func_wrap(
+                "read",
+                |mut store: Store<'_>, (_, _): (WasmList<SubjectRef>, u64)| {
+                    let state = entered(&mut store)?;
+                    let known = state.origin_promptly();
+                    Ok((state.promptly(known),))
+                },
+            )?;
+        }
         let mut feed = interface(linker, "feed", version)?;
         feed.func_wrap("catch-up", |mut store: Store<'_>, (_, _): (u64, u32)| {
             let state = entered(&mut store)?;
@@ -214,7 +228,9 @@ pub fn checked_length(subjects: &WasmList<SubjectRef>) -> wasmtime::Result<()> {
 }
 
 pub fn is_name(name: &str) -> bool {
-    (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    let plain = |byte: u8| (b' '..=b'~').contains(&byte);
+    (1..=NAME_MAX).contains(&name.len())
+        && (name.bytes().all(plain) || !name.chars().any(char::is_control))
 }
 
 impl HostState {

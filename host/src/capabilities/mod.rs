@@ -8,7 +8,7 @@ mod held;
 mod limits;
 mod link;
 mod near;
-mod policy_origin;
+mod origin;
 mod services;
 
 use std::sync::Arc;

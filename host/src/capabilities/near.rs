@@ -7,6 +7,7 @@ use wasmtime::component::WasmList;
 use super::link::{SubjectRef, checked_length, is_name};
 use super::{Held, HostState};
 use crate::coherence::window::View as HostView;
+use crate::ids::Kind;
 use crate::runtime::bindings::near::{Finding, Found};
 use crate::runtime::bindings::types::{LookedUp, Scope, Tier, Unavailable, View};
 
@@ -91,7 +92,7 @@ fn begun(state: &mut HostState, subjects: usize) -> Option<LookedUp> {
             tier: Tier::Near,
         }));
     }
-    (!state.in_force.near_on).then_some(LookedUp::Unavailable(Unavailable::Off))
+    (!state.in_force.near.any()).then_some(LookedUp::Unavailable(Unavailable::Off))
 }
 
 /// Leaves the entry of a subject in the host.
@@ -108,6 +109,9 @@ fn held(
     };
     if !is_name(&name) {
         return Ok(Err(Unavailable::Failed));
+    }
+    if !state.in_force.near.has(Kind::of(&name)) {
+        return Ok(Err(Unavailable::Off));
     }
     let entry = state.services.coherence.near.get(tenant, &name);
     let entry = entry.map_or(Held::Missing, Held::Near);

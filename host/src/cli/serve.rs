@@ -148,7 +148,7 @@ fn report(settings: &Settings) {
             Some(reason) => tracing::info!("cache {kind} {tier}: off, because {reason}"),
         }
     }
-    if caches.in_force().far_on && options.far_keys.is_empty() {
+    if caches.in_force().far.any() && options.far_keys.is_empty() {
         tracing::warn!(
             "ORDAIN_FAR_KEY is not set: whoever can write to Redis can forge what far answers"
         );

@@ -143,10 +143,16 @@ impl Auditor {
         if began.since(view.proven) > in_force.bound || self.reader.breaker.is_open() {
             return;
         }
-        let near = self.coherence.near.peek(key).filter(|_| in_force.near_on);
+        let near = self
+            .coherence
+            .near
+            .peek(key)
+            .filter(|_| in_force.near.has(key.kind()));
         let near = near.filter(|entry| entry.as_of <= view.watermark);
         let far = match &self.far {
-            Some(far) if in_force.far_on => self.far_value(far, key, view.watermark).await,
+            Some(far) if in_force.far.has(key.kind()) => {
+                self.far_value(far, key, view.watermark).await
+            }
             _ => None,
         };
         if near.is_none() && far.is_none() {

@@ -14,7 +14,7 @@ use super::clock::Moment;
 use super::far::Far;
 use super::near::Entry;
 use super::window::Coherence;
-use crate::caches::Caches;
+use crate::caches::{Caches, Kinds};
 use crate::ids::Key;
 
 /// Puts of one pass under way at once, and in all: what is left has its turn in the next pass.
@@ -46,7 +46,8 @@ impl Restamper {
     }
 
     pub(super) async fn pass(&self) {
-        if !self.caches.in_force().far_on || self.far.breaker.is_open() {
+        let far_of = self.caches.in_force().far;
+        if !far_of.any() || self.far.breaker.is_open() {
             return;
         }
         // The watermark first, then the entries: what near holds afterwards was the state at the
@@ -56,7 +57,9 @@ impl Restamper {
         };
         let (coherence, half_life) = (self.coherence.clone(), self.ttl / 2);
         // Walks all of near: not on a thread that serves.
-        let due = tokio::task::spawn_blocking(move || due(&coherence, watermark, half_life)).await;
+        let due =
+            tokio::task::spawn_blocking(move || due(&coherence, far_of, watermark, half_life))
+                .await;
         let due = due.unwrap_or_default();
         let puts = due.into_iter().map(|(key, entry)| async move {
             let put = self
@@ -74,12 +77,18 @@ impl Restamper {
 
 /// Entries that were asked for since the last pass, and whose value in far is past half of its
 /// life or of the window.
-fn due(coherence: &Coherence, watermark: u64, half_life: Duration) -> Vec<(Key, Arc<Entry>)> {
+fn due(
+    coherence: &Coherence,
+    kinds: Kinds,
+    watermark: u64,
+    half_life: Duration,
+) -> Vec<(Key, Arc<Entry>)> {
     let now = Moment::now();
     let middle = coherence.middle_of_window();
     let mut due = Vec::new();
     coherence.near.each(|key, entry| {
         if due.len() < PASS_MAX
+            && kinds.has(key.kind())
             && entry.as_of <= watermark
             && entry.past_half(now, half_life, middle)
             && entry.take_used()

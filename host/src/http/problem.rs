@@ -192,8 +192,8 @@ impl From<ResolveError> for Problem {
             ResolveError::RecordInvalid(errors) => {
                 // Pointers may name users: how many there are is enough for the log.
                 let faults = errors.len();
-                tracing::error!(faults, "a stored policy breaks the rules of the component");
-                let detail = "the stored policy breaks the rules of the component: put a valid one";
+                tracing::error!(faults, "a stored record breaks the rules of the component");
+                let detail = "the stored record breaks the rules of the component: put a valid one";
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 Problem {
                     errors,
@@ -202,6 +202,7 @@ impl From<ResolveError> for Problem {
             }
             ResolveError::RequestInvalid(errors) => Problem::request(errors),
             ResolveError::Component(_) => component_failed(),
+            ResolveError::NotOffered => not_offered(),
         }
     }
 }
@@ -209,6 +210,11 @@ impl From<ResolveError> for Problem {
 fn revision_unknown() -> Problem {
     let detail = "the demanded revision is not known here (yet)";
     Problem::new(StatusCode::CONFLICT, "revision-unknown", detail)
+}
+
+fn not_offered() -> Problem {
+    let detail = "the component that runs has no configs: it is of a world before 0.3.0";
+    Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", detail)
 }
 
 /// The log has the cause already.
@@ -273,6 +279,7 @@ impl From<InvalidRecord> for Problem {
                 Problem::faults("invalid-record", "the record", errors)
             }
             InvalidRecord::Component(_) => component_failed(),
+            InvalidRecord::NotOffered => not_offered(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::Ordain;
 use crate::backends::{Attribution, OriginError, StoredComponent, WriteError};
 use crate::coherence::Moment;
 use crate::ordain::InvalidRecord;
-use crate::runtime::{LoadError, Plan};
+use crate::runtime::{Check, LoadError, Plan};
 use fleet::{Changes, Fleet};
 use follow::Part;
 
@@ -178,7 +178,7 @@ impl Ordain {
             for (entry, body) in &page.items {
                 after = Some(entry.tenant.clone());
                 checked.records += 1;
-                if let Err(why) = inner.runtime.validate_by(&generation, body) {
+                if let Err(why) = inner.runtime.check_by(&generation, Check::Policy(body)) {
                     failures += u32::from(matches!(why, InvalidRecord::Component(_)));
                     checked.invalid.push((entry.tenant.clone(), why));
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::backends::{OriginError, Record, WriteError};
+use crate::backends::{OriginError, Record, WriteError, Written};
 use crate::coherence::BreakerStatus;
 use crate::request::Fault;
 
@@ -17,9 +17,12 @@ pub enum InvalidRecord {
     /// The component trapped or ran out of time.
     #[error("the component failed: {0}")]
     Component(String),
+    /// The component is of a world that has no configs.
+    #[error("the component that runs has no configs: it is of a world before 0.3.0")]
+    NotOffered,
 }
 
-/// Why a policy was not written.
+/// Why a record was not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PutError {
     #[error(transparent)]
@@ -28,13 +31,21 @@ pub enum PutError {
     Write(#[from] WriteError),
 }
 
-/// A policy as the origin has it.
+/// A record as the origin has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredPolicy {
-    /// `None`: the tenant has no policy.
+pub struct Stored {
+    /// `None`: there is no such record.
     pub record: Option<Record>,
     /// Head of the log when it was read.
     pub position: u64,
+}
+
+/// What became of a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patched {
+    Written(Written),
+    /// The patch was empty: nothing was written. The revision that is stored, if any.
+    Unchanged(Option<u64>),
 }
 
 /// Why a record could not be read from the origin.
@@ -119,7 +130,7 @@ pub struct ComponentInfo {
     pub digest: String,
     /// Bytes of the file.
     pub size: u64,
-    /// `ordain:policy/policy@0.2.0`.
+    /// `ordain:policy/policy@0.3.0`.
     pub world: String,
     pub imports: Vec<String>,
     pub exports: Vec<String>,

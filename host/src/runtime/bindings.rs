@@ -7,5 +7,5 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: false },
 });
 
-pub use self::exports::ordain::policy::resolver;
+pub use self::exports::ordain::policy::{configs, resolver};
 pub use self::ordain::policy::{held, log, near, settings, types};

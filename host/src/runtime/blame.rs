@@ -2,10 +2,10 @@
 //! Not for what follows from it (`Runtime`).
 
 use super::generation::Said;
-use super::question::{Outcome, Question};
+use super::question::Question;
 use crate::answer::ResolveError;
 
-use super::bindings::resolver::Failure;
+use super::bindings::types::Failure;
 
 type Reply<Q> = Result<Said<<Q as Question>::Outcome>, ResolveError>;
 
@@ -16,7 +16,7 @@ pub fn blame<Q: Question>(reply: &Reply<Q>, question: &Q) -> Option<String> {
         Err(ResolveError::Component(why)) => Some(why.clone()),
         Err(_) => None,
         Ok(said) => {
-            let outcomes = question.outcomes(&said.outcome).iter().enumerate();
+            let outcomes = question.outcomes(&said.outcome).enumerate();
             let suspects = outcomes
                 .filter_map(|(index, one)| suspect(one, said.excused, question.demand(index)));
             suspects.map(str::to_owned).next()
@@ -25,7 +25,7 @@ pub fn blame<Q: Question>(reply: &Reply<Q>, question: &Q) -> Option<String> {
 }
 
 /// What a component without fault might not have said; another one can tell.
-fn suspect(outcome: &Outcome, excused: bool, demand: u64) -> Option<&'static str> {
+fn suspect(outcome: Result<(), &Failure>, excused: bool, demand: u64) -> Option<&'static str> {
     match outcome {
         Ok(_) => None,
         Err(Failure::RecordInvalid(_)) => Some("it refuses a stored record"),
@@ -45,27 +45,24 @@ pub fn improves<Q: Question>(first: &Reply<Q>, second: &Reply<Q>, question: &Q) 
     let Ok(second) = second else {
         return false;
     };
-    let better = question.outcomes(&second.outcome);
+    let mut better = question.outcomes(&second.outcome);
     match first {
         // A request or a record that is refused with reason is an answer, too.
-        Err(_) => better.iter().any(|outcome| {
+        Err(_) => better.any(|outcome| {
             matches!(
                 outcome,
-                Ok(_) | Err(Failure::RequestInvalid(_) | Failure::RecordInvalid(_))
+                Ok(()) | Err(Failure::RequestInvalid(_) | Failure::RecordInvalid(_))
             )
         }),
         Ok(said) => {
-            let outcomes = question.outcomes(&said.outcome);
-            let improved = outcomes
-                .iter()
-                .zip(better)
-                .enumerate()
-                .any(|(index, pair)| {
-                    let (worse, better) = pair;
-                    better.is_ok() && suspect(worse, said.excused, question.demand(index)).is_some()
-                });
-            let answered = |all: &[Outcome]| all.iter().filter(|one| one.is_ok()).count();
-            improved && answered(better) >= answered(outcomes)
+            let outcomes = || question.outcomes(&said.outcome);
+            let improved = outcomes().zip(better).enumerate().any(|(index, pair)| {
+                let (worse, better) = pair;
+                better.is_ok() && suspect(worse, said.excused, question.demand(index)).is_some()
+            });
+            let better = question.outcomes(&second.outcome);
+            let answered = better.filter(Result::is_ok).count();
+            improved && answered >= outcomes().filter(Result::is_ok).count()
         }
     }
 }

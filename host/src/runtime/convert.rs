@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::bindings::{resolver as wit, types};
+use super::bindings::types::Failure;
+use super::bindings::{configs, resolver as wit, types};
 use super::question::Outcome;
 use crate::answer::{
     Answer, Egress, EgressRule, Provenance, Refusal, ResolveError, Route, Rule, Tier, Verdict,
 };
+use crate::effective::{Config, EffectiveConfig, Levels, MergeStrategy, PathStrategy, SetBy};
 use crate::ids::Tenant;
 use crate::request::{Fault, Request};
 
@@ -29,13 +31,7 @@ pub fn answer(
     component: Arc<str>,
     settings: Arc<str>,
 ) -> Result<Answer, ResolveError> {
-    let decision = outcome.map_err(|failure| match failure {
-        wit::Failure::Unavailable => ResolveError::Unavailable,
-        wit::Failure::RevisionUnknown => ResolveError::RevisionUnknown,
-        wit::Failure::RecordInvalid(found) => ResolveError::RecordInvalid(faults(found)),
-        wit::Failure::RequestInvalid(found) => ResolveError::RequestInvalid(faults(found)),
-    })?;
-    let from = decision.provenance;
+    let decision = outcome.map_err(failed)?;
     Ok(Answer {
         tenant: tenant.clone(),
         user: request.user.clone(),
@@ -68,20 +64,89 @@ pub fn answer(
                 wit::EgressRule::Caller => EgressRule::Caller,
             },
         },
-        provenance: Provenance {
-            revision: from.revision,
-            tier: match from.tier {
-                types::Tier::Near => Tier::Near,
-                types::Tier::Far => Tier::Far,
-                types::Tier::Origin => Tier::Origin,
-            },
-            stale: from.stale,
-            age_ms: from.age_ms,
-            position: from.position,
-            component,
-            settings,
-        },
+        provenance: provenance(decision.provenance, component, settings),
     })
+}
+
+pub fn effective(
+    outcome: Result<configs::Effective, Failure>,
+    component: Arc<str>,
+    settings: Arc<str>,
+) -> Result<EffectiveConfig, ResolveError> {
+    let configs::Effective {
+        config,
+        levels,
+        provenance: from,
+    } = outcome.map_err(failed)?;
+    Ok(EffectiveConfig {
+        config: Config {
+            merge_compression_strategy: match config.merge_compression_strategy {
+                configs::MergeStrategy::None => MergeStrategy::None,
+                configs::MergeStrategy::Minimal => MergeStrategy::Minimal,
+                configs::MergeStrategy::Moderate => MergeStrategy::Moderate,
+                configs::MergeStrategy::Aggressive => MergeStrategy::Aggressive,
+            },
+            merge_max_messages: config.merge_max_messages,
+            merge_preserve_pinned: config.merge_preserve_pinned,
+            path_compression_strategy: match config.path_compression_strategy {
+                configs::PathStrategy::None => PathStrategy::None,
+                configs::PathStrategy::SlidingWindow => PathStrategy::SlidingWindow,
+                configs::PathStrategy::Semantic => PathStrategy::Semantic,
+                configs::PathStrategy::Hybrid => PathStrategy::Hybrid,
+            },
+            path_max_messages: config.path_max_messages,
+            path_sliding_window_size: config.path_sliding_window_size,
+            path_compression_threshold: config.path_compression_threshold,
+            auto_compact_enabled: config.auto_compact_enabled,
+            compaction_interval_minutes: config.compaction_interval_minutes,
+        },
+        levels: Levels {
+            merge_compression_strategy: level(levels.merge_compression_strategy),
+            merge_max_messages: level(levels.merge_max_messages),
+            merge_preserve_pinned: level(levels.merge_preserve_pinned),
+            path_compression_strategy: level(levels.path_compression_strategy),
+            path_max_messages: level(levels.path_max_messages),
+            path_sliding_window_size: level(levels.path_sliding_window_size),
+            path_compression_threshold: level(levels.path_compression_threshold),
+            auto_compact_enabled: level(levels.auto_compact_enabled),
+            compaction_interval_minutes: level(levels.compaction_interval_minutes),
+        },
+        provenance: provenance(from, component, settings),
+    })
+}
+
+fn level(level: configs::Level) -> SetBy {
+    match level {
+        configs::Level::Default => SetBy::Default,
+        configs::Level::Global => SetBy::Global,
+        configs::Level::Tenant => SetBy::Tenant,
+        configs::Level::User => SetBy::User,
+    }
+}
+
+fn failed(failure: Failure) -> ResolveError {
+    match failure {
+        Failure::Unavailable => ResolveError::Unavailable,
+        Failure::RevisionUnknown => ResolveError::RevisionUnknown,
+        Failure::RecordInvalid(found) => ResolveError::RecordInvalid(faults(found)),
+        Failure::RequestInvalid(found) => ResolveError::RequestInvalid(faults(found)),
+    }
+}
+
+fn provenance(from: types::Provenance, component: Arc<str>, settings: Arc<str>) -> Provenance {
+    Provenance {
+        revision: from.revision,
+        tier: match from.tier {
+            types::Tier::Near => Tier::Near,
+            types::Tier::Far => Tier::Far,
+            types::Tier::Origin => Tier::Origin,
+        },
+        stale: from.stale,
+        age_ms: from.age_ms,
+        position: from.position,
+        component,
+        settings,
+    }
 }
 
 pub fn faults(faults: Vec<types::Fault>) -> Vec<Fault> {

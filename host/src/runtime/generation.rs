@@ -10,13 +10,13 @@ use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Func, Instance, InstancePre};
 
 use super::bindings::PolicyPre;
-use super::bindings::resolver::Invalid;
+use super::bindings::types::Invalid;
 use super::compiled::Compiled;
 use super::convert;
 use super::engine::GuestEngine;
 use super::instances::{Exports, Instances, PromptPre, Warm};
 use super::log_limit::LogLimit;
-use super::question::{Many, One, Question};
+use super::question::{Config, Many, One, Question};
 use super::world::{self, VERSIONS};
 use crate::answer::ResolveError;
 use crate::capabilities::{Call, HostState, Limit, Services};
@@ -78,11 +78,23 @@ pub enum LoadError {
 /// Largest component, as the origin keeps it.
 pub const BYTES_MAX: usize = 8 << 20;
 
-/// Where the exports of the resolver are.
+/// Where the exports are.
 pub struct ExportIndices {
     pub resolve: ComponentExportIndex,
     pub resolve_batch: ComponentExportIndex,
     pub validate: ComponentExportIndex,
+    /// Worlds before 0.3.0 have no configs.
+    pub get_effective: Option<ComponentExportIndex>,
+}
+
+/// What a record is checked as.
+#[derive(Debug, Clone, Copy)]
+pub enum Check<'a> {
+    Policy(&'a str),
+    /// One level of a config.
+    Level(&'a str),
+    /// A stored level and a patch of it.
+    Patch(&'a str, &'a str),
 }
 
 /// What all instances of a component share.
@@ -191,25 +203,30 @@ impl Generation {
         let differs = |error: wasmtime::Error| LoadError::World(vec![format!("{error:#}")]);
         let resolver_name = format!("ordain:policy/resolver@{version}");
         let resolver = component.get_export_index(None, &resolver_name);
-        let index = |name: &str| {
-            let index = resolver
+        let configs_name = format!("ordain:policy/configs@{version}");
+        let configs = component.get_export_index(None, &configs_name);
+        let index = |interface: &Option<ComponentExportIndex>, of: &str, name: &str| {
+            let index = interface
                 .as_ref()
-                .and_then(|resolver| component.get_export_index(Some(resolver), name));
-            index.ok_or_else(|| {
-                LoadError::World(vec![format!("{resolver_name} has no function `{name}`")])
-            })
+                .and_then(|interface| component.get_export_index(Some(interface), name));
+            index.ok_or_else(|| LoadError::World(vec![format!("{of} has no function `{name}`")]))
         };
+        let is_newest = version == VERSIONS[0];
         let exports = ExportIndices {
-            resolve: index("resolve")?,
-            resolve_batch: index("resolve-batch")?,
-            validate: index("validate")?,
+            resolve: index(&resolver, &resolver_name, "resolve")?,
+            resolve_batch: index(&resolver, &resolver_name, "resolve-batch")?,
+            validate: index(&resolver, &resolver_name, "validate")?,
+            get_effective: match is_newest {
+                true => Some(index(&configs, &configs_name, "get-effective")?),
+                false => None,
+            },
         };
         let waiting = engine
             .waiting
             .instantiate_pre(&component)
             .map_err(differs)?;
         let prompt = engine.prompt.instantiate_pre(&component).map_err(differs)?;
-        let prompt = if version == VERSIONS[0] {
+        let prompt = if is_newest {
             PromptPre::Newest(PolicyPre::new(prompt).map_err(differs)?)
         } else {
             PromptPre::Released(prompt)
@@ -243,6 +260,9 @@ impl Generation {
             };
         check("resolve", &indices.resolve, One::fits)?;
         check("resolve-batch", &indices.resolve_batch, Many::fits)?;
+        if let Some(get_effective) = &indices.get_effective {
+            check("get-effective", get_effective, Config::fits)?;
+        }
         check("validate", &indices.validate, |export, store| {
             export
                 .typed::<(&str,), (Result<String, Invalid>,)>(store)
@@ -293,13 +313,14 @@ impl Generation {
         call: &Call,
         question: &Q,
     ) -> Result<Prompt<Q::Outcome>, ResolveError> {
+        let export = question.export(&self.linked.exports);
+        let export = export.ok_or(ResolveError::NotOffered)?;
         let mut warm = self.instances.prompt(call).map_err(|e| self.failed(&e))?;
         let Warm { store, exports, .. } = &mut warm;
         let outcome = match exports {
             Exports::Newest(policy) => question.newest(policy, store),
             Exports::Released(instance) => {
-                func(store, instance, question.export(&self.linked.exports))
-                    .and_then(|export| question.released(export, store))
+                func(store, instance, export).and_then(|export| question.released(export, store))
             }
         };
         let outcome = match outcome {
@@ -322,16 +343,14 @@ impl Generation {
         call: &Call,
         question: &Q,
     ) -> Result<Said<Q::Outcome>, ResolveError> {
+        let export = question.export(&self.linked.exports);
+        let export = export.ok_or(ResolveError::NotOffered)?;
         let mut warm = self
             .instances
             .waiting(call)
             .await
             .map_err(|e| self.failed(&e))?;
-        let export = func(
-            &mut warm.store,
-            &warm.exports,
-            question.export(&self.linked.exports),
-        );
+        let export = func(&mut warm.store, &warm.exports, export);
         let export = export.map_err(|e| self.failed(&e))?;
         let outcome = question.waiting(export, &mut warm.store).await;
         let outcome = outcome.map_err(|e| self.failed(&e))?;
@@ -340,8 +359,12 @@ impl Generation {
         Ok(said)
     }
 
-    pub(super) fn validate(&self, call: &Call, record: &str) -> Result<String, InvalidRecord> {
-        let outcome = self.validated(call, record);
+    /// Canonical text of a record, or what is wrong with it.
+    pub(super) fn check(&self, call: &Call, check: Check<'_>) -> Result<String, InvalidRecord> {
+        if !matches!(check, Check::Policy(_)) && !self.has_configs() {
+            return Err(InvalidRecord::NotOffered);
+        }
+        let outcome = self.checked(call, check);
         let outcome = outcome.map_err(|error| match self.failed(&error) {
             ResolveError::Component(why) => InvalidRecord::Component(why),
             other => InvalidRecord::Component(other.to_string()),
@@ -358,14 +381,28 @@ impl Generation {
         })
     }
 
-    fn validated(&self, call: &Call, record: &str) -> wasmtime::Result<Result<String, Invalid>> {
+    /// Whether it is of a world that has configs.
+    pub fn has_configs(&self) -> bool {
+        self.linked.exports.get_effective.is_some()
+    }
+
+    fn checked(&self, call: &Call, check: Check<'_>) -> wasmtime::Result<Result<String, Invalid>> {
         let mut warm = self.instances.prompt(call)?;
         let Warm { store, exports, .. } = &mut warm;
-        let outcome = match exports {
-            Exports::Newest(policy) => policy
+        let outcome = match (exports, check) {
+            (Exports::Newest(policy), Check::Policy(record)) => policy
                 .ordain_policy_resolver()
                 .call_validate(store, record)?,
-            Exports::Released(instance) => {
+            (Exports::Newest(policy), Check::Level(level)) => {
+                policy.ordain_policy_configs().call_validate(store, level)?
+            }
+            (Exports::Newest(policy), Check::Patch(level, patch)) => policy
+                .ordain_policy_configs()
+                .call_patch(store, level, patch)?,
+            (
+                Exports::Released(instance),
+                Check::Policy(record) | Check::Level(record) | Check::Patch(_, record),
+            ) => {
                 let export = func(store, instance, &self.linked.exports.validate)?;
                 let validate = export.typed::<(&str,), (Result<String, Invalid>,)>(&*store)?;
                 validate.call(store, (record,))?.0

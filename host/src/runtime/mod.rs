@@ -31,16 +31,17 @@ use crate::answer::{Answer, ResolveError};
 use crate::capabilities::Call;
 use crate::coherence::{Entry, Moment};
 use crate::counts::Counts;
+use crate::effective::EffectiveConfig;
 use crate::ids::Tenant;
 use crate::ordain::InvalidRecord;
 use crate::request::Request;
 
 pub use engine::{EngineError, GuestEngine};
 use generation::Prompt;
-pub use generation::{BYTES_MAX, Generation, LoadError, Said, digest, inspect};
+pub use generation::{BYTES_MAX, Check, Generation, LoadError, Said, digest, inspect};
 pub use lineup::{Lineup, Watch, WatchStatus};
 pub use loader::Loader;
-use question::{Many, One, Question};
+use question::{Config, Many, One, Question};
 pub use sandbox::services_in_memory;
 pub use shadow::{Plan, Report, Sample, Shadow};
 pub use vectors::{Vectors, VectorsError};
@@ -345,32 +346,47 @@ impl Runtime {
         Err(ResolveError::Overloaded)
     }
 
+    /// What config holds for a user of the tenant, or for the tenant.
+    pub async fn effective_config(
+        &self,
+        tenant: &Tenant,
+        user: Option<&str>,
+        min_revision: u64,
+    ) -> Result<EffectiveConfig, ResolveError> {
+        if !self.is_open() {
+            return Err(ResolveError::Unavailable);
+        }
+        let lineup = self.lineup.load();
+        let call = self.waiting_call(tenant, Moment::now());
+        let question = Config { user, min_revision };
+        let said = self.asked(&lineup, &call, &question).await?;
+        convert::effective(said.outcome, said.component, said.settings)
+    }
+
     /// Canonical text of a record, or what is wrong with it. Asks no server.
-    pub fn validate(&self, record: &str) -> Result<String, InvalidRecord> {
+    pub fn check(&self, check: Check<'_>) -> Result<String, InvalidRecord> {
         let lineup = self.lineup.load();
         let call = self.call(None, Moment::now());
-        let outcome = lineup.current.validate(&call, record);
+        let outcome = lineup.current.check(&call, check);
         match (&outcome, lineup.watching()) {
-            (Err(InvalidRecord::Component(why)), Some(good)) => {
-                match good.validate(&call, record) {
-                    Err(InvalidRecord::Component(_)) => outcome,
-                    second => {
-                        self.fault(&lineup, good, why);
-                        second
-                    }
+            (Err(InvalidRecord::Component(why)), Some(good)) => match good.check(&call, check) {
+                Err(InvalidRecord::Component(_) | InvalidRecord::NotOffered) => outcome,
+                second => {
+                    self.fault(&lineup, good, why);
+                    second
                 }
-            }
+            },
             _ => outcome,
         }
     }
 
     /// The same by a generation that need not be in force.
-    pub fn validate_by(
+    pub fn check_by(
         &self,
         generation: &Generation,
-        record: &str,
+        check: Check<'_>,
     ) -> Result<String, InvalidRecord> {
-        generation.validate(&self.call(None, Moment::now()), record)
+        generation.check(&self.call(None, Moment::now()), check)
     }
 
     /// Lets a call wait for servers, within its deadline and within the cap.
@@ -411,7 +427,8 @@ fn hurried<Q: Question>(
     let Prompt::Said(said) = generation.promptly(&call, question)? else {
         return Err(ResolveError::Overloaded);
     };
-    match question.outcomes(&said.outcome).iter().any(Result::is_ok) {
+    let is_answer = question.outcomes(&said.outcome).any(|one| one.is_ok());
+    match is_answer {
         true => Ok(said),
         false => Err(ResolveError::Overloaded),
     }

@@ -1,11 +1,13 @@
-//! What a guest is asked: one request, or many of one tenant. The same call either way, and what may
-//! not come back from it. Not for who is asked.
+//! What a guest is asked: one request, many of one tenant, or what config holds. The same call every
+//! time, and what may not come back from it. Not for who is asked.
 
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, Func};
 
 use super::bindings::Policy;
-use super::bindings::resolver::{self as wit, Decision, Failure, Verdict};
+use super::bindings::configs::{self, Effective};
+use super::bindings::resolver::{self as wit, Decision, Verdict};
+use super::bindings::types::Failure;
 use super::convert;
 use super::generation::ExportIndices;
 use crate::capabilities::HostState;
@@ -42,13 +44,17 @@ pub trait Question: Sync {
         store: &mut Store<HostState>,
     ) -> impl Future<Output = wasmtime::Result<Self::Outcome>> + Send;
 
-    fn export<'a>(&self, exports: &'a ExportIndices) -> &'a ComponentExportIndex;
+    /// `None`: the component is of a world that has no such question.
+    fn export<'a>(&self, exports: &'a ExportIndices) -> Option<&'a ComponentExportIndex>;
 
     /// Why this cannot be an answer, if it cannot.
     fn nonsense(&self, outcome: &Self::Outcome) -> Result<(), String>;
 
-    /// The answers one by one, in the order of the requests.
-    fn outcomes<'a>(&self, outcome: &'a Self::Outcome) -> &'a [Outcome];
+    /// The answers one by one, in the order of the requests: whether there is one, or why not.
+    fn outcomes<'a>(
+        &self,
+        outcome: &'a Self::Outcome,
+    ) -> impl Iterator<Item = Result<(), &'a Failure>>;
 
     /// The revision that a request demands.
     fn demand(&self, index: usize) -> u64;
@@ -92,16 +98,16 @@ impl Question for One<'_> {
         Ok(said?.0)
     }
 
-    fn export<'a>(&self, exports: &'a ExportIndices) -> &'a ComponentExportIndex {
-        &exports.resolve
+    fn export<'a>(&self, exports: &'a ExportIndices) -> Option<&'a ComponentExportIndex> {
+        Some(&exports.resolve)
     }
 
     fn nonsense(&self, outcome: &Outcome) -> Result<(), String> {
         nonsense(outcome)
     }
 
-    fn outcomes<'a>(&self, outcome: &'a Outcome) -> &'a [Outcome] {
-        std::slice::from_ref(outcome)
+    fn outcomes<'a>(&self, outcome: &'a Outcome) -> impl Iterator<Item = Result<(), &'a Failure>> {
+        std::iter::once(outcome.as_ref().map(|_| ()))
     }
 
     fn demand(&self, _index: usize) -> u64 {
@@ -152,8 +158,8 @@ impl Question for Many<'_> {
         Ok(export.call_async(store, (&requests[..],)).await?.0)
     }
 
-    fn export<'a>(&self, exports: &'a ExportIndices) -> &'a ComponentExportIndex {
-        &exports.resolve_batch
+    fn export<'a>(&self, exports: &'a ExportIndices) -> Option<&'a ComponentExportIndex> {
+        Some(&exports.resolve_batch)
     }
 
     fn nonsense(&self, outcomes: &Vec<Outcome>) -> Result<(), String> {
@@ -164,12 +170,108 @@ impl Question for Many<'_> {
         outcomes.iter().try_for_each(nonsense)
     }
 
-    fn outcomes<'a>(&self, outcomes: &'a Vec<Outcome>) -> &'a [Outcome] {
-        outcomes
+    fn outcomes<'a>(
+        &self,
+        outcomes: &'a Vec<Outcome>,
+    ) -> impl Iterator<Item = Result<(), &'a Failure>> {
+        outcomes.iter().map(|outcome| outcome.as_ref().map(|_| ()))
     }
 
     fn demand(&self, index: usize) -> u64 {
         self.0.get(index).map_or(0, |request| request.min_revision)
+    }
+}
+
+/// What config holds for a user, or for the tenant.
+pub struct Config<'a> {
+    pub user: Option<&'a str>,
+    pub min_revision: u64,
+}
+
+type ConfigOutcome = Result<Effective, Failure>;
+
+impl Config<'_> {
+    pub fn fits(export: &Func, store: &Store<HostState>) -> wasmtime::Result<()> {
+        export
+            .typed::<(Option<&str>, u64), (ConfigOutcome,)>(store)
+            .map(drop)
+    }
+}
+
+impl Question for Config<'_> {
+    type Outcome = ConfigOutcome;
+
+    fn newest(
+        &self,
+        policy: &Policy,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<ConfigOutcome> {
+        let configs = policy.ordain_policy_configs();
+        configs.call_get_effective(store, self.user, self.min_revision)
+    }
+
+    fn released(
+        &self,
+        export: Func,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<ConfigOutcome> {
+        let export = export.typed::<(Option<&str>, u64), (ConfigOutcome,)>(&*store)?;
+        Ok(export.call(store, (self.user, self.min_revision))?.0)
+    }
+
+    async fn waiting(
+        &self,
+        export: Func,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<ConfigOutcome> {
+        let export = export.typed::<(Option<&str>, u64), (ConfigOutcome,)>(&*store)?;
+        let said = export.call_async(store, (self.user, self.min_revision));
+        Ok(said.await?.0)
+    }
+
+    fn export<'a>(&self, exports: &'a ExportIndices) -> Option<&'a ComponentExportIndex> {
+        exports.get_effective.as_ref()
+    }
+
+    fn nonsense(&self, outcome: &ConfigOutcome) -> Result<(), String> {
+        let Ok(Effective { config, .. }) = outcome else {
+            return Ok(());
+        };
+        let configs::Config {
+            merge_max_messages,
+            path_max_messages,
+            path_sliding_window_size,
+            compaction_interval_minutes,
+            path_compression_threshold: threshold,
+            ..
+        } = config;
+        for (what, count) in [
+            ("mergeMaxMessages", merge_max_messages),
+            ("pathMaxMessages", path_max_messages),
+            ("pathSlidingWindowSize", path_sliding_window_size),
+            ("compactionIntervalMinutes", compaction_interval_minutes),
+        ] {
+            if !(1..1 << 53).contains(count) {
+                return Err(format!("it answered {count} as {what}"));
+            }
+        }
+        match (0.0..=1.0).contains(threshold) {
+            true => Ok(()),
+            false => Err(format!(
+                "it answered {threshold} as pathCompressionThreshold"
+            )),
+        }
+    }
+
+    fn outcomes<'a>(
+        &self,
+        outcome: &'a ConfigOutcome,
+    ) -> impl Iterator<Item = Result<(), &'a Failure>> {
+        std::iter::once(outcome.as_ref().map(|_| ()))
+    }
+
+    fn demand(&self, _index: usize) -> u64 {
+        self.min_revision
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::sandbox::Sandbox;
-use super::{Generation, GuestEngine, LoadError};
+use super::{Check, Generation, GuestEngine, LoadError};
 use crate::answer::ResolveError;
 use crate::ids::Tenant;
 use crate::ordain::InvalidRecord;
@@ -218,7 +218,10 @@ impl Vector {
     async fn ask(&self, sandbox: &Sandbox, number: usize) -> Result<(), Difference> {
         let tenant = tenant(number).map_err(Difference::Answer)?;
         if let Some(policy) = &self.policy {
-            let canonical = match (sandbox.runtime.validate(policy.get()), &self.faults) {
+            let canonical = match (
+                sandbox.runtime.check(Check::Policy(policy.get())),
+                &self.faults,
+            ) {
                 (Ok(canonical), None) => canonical,
                 (Ok(_), Some(faults)) => {
                     let faults = faults.join(", ");
@@ -315,6 +318,7 @@ fn code(error: &ResolveError) -> &'static str {
         ResolveError::Late => "deadline",
         ResolveError::Overloaded => "overloaded",
         ResolveError::Component(_) => "component-failed",
+        ResolveError::NotOffered => "not-offered",
     }
 }
 

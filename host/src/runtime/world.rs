@@ -5,10 +5,10 @@ use super::generation::LoadError;
 
 /// Released versions of the package `ordain:policy` that this host runs, newest first. What a version
 /// offers is in `wit/` and `wit/released/`.
-pub const VERSIONS: [&str; 2] = ["0.2.0", "0.1.0"];
+pub const VERSIONS: [&str; 3] = ["0.3.0", "0.2.0", "0.1.0"];
 
 /// Interfaces that a component may import.
-const OFFERED: [&str; 9] = [
+const OFFERED: [&str; 10] = [
     "types",
     "settings",
     "clock",
@@ -17,6 +17,7 @@ const OFFERED: [&str; 9] = [
     "near",
     "far",
     "policy-origin",
+    "config-origin",
     "feed",
 ];
 const PACKAGE: &str = "ordain:policy/";
@@ -44,7 +45,7 @@ pub fn version(imports: &[String], exports: &[String]) -> Result<&'static str, L
             if known.is_none() {
                 differences.push(format!(
                     "it exports {PACKAGE}{RESOLVER}@{version}, and this host runs {}",
-                    VERSIONS.join(" and ")
+                    versions()
                 ));
             }
             known
@@ -81,10 +82,16 @@ fn difference(name: &str, version: Option<&str>) -> Option<String> {
         )),
         None if !VERSIONS.contains(&found) => Some(format!(
             "it imports {name}, and this host runs {}",
-            VERSIONS.join(" and ")
+            versions()
         )),
         _ => None,
     }
+}
+
+/// All versions, in words.
+fn versions() -> String {
+    let [newer @ .., oldest] = VERSIONS;
+    format!("{} and {oldest}", newer.join(", "))
 }
 
 fn instead(exports: &[String]) -> String {
@@ -125,7 +132,7 @@ mod tests {
             newer.contains("imports ordain:policy/near@9.1.0"),
             "{newer}"
         );
-        assert!(newer.contains("0.2.0 and 0.1.0"), "{newer}");
+        assert!(newer.contains("0.3.0, 0.2.0 and 0.1.0"), "{newer}");
     }
 
     #[test]

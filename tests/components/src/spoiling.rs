@@ -1,9 +1,10 @@
 //! What is done to an answer: too large, out of its limits, of another model, or none at all.
 
+use guest::component::bindings::exports::ordain::policy::configs::Effective;
 use guest::component::bindings::exports::ordain::policy::resolver::{
-    Decision, Failure, Invalid, MaxTokens, Refusal, RefusalCode, Route, Rule, Temperature, Verdict,
+    Decision, MaxTokens, Refusal, RefusalCode, Route, Rule, Temperature, Verdict,
 };
-use guest::component::bindings::ordain::policy::types::Fault;
+use guest::component::bindings::ordain::policy::types::{Failure, Fault, Invalid};
 
 use crate::deeds::MIB;
 use crate::keeping;
@@ -36,6 +37,8 @@ pub fn knows(deed: &str) -> bool {
             | "huge-record"
             | "other-record"
             | "broken-record"
+            | "threshold"
+            | "window"
     )
 }
 
@@ -64,6 +67,23 @@ pub fn spoil(modes: &[Mode], answer: Answer) -> Answer {
         }
     }
     Ok(decision)
+}
+
+pub fn spoil_config(modes: &[Mode], mut effective: Effective) -> Effective {
+    for mode in modes {
+        let number = mode.argument.parse();
+        match mode.deed.as_str() {
+            "threshold" => {
+                effective.config.path_compression_threshold = number.unwrap_or(f64::NAN);
+            }
+            "window" => {
+                effective.config.path_sliding_window_size =
+                    number.map_or(0, |number| number as u64);
+            }
+            _ => {}
+        }
+    }
+    effective
 }
 
 fn spoil_route(mode: &Mode, route: &mut Route) {

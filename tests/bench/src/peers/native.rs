@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use guest::ports::{
-    LookedUp, Ports, Present, Settings, Severity, State, Subject, Unavailable, View,
+    LookedUp, Ports, Present, Settings, Severity, State, Store, Subject, Unavailable, View,
 };
 use guest::resolve::{Instance, resolve};
 use guest::words::{self, Decision, EgressMode, Failure, Tier, Verdict};
@@ -143,7 +143,7 @@ impl Ports for Host {
         eprintln!("native: {message}");
     }
 
-    fn near(&mut self, subjects: &[Subject]) -> LookedUp {
+    fn near(&mut self, subjects: &[Subject<'_>]) -> LookedUp {
         let Some(view) = self.coherence.view() else {
             return LookedUp::Unavailable(Unavailable::NotReady);
         };
@@ -159,11 +159,11 @@ impl Ports for Host {
     }
 
     // The policy is in near: nothing beyond it is ever asked for.
-    fn far(&mut self, _: &[Subject]) -> LookedUp {
+    fn far(&mut self, _: &[Subject<'_>]) -> LookedUp {
         LookedUp::Unavailable(Unavailable::Off)
     }
 
-    fn origin(&mut self, _: &[Subject], _: u64) -> LookedUp {
+    fn origin(&mut self, _: Store, _: &[Subject<'_>], _: u64) -> LookedUp {
         LookedUp::Unavailable(Unavailable::Off)
     }
 

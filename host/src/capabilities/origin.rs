@@ -1,4 +1,4 @@
-//! Import `policy-origin`: reads from the source of truth (rules O5, N7, R1).
+//! Imports `policy-origin` and `config-origin`: reads from the source of truth (rules O5, N7, R1).
 
 use super::{Held, HostState, millis};
 use crate::backends::OriginError;
@@ -71,7 +71,7 @@ impl HostState {
     fn filled_meanwhile(&mut self, keys: &[Key], min_revision: u64) -> Option<LookedUp> {
         let services = self.services.clone();
         let view = services.coherence.view().filter(|view| {
-            self.in_force.near_on
+            keys.iter().all(|key| self.in_force.near.has(key.kind()))
                 && view.watermark >= min_revision
                 && self.began.since(view.proven) <= self.in_force.bound
         })?;

@@ -1,0 +1,106 @@
+//! Configs through the front door: what holds, and one level at a time. Wires the guest's rules to the
+//! origin; decides nothing itself.
+
+use super::{Ordain, Patched, PutError, ReadError, Stored};
+use crate::answer::ResolveError;
+use crate::backends::{
+    Attribution, Change, HistoryEntry, Page, Precondition, Record, WriteError, Written,
+};
+use crate::effective::EffectiveConfig;
+use crate::ids::{Key, Level, Tenant, User};
+use crate::runtime::Check;
+
+/// How often a patch without a condition is tried when others write the same level.
+const TRIES: usize = 10;
+
+impl Ordain {
+    /// What holds for a user, or for the tenant where none is given: user, else tenant, else global, else
+    /// default, field by field. From the caches, as `resolve` answers.
+    pub async fn effective_config(
+        &self,
+        tenant: &Tenant,
+        user: Option<&User>,
+        min_revision: u64,
+    ) -> Result<EffectiveConfig, ResolveError> {
+        let user = user.map(User::as_str);
+        let runtime = &self.inner.runtime;
+        runtime.effective_config(tenant, user, min_revision).await
+    }
+
+    /// One level as it is stored, from the origin.
+    pub async fn config(&self, level: &Level, min_revision: u64) -> Result<Stored, ReadError> {
+        self.stored(Key::config(level), min_revision).await
+    }
+
+    /// Applies a JSON Merge Patch (RFC 7396: null clears a field) to one level; this instance answers by it
+    /// from now on (rule N4). Without a condition on the revision it is applied to whatever is there.
+    pub async fn patch_config(
+        &self,
+        level: &Level,
+        patch: &str,
+        precondition: Precondition,
+        by: &Attribution,
+    ) -> Result<Patched, PutError> {
+        let key = Key::config(level);
+        let runtime = &self.inner.runtime;
+        let is_empty = serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(patch)
+            .is_ok_and(|patch| patch.is_empty());
+        let mut tries = TRIES;
+        loop {
+            let stored = match self.stored(key.clone(), 0).await {
+                Ok(stored) => stored.record,
+                // Nothing is demanded, so nothing can be unknown.
+                Err(ReadError::RevisionUnknown | ReadError::Overloaded) => {
+                    return Err(WriteError::Busy.into());
+                }
+                Err(ReadError::Origin(error)) => return Err(WriteError::from(error).into()),
+            };
+            let current = stored.as_ref().map(|record: &Record| record.revision);
+            if !precondition.holds(current) {
+                return Err(WriteError::Precondition { current }.into());
+            }
+            let level = stored.as_ref().map_or("{}", |record| &*record.body);
+            let body = runtime.check(Check::Patch(level, patch))?;
+            if is_empty {
+                return Ok(Patched::Unchanged(current));
+            }
+            let unchanged = current.map_or(Precondition::Absent, Precondition::Revision);
+            let change = Change::Put(body.into());
+            let written = self.write(key.clone(), change, unchanged, by).await;
+            tries -= 1;
+            match written {
+                // Somebody else was quicker: of what is there now the condition may hold as well.
+                Err(WriteError::Precondition { .. }) if tries > 0 => {}
+                Err(WriteError::Precondition { .. })
+                    if matches!(precondition, Precondition::None | Precondition::Present) =>
+                {
+                    return Err(WriteError::Busy.into());
+                }
+                written => return Ok(Patched::Written(written?)),
+            }
+        }
+    }
+
+    /// Deletes one level: its fields are what weaker levels say.
+    pub async fn delete_config(
+        &self,
+        level: &Level,
+        precondition: Precondition,
+        by: &Attribution,
+    ) -> Result<Written, WriteError> {
+        let key = Key::config(level);
+        self.write(key, Change::Delete, precondition, by).await
+    }
+
+    /// Changes of one level, newest first, those before position `before`.
+    pub async fn config_history(
+        &self,
+        level: &Level,
+        before: Option<u64>,
+        limit: u32,
+        min_revision: u64,
+    ) -> Result<Page<HistoryEntry>, ReadError> {
+        let key = Key::config(level);
+        self.changes_of(key, before, limit, min_revision).await
+    }
+}
