@@ -3,6 +3,7 @@
 
 mod caches;
 mod component;
+mod config;
 mod import;
 mod logging;
 mod output;
@@ -49,6 +50,7 @@ Examples:
   ordain resolve --tenant acme --task chat
   ordain policy put acme policy.json --reason 'new model'
   ordain policy history acme --json
+  ordain config get --tenant acme --user ann
 
 Exit code: 0 done, 1 a refusal or a failure, 2 wrong usage.
 Commands talk to --server, else to --database-url (no server needed), else to ORDAIN_SERVER, else to
@@ -63,6 +65,9 @@ enum Command {
     /// Read and write policies
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Read and write configs of conversations
+    #[command(subcommand)]
+    Config(config::Config),
     /// Make every instance drop what it has cached
     Purge(purge::Purge),
     /// Keep the change log in bounds
@@ -153,6 +158,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(serve) => serve.run(cli.json).await,
         Command::Resolve(resolve) => resolve.run(cli.json).await,
         Command::Policy(policy) => policy.run(cli.json).await,
+        Command::Config(config) => config.run(cli.json).await,
         Command::Purge(purge) => purge.run(cli.json).await,
         Command::Log(log) => log.run(cli.json).await,
         Command::Migrate(migrate) => migrate.run(cli.json).await,

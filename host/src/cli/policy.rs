@@ -181,21 +181,23 @@ impl Policy {
                 page,
             } => {
                 let target = target.open().await?;
-                let print = |items: &[Value]| {
-                    let row = |item: &Value| {
-                        ["revision", "at", "actor", "op", "reason"]
-                            .map(|name| cell(&item[name]))
-                            .to_vec()
-                    };
-                    let head = ["REVISION", "AT", "ACTOR", "OP", "REASON"];
-                    output::table(&head, &items.iter().map(row).collect::<Vec<_>>())
-                };
-                page.walk(&target, &tenant_path(tenant, "/history")?, json, print)
-                    .await
+                let path = tenant_path(tenant, "/history")?;
+                page.walk(&target, &path, json, changes).await
             }
             Policy::Import(import) => import.run(json).await,
         }
     }
+}
+
+/// Changes of a record as people read them.
+pub fn changes(items: &[Value]) -> Result<(), Failure> {
+    let row = |item: &Value| {
+        ["revision", "at", "actor", "op", "reason"]
+            .map(|name| cell(&item[name]))
+            .to_vec()
+    };
+    let head = ["REVISION", "AT", "ACTOR", "OP", "REASON"];
+    output::table(&head, &items.iter().map(row).collect::<Vec<_>>())
 }
 
 fn revision_of_tag(reply: &Reply) -> String {
@@ -216,7 +218,7 @@ fn written(reply: &Reply, tenant: &str, done: &str, json: bool) -> Result<(), Fa
 
 impl PageArgs {
     /// Prints one page, or all of them as if they were one.
-    async fn walk(
+    pub async fn walk(
         &self,
         target: &Target,
         path: &str,

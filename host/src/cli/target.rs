@@ -21,7 +21,7 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:7171";
 /// Longest wait for a server; its own deadlines are much shorter.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What a path segment may hold as it is (RFC 3986 "unreserved").
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+pub const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')

@@ -135,13 +135,7 @@ pub fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     if value == "application/json" {
         return Ok(());
     }
-    let text = value.to_str().unwrap_or_default();
-    let kind = text
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let kind = media_type(value);
     let json = kind == "application/json"
         || kind
             .split_once('/')
@@ -151,6 +145,27 @@ pub fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     let detail = format!("the body must be application/json, not {kind:?}");
+    Err(Problem::new(status, "unsupported-media-type", detail))
+}
+
+fn media_type(value: &HeaderValue) -> String {
+    let text = value.to_str().unwrap_or_default();
+    let kind = text.split(';').next().unwrap_or_default();
+    kind.trim().to_ascii_lowercase()
+}
+
+/// A merge patch is JSON; a patch of another kind would mean something else.
+pub fn expect_merge_patch(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let kind = media_type(value);
+    if ["application/merge-patch+json", "application/json"].contains(&&*kind) {
+        return Ok(());
+    }
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    let detail =
+        format!("the body must be application/merge-patch+json or application/json, not {kind:?}");
     Err(Problem::new(status, "unsupported-media-type", detail))
 }
 

@@ -1,6 +1,7 @@
 //! What a request brings besides its headers: the tenant in the path, query parameters, the body.
 //! Not for what these mean.
 
+use std::borrow::Cow;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use futures::StreamExt;
 
 use super::problem::Problem;
-use crate::ids::Tenant;
+use crate::ids::{Level, Tenant, User};
 
 /// Time that a client has to send its body.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -18,9 +19,28 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// reads after writing sees it.
 const DRAIN: usize = 32 << 20;
 
-/// The tenant of `/v1/tenants/{tenant}/...`, decoded strictly: a path names one tenant or none.
+/// The tenant of `/v1/tenants/{tenant}/...`.
 pub fn tenant(uri: &Uri) -> Result<Tenant, Problem> {
-    let raw = uri.path().split('/').nth(3).unwrap_or_default();
+    Ok(Tenant::new(&segment(uri, 3, "tenant")?)?)
+}
+
+/// Whose config `/v1/config`, `/v1/tenants/{tenant}/config/own` or
+/// `/v1/tenants/{tenant}/users/{user}/config` means.
+pub fn level(uri: &Uri) -> Result<Level, Problem> {
+    let mut segments = uri.path().split('/').skip(2);
+    match (segments.next(), segments.nth(1)) {
+        (Some("tenants"), Some("users")) => {
+            let user = segment(uri, 5, "user")?;
+            Ok(Level::User(tenant(uri)?, User::new(&user)?))
+        }
+        (Some("tenants"), _) => Ok(Level::Tenant(tenant(uri)?)),
+        _ => Ok(Level::Global),
+    }
+}
+
+/// One segment of the path, decoded strictly: a path names one tenant or user, or none.
+fn segment<'a>(uri: &'a Uri, index: usize, what: &str) -> Result<Cow<'a, str>, Problem> {
+    let raw = uri.path().split('/').nth(index).unwrap_or_default();
     let mut rest = raw.as_bytes();
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
         let digits = rest
@@ -32,10 +52,12 @@ pub fn tenant(uri: &Uri) -> Result<Tenant, Problem> {
         }
         rest = &rest[at + 3..];
     }
-    let id = percent_encoding::percent_decode_str(raw)
+    percent_encoding::percent_decode_str(raw)
         .decode_utf8()
-        .map_err(|_| Problem::bad("malformed-path", "the tenant in the path is not UTF-8"))?;
-    Ok(Tenant::new(&id)?)
+        .map_err(|_| {
+            let detail = format!("the {what} in the path is not UTF-8");
+            Problem::bad("malformed-path", detail)
+        })
 }
 
 /// Query parameters of a call.

@@ -1,4 +1,4 @@
-//! `GET /v1/tenants` and `GET /v1/tenants/{tenant}/history`: keyset pages. A cursor is opaque to
+//! `GET /v1/tenants` and histories: keyset pages. A cursor is opaque to
 //! callers: hexadecimal, so that no odd id needs escaping twice.
 
 use axum::extract::State;
@@ -79,22 +79,39 @@ pub async fn history(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let tenant = input::tenant(&uri)?;
-    let query = input::Query::read(&uri, &["limit", "cursor"])?;
-    let limit = limit(&query)?;
-    let before = query
-        .get("cursor")
-        .map(|text| {
+    let Part {
+        before,
+        limit,
+        min_revision,
+    } = Part::read(&uri, &headers)?;
+    let page = app.ordain.history(&tenant, before, limit, min_revision);
+    history_page(within(app.deadline, page).await??)
+}
+
+/// Which part of a history is asked for.
+pub struct Part {
+    pub before: Option<u64>,
+    pub limit: u32,
+    pub min_revision: u64,
+}
+
+impl Part {
+    pub fn read(uri: &Uri, headers: &HeaderMap) -> Result<Part, Problem> {
+        let query = input::Query::read(uri, &["limit", "cursor"])?;
+        let before = query.get("cursor").map(|text| {
             decode(text)
                 .and_then(|number| number.parse().ok())
                 .ok_or_else(bad_cursor)
+        });
+        Ok(Part {
+            before: before.transpose()?,
+            limit: limit(&query)?,
+            min_revision: headers::min_revision(headers)?,
         })
-        .transpose()?;
-    let min_revision = headers::min_revision(&headers)?;
-    let page: Page<HistoryEntry> = within(
-        app.deadline,
-        app.ordain.history(&tenant, before, limit, min_revision),
-    )
-    .await??;
+    }
+}
+
+pub fn history_page(page: Page<HistoryEntry>) -> Result<Response, Problem> {
     let last = page
         .items
         .last()
@@ -121,7 +138,7 @@ impl From<HistoryEntry> for HistoryItem {
 }
 
 /// A record as part of a document. One that was made no JSON by hand is shown as a string.
-fn embedded(body: String) -> Option<Box<RawValue>> {
+pub fn embedded(body: String) -> Option<Box<RawValue>> {
     match RawValue::from_string(body.clone()) {
         Ok(record) => Some(record),
         Err(_) => serde_json::value::to_raw_value(&body).ok(),

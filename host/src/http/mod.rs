@@ -5,6 +5,7 @@
 mod admin;
 mod caches;
 mod component;
+mod config;
 mod headers;
 mod input;
 mod listen;
@@ -66,12 +67,26 @@ pub fn service(ordain: Ordain, deadline: Duration) -> Service {
     let component = get(component::get)
         .put(component::put)
         .delete(component::withdraw);
+    let config = get(config::get).patch(config::patch).delete(config::delete);
     let routes = Router::new()
         .route("/v1/resolve", post(resolve::resolve))
         .route("/v1/tenants", get(lists::tenants))
         .route("/v1/tenants/{tenant}/policy", policy)
         .route("/v1/tenants/{tenant}/policy/try", post(policy::try_out))
         .route("/v1/tenants/{tenant}/history", get(lists::history))
+        .route("/v1/tenants/{tenant}/config", get(config::effective))
+        .route("/v1/config", config.clone())
+        .route("/v1/config/history", get(config::history))
+        .route("/v1/tenants/{tenant}/config/own", config.clone())
+        .route(
+            "/v1/tenants/{tenant}/config/own/history",
+            get(config::history),
+        )
+        .route("/v1/tenants/{tenant}/users/{user}/config", config)
+        .route(
+            "/v1/tenants/{tenant}/users/{user}/config/history",
+            get(config::history),
+        )
         .route("/v1/component", component)
         .route("/v1/component/check", post(component::check))
         .route("/v1/component/promote", post(component::promote))

@@ -9,7 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::headers::{self, REVISION};
 use crate::answer::ResolveError;
 use crate::backends::{OriginError, WriteError};
-use crate::ids::TenantError;
+use crate::ids::{TenantError, UserError};
 use crate::ordain::{InvalidRecord, PutError, ReadError};
 use crate::request::{Fault, Malformed};
 
@@ -296,6 +296,13 @@ impl From<PutError> for Problem {
 impl From<Malformed> for Problem {
     fn from(error: Malformed) -> Problem {
         Problem::bad("malformed-json", format!("the body is not JSON: {error}"))
+    }
+}
+
+impl From<UserError> for Problem {
+    fn from(error: UserError) -> Problem {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Problem::new(status, "invalid-user", error.to_string())
     }
 }
 
