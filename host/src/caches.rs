@@ -68,7 +68,7 @@ pub struct SettingReport {
 /// One cache: a kind of record in a tier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheReport {
-    pub kind: &'static str,
+    pub kind: Kind,
     pub tier: &'static str,
     /// Why it is off; `None`: it is on.
     pub off: Option<String>,
@@ -218,8 +218,8 @@ impl Caches {
             let off = self.off(&state, kind, tier);
             CacheReport {
                 kind: match kind {
-                    Setting::Config => "config",
-                    _ => "policy",
+                    Setting::Config => Kind::Config,
+                    _ => Kind::Policy,
                 },
                 tier: match tier {
                     Setting::Far => "far",

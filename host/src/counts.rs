@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use crate::answer::{Answer, ResolveError, Tier};
+use crate::answer::{Provenance, ResolveError, Tier};
 
 /// More than there are cores on most machines; threads beyond it share.
 pub const SHARDS: usize = 16;
@@ -34,9 +34,9 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub fn note(&self, outcome: &Result<Answer, ResolveError>) {
+    pub fn note(&self, outcome: Result<&Provenance, &ResolveError>) {
         let slot = match outcome {
-            Ok(answer) => match (answer.provenance.tier, answer.provenance.stale) {
+            Ok(provenance) => match (provenance.tier, provenance.stale) {
                 (Tier::Near, false) => 0,
                 (Tier::Near, true) => 1,
                 (Tier::Far, false) => 2,
@@ -49,7 +49,6 @@ impl Counts {
             Err(ResolveError::RevisionUnknown) => 8,
             Err(ResolveError::RecordInvalid(_)) => 9,
             Err(ResolveError::RequestInvalid(_)) => 10,
-            // No request of a policy is of a kind that a component lacks.
             Err(ResolveError::Component(_) | ResolveError::NotOffered) => 11,
         };
         self.shards[shard()][slot].fetch_add(1, Ordering::Relaxed);
@@ -96,9 +95,9 @@ mod tests {
             for _ in 0..40 {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        counts.note(&Err(ResolveError::Overloaded));
+                        counts.note(Err(&ResolveError::Overloaded));
                     }
-                    counts.note(&Err(ResolveError::Late));
+                    counts.note(Err(&ResolveError::Late));
                 });
             }
         });

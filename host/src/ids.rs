@@ -186,6 +186,15 @@ pub enum Kind {
     Config,
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Policy => POLICY,
+            Kind::Config => CONFIG,
+        })
+    }
+}
+
 impl Kind {
     pub fn of(subject: &str) -> Kind {
         let rest = subject.strip_prefix(CONFIG);

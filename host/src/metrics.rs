@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::ids::Kind;
 use crate::ordain::{Ordain, TierStatus};
 
 /// All metrics of an instance.
@@ -110,10 +111,16 @@ impl Snapshot {
             "1 while fresh answers can be given",
             flag(status.ready),
         )?;
-        let totals = self.0.counts().totals();
+        let totals = self.0.counts(Kind::Policy).totals();
         to.counters(
             "ordain_requests",
             "Resolve requests by outcome: the tier that answered, or why none did",
+            totals.map(|(outcome, total)| ([("outcome", outcome.to_owned())], total)),
+        )?;
+        let totals = self.0.counts(Kind::Config).totals();
+        to.counters(
+            "ordain_configs",
+            "Effective configs asked for, by outcome: the tier that answered, or why none did",
             totals.map(|(outcome, total)| ([("outcome", outcome.to_owned())], total)),
         )?;
         let (used, of) = status.waiting;
@@ -231,7 +238,7 @@ impl Snapshot {
             "1 if the cache is on: all switches that concern it are, and its backend is configured",
             caches.iter().map(|cache| {
                 let labels = [
-                    ("kind", cache.kind.to_owned()),
+                    ("kind", cache.kind.to_string()),
                     ("tier", cache.tier.to_owned()),
                 ];
                 (labels, flag(cache.off.is_none()))

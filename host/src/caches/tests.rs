@@ -1,4 +1,5 @@
 use super::*;
+use crate::ids::Kind;
 
 fn with_far() -> Options {
     Options {
@@ -15,9 +16,14 @@ fn row(name: &str, value: &str, revision: u64) -> FleetSetting {
     }
 }
 
+/// Near and far, of policies.
 fn on(caches: &Caches) -> (bool, bool) {
+    on_of(caches, Kind::Policy)
+}
+
+fn on_of(caches: &Caches, kind: Kind) -> (bool, bool) {
     let now = caches.in_force();
-    (now.near.policy, now.far.policy)
+    (now.near.has(kind), now.far.has(kind))
 }
 
 fn reasons(caches: &Caches) -> Vec<String> {
@@ -38,18 +44,17 @@ fn a_cache_is_on_if_all_that_concern_it_are() {
             far: bit(4),
         };
         let caches = Caches::new(&options);
-        let common = bit(0) && bit(1);
-        assert_eq!(
-            on(&caches),
-            (common && bit(3), common && bit(4)),
-            "{bits:05b}"
-        );
+        for (kind, of_kind) in [(Kind::Policy, bit(1)), (Kind::Config, bit(2))] {
+            let common = bit(0) && of_kind;
+            assert_eq!(
+                on_of(&caches, kind),
+                (common && bit(3), common && bit(4)),
+                "{bits:05b} {kind}"
+            );
+        }
         for cache in caches.caches() {
-            let is_on = if cache.tier == "near" {
-                on(&caches).0
-            } else {
-                on(&caches).1
-            };
+            let (near, far) = on_of(&caches, cache.kind);
+            let is_on = if cache.tier == "near" { near } else { far };
             assert_eq!(cache.off.is_none(), is_on, "{cache:?}");
         }
     }
@@ -58,20 +63,20 @@ fn a_cache_is_on_if_all_that_concern_it_are() {
 #[test]
 fn the_reason_of_an_off_names_who_said_so() {
     let mut options = Options::default();
-    assert_eq!(reasons(&Caches::new(&options)), ["REDIS_URL is not set"]);
+    let none = "REDIS_URL is not set";
+    assert_eq!(reasons(&Caches::new(&options)), [none, none]);
     options.redis_url = Some("redis://cache".into());
     options.switches.near = false;
     let caches = Caches::new(&options);
-    assert_eq!(reasons(&caches), ["ORDAIN_CACHE_NEAR is off"]);
+    let near = "ORDAIN_CACHE_NEAR is off";
+    assert_eq!(reasons(&caches), [near, near]);
     assert!(caches.set_fleet(&[row("cache.near", "on", 7), row("cache.far", "off", 8)]));
-    assert_eq!(
-        reasons(&caches),
-        ["the fleet's switch `far` is off since revision 8"]
-    );
+    let far = "the fleet's switch `far` is off since revision 8";
+    assert_eq!(reasons(&caches), [far, far]);
     let local = [(Setting::All, Some(Value::Switch(false)))];
     assert_eq!(caches.set_local(&local), Ok(true));
     let off = "the switch `all` of this instance is off";
-    assert_eq!(reasons(&caches), [off, off]);
+    assert_eq!(reasons(&caches), [off; 4]);
 }
 
 #[test]

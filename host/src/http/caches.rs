@@ -52,7 +52,7 @@ enum ValueView {
 
 #[derive(Serialize)]
 struct CacheView {
-    kind: &'static str,
+    kind: String,
     tier: &'static str,
     on: bool,
     /// Why it is off.
@@ -124,18 +124,18 @@ fn report(app: &App) -> Result<Response, Problem> {
     // Before what it vouches for.
     let watermark = app.watermark();
     let status = app.ordain.status();
-    let counts = app.ordain.counts();
-    let near = counts.of(&["near", "near-stale"]);
-    let far = counts.of(&["far", "far-stale"]);
-    let origin = counts.of(&["origin", "unavailable"]);
     let caches = app.ordain.caches().caches().into_iter().map(|cache| {
         let on = cache.off.is_none();
+        let counts = app.ordain.counts(cache.kind);
+        let near = counts.of(&["near", "near-stale"]);
+        let far = counts.of(&["far", "far-stale"]);
+        let origin = counts.of(&["origin", "unavailable"]);
         let (hits, misses) = match cache.tier {
             "near" => (near, far + origin),
             _ => (far, origin),
         };
         CacheView {
-            kind: cache.kind,
+            kind: cache.kind.to_string(),
             tier: cache.tier,
             on,
             reason: cache.off,

@@ -7,6 +7,7 @@ use crate::caches::Caches;
 use crate::coherence::auditor::Findings;
 use crate::coherence::{Coherence, Moment};
 use crate::counts::Counts;
+use crate::ids::Kind;
 
 impl Ordain {
     pub fn status(&self) -> Status {
@@ -82,8 +83,11 @@ impl Ordain {
         counts
     }
 
-    /// Requests by outcome.
-    pub fn counts(&self) -> &Counts {
-        &self.inner.runtime.counts
+    /// Requests by outcome: decisions, or effective configs.
+    pub fn counts(&self, kind: Kind) -> &Counts {
+        match kind {
+            Kind::Policy => &self.inner.runtime.counts,
+            Kind::Config => &self.inner.runtime.config_counts,
+        }
     }
 }

@@ -62,7 +62,10 @@ pub struct Runtime {
     waiting: Semaphore,
     /// Places for calls that compute for long: half of the cores stay free of them.
     overtime: Semaphore,
+    /// Decisions.
     pub counts: Counts,
+    /// Effective configs.
+    pub config_counts: Counts,
     request_deadline: Duration,
     /// Digests of generations that have failed too often.
     returned: Mutex<Vec<Arc<str>>>,
@@ -78,6 +81,7 @@ impl Runtime {
             waiting: Semaphore::new(WAITING_MAX),
             overtime: Semaphore::new(cores().div_ceil(2)),
             counts: Counts::default(),
+            config_counts: Counts::default(),
             request_deadline,
             returned: Mutex::default(),
             has_returned: Notify::new(),
@@ -142,7 +146,7 @@ impl Runtime {
         request: &Request,
     ) -> Result<Answer, ResolveError> {
         let answer = self.answer(tenant, request).await;
-        self.counts.note(&answer);
+        self.counts.note(answer.as_ref().map(|a| &a.provenance));
         answer
     }
 
@@ -181,7 +185,9 @@ impl Runtime {
     ) -> Vec<Result<Answer, ResolveError>> {
         let call = self.waiting_call(tenant, began);
         let answers = self.batch(&call, tenant, requests).await;
-        answers.iter().for_each(|answer| self.counts.note(answer));
+        for answer in &answers {
+            self.counts.note(answer.as_ref().map(|a| &a.provenance));
+        }
         answers
     }
 
@@ -359,8 +365,13 @@ impl Runtime {
         let lineup = self.lineup.load();
         let call = self.waiting_call(tenant, Moment::now());
         let question = Config { user, min_revision };
-        let said = self.asked(&lineup, &call, &question).await?;
-        convert::effective(said.outcome, said.component, said.settings)
+        let answer = match self.asked(&lineup, &call, &question).await {
+            Ok(said) => convert::effective(said.outcome, said.component, said.settings),
+            Err(error) => Err(error),
+        };
+        let outcome = answer.as_ref().map(|answer| &answer.provenance);
+        self.config_counts.note(outcome);
+        answer
     }
 
     /// Canonical text of a record, or what is wrong with it. Asks no server.

@@ -16,7 +16,7 @@ use crate::capabilities::Services;
 use crate::coherence::feed::Feed;
 use crate::coherence::origin::OriginReader;
 use crate::coherence::{Coherence, Moment};
-use crate::ids::{Key, Tenant};
+use crate::ids::{Key, Level, Tenant};
 use crate::options::Options;
 
 /// For the feed to read a log in memory.
@@ -74,14 +74,25 @@ impl Sandbox {
         }
     }
 
-    /// Stores a record that the component has found valid.
+    /// Stores a policy that the component has found valid.
     pub async fn put(&self, tenant: &Tenant, canonical: String) -> Result<(), String> {
+        self.stored(&Key::policy(tenant), canonical).await.map(drop)
+    }
+
+    /// Stores a level of config that the component has found valid. Its revision.
+    pub async fn put_level(&self, level: &Level, canonical: String) -> Result<u64, String> {
+        self.stored(&Key::config(level), canonical).await
+    }
+
+    async fn stored(&self, key: &Key, canonical: String) -> Result<u64, String> {
         let by = Attribution::default();
         let change = Change::Put(canonical.into());
-        let key = Key::policy(tenant);
-        let written = self.origin.write(&key, change, Precondition::None, &by);
-        match written.await {
-            Ok(_) => Ok(()),
+        match self
+            .origin
+            .write(key, change, Precondition::None, &by)
+            .await
+        {
+            Ok(written) => Ok(written.revision),
             Err(error) => Err(format!("the canonical record cannot be stored: {error}")),
         }
     }

@@ -3,10 +3,13 @@
 //! tenant would ask it, before it may answer any. Not for whether stored records please it
 //! (`ordain component check`).
 
+mod configs;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use configs::{Levels, Patch};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -43,6 +46,10 @@ struct File {
     #[serde(default, rename = "about")]
     _about: String,
     vectors: Vec<Vector>,
+    #[serde(default)]
+    configs: Vec<Levels>,
+    #[serde(default)]
+    patches: Vec<Patch>,
 }
 
 /// One record or request, and what must come of it.
@@ -73,12 +80,16 @@ pub struct Settings {
     pub default_model: Option<String>,
 }
 
-pub struct Vectors(Vec<Vector>);
+pub struct Vectors {
+    decisions: Vec<Vector>,
+    configs: Vec<Levels>,
+    patches: Vec<Patch>,
+}
 
 impl Vectors {
     /// The built-in ones and those of a file.
     pub fn load(file: Option<&Path>) -> Result<Vectors, VectorsError> {
-        let mut vectors = parse(BUILT_IN).map_err(|why| VectorsError::Broken {
+        let mut all = parse(BUILT_IN).map_err(|why| VectorsError::Broken {
             path: "wit/vectors.json".into(),
             why,
         })?;
@@ -89,15 +100,23 @@ impl Vectors {
                 Err(source) => return Err(VectorsError::Unreadable { path, source }),
             };
             let own = parse(&text).map_err(|why| VectorsError::Broken { path, why })?;
-            let names: HashSet<&str> = own.iter().map(|vector| &*vector.name).collect();
-            vectors.retain(|vector| !names.contains(&*vector.name));
-            vectors.extend(own);
+            let names: HashSet<&str> = own.names().collect();
+            all.vectors.retain(|vector| !names.contains(&*vector.name));
+            all.configs.retain(|vector| !names.contains(&*vector.name));
+            all.patches.retain(|vector| !names.contains(&*vector.name));
+            all.vectors.extend(own.vectors);
+            all.configs.extend(own.configs);
+            all.patches.extend(own.patches);
         }
-        Ok(Vectors(vectors))
+        Ok(Vectors {
+            decisions: all.vectors,
+            configs: all.configs,
+            patches: all.patches,
+        })
     }
 
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.decisions.len() + self.configs.len() + self.patches.len()
     }
 
     /// Asks a component everything: the differences, in words, or that there was no time for it.
@@ -128,7 +147,7 @@ impl Vectors {
         differences: &mut Vec<String>,
     ) -> Result<(), String> {
         let mut sandboxes: Vec<(&Settings, Sandbox)> = Vec::new();
-        for (number, vector) in self.0.iter().enumerate() {
+        for (number, vector) in self.decisions.iter().enumerate() {
             let settings = &vector.settings;
             let place = sandboxes.iter().position(|(of, _)| *of == settings);
             let place = match place {
@@ -138,24 +157,50 @@ impl Vectors {
                     sandboxes.len() - 1
                 }
             };
-            match vector.ask(&sandboxes[place].1, number).await {
-                Ok(()) => {}
-                Err(Difference::Answer(why)) => {
-                    differences.push(format!("`{}`: {why}", vector.name));
-                }
-                Err(Difference::Failure(why)) => {
-                    differences.push(format!("`{}`: the component failed: {why}", vector.name));
-                    return Ok(());
-                }
-                Err(Difference::Busy(why)) => return Err(format!("`{}`: {why}", vector.name)),
+            let asked = vector.ask(&sandboxes[place].1, number).await;
+            if !noted(&vector.name, asked, differences)? {
+                return Ok(());
             }
-            if differences.len() >= REPORTED_MAX {
-                differences.push("and perhaps more".to_owned());
+        }
+        if !generation.has_configs() {
+            return Ok(());
+        }
+        let sandbox = Sandbox::start(engine, generation, &Settings::default()).await;
+        for (number, vector) in self.configs.iter().enumerate() {
+            let asked = vector.ask(&sandbox, &tenant(number)?).await;
+            if !noted(&vector.name, asked, differences)? {
+                return Ok(());
+            }
+        }
+        for vector in &self.patches {
+            if !noted(&vector.name, vector.ask(&sandbox), differences)? {
                 return Ok(());
             }
         }
         Ok(())
     }
+}
+
+/// Notes how a vector was answered; whether there is a point in asking more.
+fn noted(
+    name: &str,
+    asked: Result<(), Difference>,
+    differences: &mut Vec<String>,
+) -> Result<bool, String> {
+    match asked {
+        Ok(()) => {}
+        Err(Difference::Answer(why)) => differences.push(format!("`{name}`: {why}")),
+        Err(Difference::Failure(why)) => {
+            differences.push(format!("`{name}`: the component failed: {why}"));
+            return Ok(false);
+        }
+        Err(Difference::Busy(why)) => return Err(format!("`{name}`: {why}")),
+    }
+    if differences.len() >= REPORTED_MAX {
+        differences.push("and perhaps more".to_owned());
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 enum Difference {
@@ -166,14 +211,25 @@ enum Difference {
     Busy(String),
 }
 
-fn parse(text: &str) -> Result<Vec<Vector>, String> {
+impl File {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let decisions = self.vectors.iter().map(|vector| &*vector.name);
+        let configs = self.configs.iter().map(|vector| &*vector.name);
+        decisions
+            .chain(configs)
+            .chain(self.patches.iter().map(|vector| &*vector.name))
+    }
+}
+
+fn parse(text: &str) -> Result<File, String> {
     let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let mut names = HashSet::new();
+    if let Some(twice) = file.names().find(|name| !names.insert(*name)) {
+        return Err(format!("two vectors are named `{twice}`"));
+    }
+    file.patches.iter().try_for_each(Patch::check)?;
     for vector in &file.vectors {
         let name = &vector.name;
-        if !names.insert(name) {
-            return Err(format!("two vectors are named `{name}`"));
-        }
         match (
             &vector.policy,
             &vector.request,
@@ -192,7 +248,7 @@ fn parse(text: &str) -> Result<Vec<Vector>, String> {
             }
         }
     }
-    Ok(file.vectors)
+    Ok(file)
 }
 
 fn tenant(number: usize) -> Result<Tenant, String> {

@@ -152,7 +152,7 @@ mod tests {
         }
         let none = differences(&[], &["ordain:policy/other@0.2.0"]);
         assert!(
-            none.contains("exports no ordain:policy/resolver@0.2.0"),
+            none.contains("exports no ordain:policy/resolver@0.3.0"),
             "{none}"
         );
         assert!(
