@@ -15,6 +15,7 @@ mod serve;
 mod target;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::process::ExitCode;
 
@@ -75,6 +76,8 @@ enum Command {
     Component(component::Component),
     /// Show the caches and the feed, or change the switches
     Caches(caches::Caches),
+    /// Make a token for development
+    Token(token::Token),
 }
 
 /// Bring the database to the version of this program (serve does so too)
@@ -158,6 +161,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Migrate(migrate) => migrate.run(cli.json).await,
         Command::Component(component) => component.run(cli.json).await,
         Command::Caches(caches) => caches.run(cli.json).await,
+        Command::Token(token) => token.run(cli.json),
     }
 }
 
