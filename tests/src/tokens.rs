@@ -194,7 +194,13 @@ impl Pair {
 /// The public key of a private one that `ring` would not take, since it is too small.
 pub fn small_rsa_public() -> String {
     let private = openssl(
-        &["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"],
+        &[
+            "genpkey",
+            "-algorithm",
+            "RSA",
+            "-pkeyopt",
+            "rsa_keygen_bits:1024",
+        ],
         "",
     );
     openssl(&["pkey", "-pubout"], &private)

@@ -65,7 +65,11 @@ pub fn read(text: &[u8], rules: &Rules, now: f64) -> Result<(Principal, Span), D
         ))?,
         Some(_) => return Err(Denied::Invalid("role is not a string")),
     };
-    let own = || tenant.clone().ok_or(Denied::Forbidden("the token has no tenant_id"));
+    let own = || {
+        tenant
+            .clone()
+            .ok_or(Denied::Forbidden("the token has no tenant_id"))
+    };
     let grant = match role {
         Role::Reader => Grant::Reader(own()?),
         Role::Editor => Grant::Editor(own()?),
@@ -91,7 +95,9 @@ fn origin(claims: &Map<String, Value>, rules: &Rules) -> Result<(), Denied> {
     if let Some(issuer) = &rules.issuer {
         match claims.get("iss") {
             Some(Value::String(iss)) if iss == issuer => {}
-            Some(Value::String(_)) => return Err(Denied::Invalid("the token is of another issuer")),
+            Some(Value::String(_)) => {
+                return Err(Denied::Invalid("the token is of another issuer"));
+            }
             Some(_) => return Err(Denied::Invalid("iss is not a string")),
             None => return Err(Denied::Invalid("the token has no iss")),
         }
@@ -100,7 +106,9 @@ fn origin(claims: &Map<String, Value>, rules: &Rules) -> Result<(), Denied> {
         return Ok(());
     };
     let other = Err(Denied::Invalid("the token is for another audience"));
-    let not_text = Err(Denied::Invalid("aud is neither a string nor a list of strings"));
+    let not_text = Err(Denied::Invalid(
+        "aud is neither a string nor a list of strings",
+    ));
     match claims.get("aud") {
         Some(Value::String(aud)) if aud == audience => Ok(()),
         Some(Value::String(_)) => other,

@@ -35,7 +35,9 @@ pub enum JwksError {
     Member(usize, &'static str),
     #[error("key {0} has the kid of an earlier one")]
     Twice(usize),
-    #[error("key {0}: holds a private key: leave out d and what goes with it, the public part is enough")]
+    #[error(
+        "key {0}: holds a private key: leave out d and what goes with it, the public part is enough"
+    )]
     Private(usize),
     #[error("holds a secret (oct) and has mode {0:04o}: others can read it, chmod 600 it")]
     Open(u32),
@@ -57,7 +59,9 @@ impl Content {
             return Err(JwksError::Read("it is no file".to_owned()));
         }
         let mut bytes = Vec::new();
-        file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(failed)?;
+        file.take(LIMIT + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
         if bytes.len() as u64 > LIMIT {
             return Err(JwksError::Large);
         }
@@ -105,7 +109,9 @@ struct Jwk<'a> {
 impl Jwk<'_> {
     /// `None`: it is for something else.
     fn read(&self) -> Result<Option<Key>, JwksError> {
-        let kind = self.text("kty")?.ok_or(JwksError::Member(self.number, "kty"))?;
+        let kind = self
+            .text("kty")?
+            .ok_or(JwksError::Member(self.number, "kty"))?;
         if kind != "oct" && self.members.contains_key("d") {
             return Err(JwksError::Private(self.number));
         }
@@ -148,7 +154,10 @@ impl Jwk<'_> {
     }
 
     fn skipped(&self, why: &str) -> Option<Key> {
-        tracing::warn!(key = self.number, "a key of ORDAIN_JWKS_FILE is left out: {why}");
+        tracing::warn!(
+            key = self.number,
+            "a key of ORDAIN_JWKS_FILE is left out: {why}"
+        );
         None
     }
 

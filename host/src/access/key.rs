@@ -64,7 +64,10 @@ impl Algorithm {
 #[derive(Clone)]
 pub(super) enum Material {
     Secret(hmac::Key),
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
     /// An uncompressed point.
     P256(Vec<u8>),
     Ed25519(Vec<u8>),

@@ -38,7 +38,9 @@ impl Keys {
     pub fn find(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<&Key, Denied> {
         if let (Some(file), Some(kid)) = (&self.file, kid) {
             let named = file.iter().find(|key| key.id.as_deref() == Some(kid));
-            let named = named.ok_or(Denied::Invalid("the token's kid names no key that is known"))?;
+            let named = named.ok_or(Denied::Invalid(
+                "the token's kid names no key that is known",
+            ))?;
             return if named.algorithm() == algorithm {
                 Ok(named)
             } else {

@@ -114,7 +114,9 @@ impl Signer {
         if matches!(wish.role, Role::Reader | Role::Editor) && wish.tenant.is_none() {
             return Err(MintError::Tenant(wish.role.name()));
         }
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         let text = |value: &Option<String>| value.clone().map(Value::from);
         let header = object([
             ("alg", Some(self.algorithm().name().into())),
@@ -131,7 +133,11 @@ impl Signer {
             ("iat", Some(now.as_secs().into())),
             ("exp", Some((now + wish.ttl).as_secs().into())),
         ]);
-        let message = format!("{}.{}", encoded(header.to_string()), encoded(claims.to_string()));
+        let message = format!(
+            "{}.{}",
+            encoded(header.to_string()),
+            encoded(claims.to_string())
+        );
         let signature = encoded(self.sign(message.as_bytes())?);
         let token = format!("{message}.{signature}");
         if token.len() > LIMIT {

@@ -17,7 +17,11 @@ fn now() -> u64 {
 
 fn signed(header: &str, claims: &str) -> String {
     let encoded = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let message = format!("{}.{}", encoded(header.as_bytes()), encoded(claims.as_bytes()));
+    let message = format!(
+        "{}.{}",
+        encoded(header.as_bytes()),
+        encoded(claims.as_bytes())
+    );
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET);
     let signature = ring::hmac::sign(&key, message.as_bytes());
     format!("{message}.{}", encoded(signature.as_ref()))
@@ -40,7 +44,8 @@ fn asked(claims: &Value) -> Result<Principal, Denied> {
 
 /// Good claims with these members instead of their own; null: without.
 fn claims(changes: Value) -> Value {
-    let mut claims = json!({"sub": "ann", "exp": now() + 60, "tenant_id": "acme", "role": "reader"});
+    let mut claims =
+        json!({"sub": "ann", "exp": now() + 60, "tenant_id": "acme", "role": "reader"});
     for (name, value) in changes.as_object().expect("an object") {
         claims[name] = value.clone();
     }
@@ -59,7 +64,11 @@ fn good_claims_are_a_principal() {
     assert_eq!(principal.actor(), "ann");
     assert!(principal.may(Need::Read("acme")) && !principal.may(Need::Write("acme")));
     let admin = json!({"sub": "root", "exp": now() + 60, "role": "admin"});
-    assert!(asked(&admin).expect("needs no tenant").may(Need::Everything));
+    assert!(
+        asked(&admin)
+            .expect("needs no tenant")
+            .may(Need::Everything)
+    );
     let resolver = json!({"sub": "g", "exp": now() + 60, "role": "resolver", "tenants": []});
     assert!(!asked(&resolver).expect("good").may(Need::Resolve("acme")));
 }
@@ -92,13 +101,19 @@ fn claims_of_another_type_or_beyond_limits_are_invalid() {
         json!({"role": null}),
     ] {
         let denied = asked(&claims(changes.clone())).expect_err("refused");
-        assert!(matches!(denied, Denied::Invalid(_)), "{changes}: {denied:?}");
+        assert!(
+            matches!(denied, Denied::Invalid(_)),
+            "{changes}: {denied:?}"
+        );
     }
     for name in ["sub", "exp"] {
         let denied = asked(&without(name)).expect_err("refused");
         assert!(matches!(denied, Denied::Invalid(_)), "{name}: {denied:?}");
     }
-    let twice = format!(r#"{{"sub":"a","exp":{},"role":"reader","role":"admin"}}"#, now() + 60);
+    let twice = format!(
+        r#"{{"sub":"a","exp":{},"role":"reader","role":"admin"}}"#,
+        now() + 60
+    );
     let token = signed(r#"{"alg":"HS256"}"#, &twice);
     let denied = verifier(Rules::default()).principal(&token);
     assert!(matches!(denied, Err(Denied::Invalid(_))), "{denied:?}");
@@ -113,7 +128,10 @@ fn a_good_token_without_a_role_or_without_its_tenant_may_nothing() {
         claims(json!({"role": ""})),
     ] {
         let denied = asked(&claims).expect_err("refused");
-        assert!(matches!(denied, Denied::Forbidden(_)), "{claims}: {denied:?}");
+        assert!(
+            matches!(denied, Denied::Forbidden(_)),
+            "{claims}: {denied:?}"
+        );
     }
 }
 
@@ -224,7 +242,10 @@ fn minted_tokens_are_taken() {
     let token = signer.mint(&wish, SystemTime::now()).expect("a token");
     let principal = verifier(Rules::default()).principal(&token).expect("good");
     assert!(principal.may(Need::Write("acme")));
-    let homeless = Wish { tenant: None, ..wish };
+    let homeless = Wish {
+        tenant: None,
+        ..wish
+    };
     let refused = signer.mint(&homeless, SystemTime::now());
     assert_eq!(refused, Err(MintError::Tenant("editor")));
 }
@@ -237,8 +258,14 @@ fn secrets_that_can_be_guessed_or_are_public_are_no_keys() {
     for (pem, why) in [
         ("", KeyError::Pem),
         ("nonsense", KeyError::Pem),
-        ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", KeyError::Kind),
-        ("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", KeyError::Private),
+        (
+            "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+            KeyError::Kind,
+        ),
+        (
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            KeyError::Private,
+        ),
     ] {
         assert_eq!(Key::public(pem).err(), Some(why), "{pem:?}");
     }
@@ -284,9 +311,15 @@ fn a_key_that_leaves_the_file_counts_no_more_and_a_broken_file_changes_nothing()
     let file = Keyfile::new();
     file.write(&json!({"keys": [oct("a", SECRET)]}).to_string(), 0o600);
     let verifier = file.verifier().expect("in order");
-    let token = signed(r#"{"alg":"HS256","kid":"a"}"#, &claims(json!({})).to_string());
+    let token = signed(
+        r#"{"alg":"HS256","kid":"a"}"#,
+        &claims(json!({})).to_string(),
+    );
     let nameless = signed(r#"{"alg":"HS256"}"#, &claims(json!({})).to_string());
-    let other = signed(r#"{"alg":"HS256","kid":"b"}"#, &claims(json!({})).to_string());
+    let other = signed(
+        r#"{"alg":"HS256","kid":"b"}"#,
+        &claims(json!({})).to_string(),
+    );
     assert!(verifier.principal(&token).is_ok() && verifier.principal(&nameless).is_ok());
     assert!(verifier.principal(&other).is_err());
     file.write("{", 0o600);
@@ -296,12 +329,18 @@ fn a_key_that_leaves_the_file_counts_no_more_and_a_broken_file_changes_nothing()
     file.write(&json!({"keys": [oct("b", SECRET)]}).to_string(), 0o600);
     verifier.look();
     assert_eq!(verifier.is_current(), Some(true));
-    assert!(verifier.principal(&token).is_err(), "also if it was good before");
+    assert!(
+        verifier.principal(&token).is_err(),
+        "also if it was good before"
+    );
     assert!(verifier.principal(&other).is_ok());
     let two = json!({"keys": [oct("a", SECRET), oct("b", &[7; 32])]});
     file.write(&two.to_string(), 0o600);
     verifier.look();
-    assert!(verifier.principal(&nameless).is_err(), "which one is not clear");
+    assert!(
+        verifier.principal(&nameless).is_err(),
+        "which one is not clear"
+    );
     std::fs::remove_file(&file.0).expect("it is there");
     verifier.look();
     assert_eq!(verifier.is_current(), Some(false));
@@ -322,11 +361,27 @@ fn files_of_keys_are_read_strictly() {
         (r#"{"keys":{}}"#, 0o600, "is not"),
         (r#"{"keys":[],"keys":[]}"#, 0o600, "is not"),
         (r#"{"keys":[{"kid":"a"}]}"#, 0o600, "kty"),
-        (r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA"}]}"#, 0o600, "key 1"),
-        (r#"{"keys":[{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}]}"#, 0o600, "x or y"),
+        (
+            r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAA"}]}"#,
+            0o600,
+            "key 1",
+        ),
+        (
+            r#"{"keys":[{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}]}"#,
+            0o600,
+            "x or y",
+        ),
         (r#"{"keys":[{"kty":"RSA","d":"AAAA"}]}"#, 0o600, "private"),
-        (&json!({"keys": [{"kty": "RSA", "n": n, "e": "AQAB"}]}).to_string(), 0o600, "2048"),
-        (&json!({"keys": [oct("a", b"short")]}).to_string(), 0o600, "32"),
+        (
+            &json!({"keys": [{"kty": "RSA", "n": n, "e": "AQAB"}]}).to_string(),
+            0o600,
+            "2048",
+        ),
+        (
+            &json!({"keys": [oct("a", b"short")]}).to_string(),
+            0o600,
+            "32",
+        ),
         (&json!({"keys": [good, good]}).to_string(), 0o600, "earlier"),
         (&json!({"keys": [good]}).to_string(), 0o644, "chmod 600"),
         (&json!({"keys": [good]}).to_string(), 0o640, "0640"),

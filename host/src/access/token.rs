@@ -62,8 +62,8 @@ impl<'a> Token<'a> {
 
     /// The bytes of the claims: for whoever has checked the signature.
     pub fn claims(&self) -> Result<Vec<u8>, Denied> {
-        URL_SAFE_NO_PAD.decode(self.claims).map_err(|_| {
-            Denied::Invalid("the token is not three parts in base64url")
-        })
+        URL_SAFE_NO_PAD
+            .decode(self.claims)
+            .map_err(|_| Denied::Invalid("the token is not three parts in base64url"))
     }
 }

@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
+use super::Denied;
 use super::claims::{self, Rules, Span};
 use super::jwks::{Content, JwksError};
 use super::key::Key;
 use super::keys::Keys;
 use super::principal::Principal;
 use super::token::{LIMIT, Token};
-use super::Denied;
 
 /// Pause between two looks at the file.
 const LOOK: Duration = Duration::from_secs(1);
@@ -138,7 +138,10 @@ impl Verifier {
         match content.and_then(|content| content.keys()) {
             Ok(file) => {
                 let keys = self.keys.load().with_file(file);
-                tracing::info!(keys = keys.len(), "ORDAIN_JWKS_FILE has changed: its keys hold now");
+                tracing::info!(
+                    keys = keys.len(),
+                    "ORDAIN_JWKS_FILE has changed: its keys hold now"
+                );
                 if keys.len() == 0 {
                     tracing::warn!("there is no key left: every token is refused");
                 }

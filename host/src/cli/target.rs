@@ -138,7 +138,9 @@ fn server(url: &str, token: Option<&str>) -> Result<Target, Failure> {
 fn bearer(token: &str) -> Result<HeaderValue, Failure> {
     let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
     let mut value = value.map_err(|_| {
-        Failure::Usage("ORDAIN_TOKEN (--token) is no token: it has characters that none has".to_owned())
+        Failure::Usage(
+            "ORDAIN_TOKEN (--token) is no token: it has characters that none has".to_owned(),
+        )
     })?;
     value.set_sensitive(true);
     Ok(value)

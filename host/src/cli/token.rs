@@ -82,7 +82,8 @@ impl Token {
                 .map_err(|error| Failure::Usage(format!("ORDAIN_JWT_HS256_SECRET: {error}")))?,
             (None, None) => {
                 return Err(Failure::Usage(
-                    "no key to sign with: set ORDAIN_JWT_HS256_SECRET, or give --key FILE".to_owned(),
+                    "no key to sign with: set ORDAIN_JWT_HS256_SECRET, or give --key FILE"
+                        .to_owned(),
                 ));
             }
         };
@@ -106,7 +107,8 @@ impl Token {
 }
 
 fn role(text: &str) -> Result<Role, String> {
-    Role::of(text).ok_or_else(|| format!("a role is one of {}", Role::ALL.map(Role::name).join(", ")))
+    Role::of(text)
+        .ok_or_else(|| format!("a role is one of {}", Role::ALL.map(Role::name).join(", ")))
 }
 
 fn tenant(text: &str) -> Result<String, String> {
@@ -117,7 +119,9 @@ fn tenant(text: &str) -> Result<String, String> {
 
 fn ids(list: &str) -> Result<Vec<String>, Failure> {
     let ids = list.split(',').map(str::trim).filter(|id| !id.is_empty());
-    ids.map(tenant).collect::<Result<_, _>>().map_err(Failure::Usage)
+    ids.map(tenant)
+        .collect::<Result<_, _>>()
+        .map_err(Failure::Usage)
 }
 
 /// A file that nobody else can read.

@@ -89,7 +89,10 @@ impl AccessConfig {
 impl AccessSettings {
     fn keys(&self) -> Result<Vec<Key>, ConfigError> {
         let named = |name| move |error: KeyError| ConfigError::AccessKey(name, error);
-        let secret = self.secret.as_deref().map(|text| Key::secret(text.as_bytes()));
+        let secret = self
+            .secret
+            .as_deref()
+            .map(|text| Key::secret(text.as_bytes()));
         let public = self.public_key.as_deref().map(Key::public);
         let secret = secret.transpose().map_err(named(SECRET))?;
         let public = public.transpose().map_err(named(PUBLIC))?;

@@ -182,7 +182,9 @@ mod tests {
             admit(&Access::open(), &method, &uri, &HeaderMap::new())
         };
         for path in ["/v1/tenants/t/policy", "/v1/component", "/metrics", "/x"] {
-            let principal = passed(Method::GET, path).expect("passes").expect("somebody");
+            let principal = passed(Method::GET, path)
+                .expect("passes")
+                .expect("somebody");
             assert_eq!(principal.actor(), "anonymous");
         }
         assert_eq!(passed(Method::GET, "/healthz"), Ok(None));

@@ -33,10 +33,26 @@ const RULES: &[(&str, &str, Rule)] = &[
     ("/v1/tenants/{tenant}/config/own", "PATCH", Rule::Write),
     ("/v1/tenants/{tenant}/config/own", "DELETE", Rule::Write),
     ("/v1/tenants/{tenant}/config/own/history", "GET", Rule::Read),
-    ("/v1/tenants/{tenant}/users/{user}/config", "GET", Rule::Read),
-    ("/v1/tenants/{tenant}/users/{user}/config", "PATCH", Rule::Write),
-    ("/v1/tenants/{tenant}/users/{user}/config", "DELETE", Rule::Write),
-    ("/v1/tenants/{tenant}/users/{user}/config/history", "GET", Rule::Read),
+    (
+        "/v1/tenants/{tenant}/users/{user}/config",
+        "GET",
+        Rule::Read,
+    ),
+    (
+        "/v1/tenants/{tenant}/users/{user}/config",
+        "PATCH",
+        Rule::Write,
+    ),
+    (
+        "/v1/tenants/{tenant}/users/{user}/config",
+        "DELETE",
+        Rule::Write,
+    ),
+    (
+        "/v1/tenants/{tenant}/users/{user}/config/history",
+        "GET",
+        Rule::Read,
+    ),
     ("/v1/tenants", "GET", Rule::Admin),
     ("/v1/config", "GET", Rule::Admin),
     ("/v1/config", "PATCH", Rule::Admin),
@@ -114,7 +130,13 @@ mod tests {
         let open = RULES.iter().filter(|(_, _, rule)| *rule == Rule::Open);
         let paths: Vec<&str> = open.map(|(path, _, _)| *path).collect();
         assert_eq!(paths, ["/healthz", "/readyz", "/openapi.json"]);
-        for path in ["/healthz/", "//healthz", "/healthz/x", "/%68ealthz", "/v1/healthz"] {
+        for path in [
+            "/healthz/",
+            "//healthz",
+            "/healthz/x",
+            "/%68ealthz",
+            "/v1/healthz",
+        ] {
             assert_ne!(of("GET", path), Rule::Open, "{path}");
         }
     }
@@ -135,7 +157,14 @@ mod tests {
         assert_eq!(of("POST", "/v1/tenants/t/policy/try"), Rule::Write);
         assert_eq!(of("DELETE", "/v1/tenants"), Rule::Admin);
         assert_eq!(of("GET", "/v1/resolve"), Rule::Resolve);
-        for path in ["/", "/v1", "/v1/tenants/", "/v1/tenants//policy", "/v1/resolve/", "*"] {
+        for path in [
+            "/",
+            "/v1",
+            "/v1/tenants/",
+            "/v1/tenants//policy",
+            "/v1/resolve/",
+            "*",
+        ] {
             assert_eq!(of("GET", path), Rule::None, "{path}");
         }
     }

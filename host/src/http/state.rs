@@ -251,8 +251,14 @@ const SERVERS: [(&str, &str); 10] = [
 const COMPONENTS: [(&str, &str); 5] = [
     ("has no signature", "the component has no signature"),
     ("signature", "the component's signature is not accepted"),
-    ("does not fit the world", "the component does not fit the world"),
-    ("decision vectors", "the component answers decision vectors otherwise"),
+    (
+        "does not fit the world",
+        "the component does not fit the world",
+    ),
+    (
+        "decision vectors",
+        "the component answers decision vectors otherwise",
+    ),
     ("", "the component cannot be loaded"),
 ];
 
@@ -350,7 +356,14 @@ mod tests {
             serde_json::to_string(&readiness).expect("JSON")
         };
         let text = shown(&status);
-        for name in ["\"ordain\\\"", "10.0.0.7", "redis", "memory", "x:1", "28P01"] {
+        for name in [
+            "\"ordain\\\"",
+            "10.0.0.7",
+            "redis",
+            "memory",
+            "x:1",
+            "28P01",
+        ] {
             assert!(!text.contains(name), "{name}: {text}");
         }
         assert!(text.contains("\"authentication failed\""), "{text}");
