@@ -52,12 +52,14 @@ pub struct Content {
 impl Content {
     pub fn read(path: &Path) -> Result<Content, JwksError> {
         let failed = |error: std::io::Error| JwksError::Read(error.to_string());
+        // A pipe would be waited for.
+        let is_file = std::fs::metadata(path).map_err(failed)?.is_file();
+        if !is_file {
+            return Err(JwksError::Read("it is no file".to_owned()));
+        }
         // The open file is asked: it cannot be another one by then.
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(JwksError::Read("it is no file".to_owned()));
-        }
         let mut bytes = Vec::new();
         file.take(LIMIT + 1)
             .read_to_end(&mut bytes)

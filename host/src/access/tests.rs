@@ -404,3 +404,17 @@ fn files_of_keys_are_read_strictly() {
     file.write(&others.to_string(), 0o600);
     assert_eq!(file.verifier().expect("in order").keys(), 1);
 }
+
+proptest::proptest! {
+    #[test]
+    fn nothing_that_is_signed_or_not_makes_it_panic_or_an_admin(
+        text in ".{0,200}",
+        header in "[{}a-z\":,.0-9]{0,60}",
+        claims in "[{}a-z\":,.0-9]{0,120}",
+    ) {
+        let verifier = verifier(Rules::default());
+        for token in [text, signed(&header, &claims), signed(r#"{"alg":"HS256"}"#, &claims)] {
+            proptest::prop_assert!(verifier.principal(&token).is_err());
+        }
+    }
+}

@@ -154,7 +154,9 @@ impl Verifier {
                 // Once for each content, once for as long as it cannot be read.
                 if digest.is_some() || was_read {
                     let path = path.display();
-                    tracing::error!("{path} {error}; the keys from before stay in force");
+                    tracing::error!(
+                        "ORDAIN_JWKS_FILE: {path} {error}; the keys from before stay in force"
+                    );
                 }
             }
         }

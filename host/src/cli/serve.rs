@@ -149,6 +149,11 @@ fn report(settings: &Settings) {
             tracing::warn!("--dev: the keys and rules for tokens that are configured do not count");
         }
     }
+    if !settings.dev && settings.access.is_for_anybody() {
+        tracing::warn!(
+            "ORDAIN_JWT_AUDIENCE is not set: tokens that the same keys sign for other services are taken"
+        );
+    }
     let caches = Caches::new(options);
     for cache in caches.caches() {
         let (kind, tier) = (cache.kind, cache.tier);

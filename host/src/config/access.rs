@@ -122,6 +122,11 @@ impl AccessSettings {
         Ok(Access::Tokens(verifier.into()))
     }
 
+    /// Whoever signs may sign for others, too, and nothing tells their tokens from ours.
+    pub fn is_for_anybody(&self) -> bool {
+        self.rules.audience.is_none() && (self.public_key.is_some() || self.file.is_some())
+    }
+
     /// Every setting under the name of its variable, the secret masked.
     pub fn shown(&self) -> [(&'static str, Option<String>); 5] {
         let one_line = |pem: &String| pem.trim().replace('\n', "\\n");

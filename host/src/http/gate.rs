@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, HeaderName, WWW_AUTHENTICATE};
+use axum::extract::Request;
+use axum::http::header::{AUTHORIZATION, EXPECT, HeaderName, WWW_AUTHENTICATE};
 use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
@@ -95,12 +96,15 @@ impl From<Denied> for Denial {
 }
 
 impl Denial {
-    /// The answer, after the body has had its chance to arrive.
-    pub async fn answer(self, path: String, body: Body) -> Response {
-        let _ = tokio::time::timeout(DRAIN_TIME, drain(body)).await;
+    /// The answer, after the body has had its chance to arrive; a client that asks first need not send it.
+    pub async fn answer(self, request: Request) -> Response {
+        let (head, body) = request.into_parts();
+        if !head.headers.contains_key(EXPECT) {
+            let _ = tokio::time::timeout(DRAIN_TIME, drain(body)).await;
+        }
         match self {
             Denial::Denied(denied) => Problem::from(denied).into_response(),
-            Denial::Nothing => super::nothing_at(&path).into_response(),
+            Denial::Nothing => super::nothing_at(head.uri.path()).into_response(),
         }
     }
 }

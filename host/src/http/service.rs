@@ -49,8 +49,7 @@ impl Service {
                 request.extensions_mut().insert(principal);
             }
             Err(denial) => {
-                let path = uri.path().to_owned();
-                return Either::Right(Either::Left(denial.answer(path, request.into_body())));
+                return Either::Right(Either::Left(denial.answer(request)));
             }
         }
         // Past the router, which costs a request as much as parsing it does.

@@ -4,10 +4,9 @@
 use std::sync::LazyLock;
 
 use anyhow::{Context as _, bail, ensure};
+use ordain_tests::tokens;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
-
-use ordain_tests::tokens;
 
 use crate::load::{Ask, Outcome};
 
