@@ -76,7 +76,7 @@ enum Command {
     Component(component::Component),
     /// Show the caches and the feed, or change the switches
     Caches(caches::Caches),
-    /// Make a token for development
+    /// Make a token for development, signed with ORDAIN_JWT_HS256_SECRET or a private key
     Token(token::Token),
 }
 

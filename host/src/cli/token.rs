@@ -16,10 +16,7 @@ use crate::ids::Tenant;
 /// Largest file of a key.
 const KEY_LIMIT: u64 = 64 << 10;
 
-/// Make a token for development
-///
-/// It is signed with ORDAIN_JWT_HS256_SECRET, or with a private key in a file, and printed alone: a
-/// server with that secret or the public key takes it.
+/// Make a token for development, signed with ORDAIN_JWT_HS256_SECRET or a private key
 #[derive(Args)]
 #[command(after_long_help = "\
 Examples:

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, EXPECT, HeaderName, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, AUTHORIZATION, EXPECT, HeaderName, WWW_AUTHENTICATE};
 use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 
 use super::input;
 use super::problem::Problem;
-use super::rules::{Rule, rule};
+use super::rules::{Rule, methods, rule};
 use crate::access::{Access, Denied, Need, Principal};
 
 /// Bytes, and time for them, of a body that nobody wants: a client that only reads after writing should
@@ -29,9 +29,9 @@ pub fn admit(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Option<Arc<Principal>>, Denial> {
-    let found = rule(method, uri.path());
+    let (found, taken) = rule(method, uri.path());
     if found == Rule::Open {
-        return Ok(None);
+        return if taken { Ok(None) } else { Err(Denial::Method) };
     }
     let principal = access.principal(token(headers))?;
     // What names no tenant is nobody's own; whoever may do everything is told what is wrong with it.
@@ -44,6 +44,10 @@ pub fn admit(
         // Whoever may not do everything finds nothing where no rule is.
         Rule::None if !principal.may(Need::Everything) => return Err(Denial::Nothing),
         Rule::None => {}
+    }
+    // The router may know a method that no rule is for: that is for whoever may do everything.
+    if !taken && !principal.may(Need::Everything) {
+        return Err(Denial::Method);
     }
     Ok(Some(principal))
 }
@@ -87,6 +91,8 @@ pub enum Denial {
     Denied(Denied),
     /// They are known, and there is nothing for them.
     Nothing,
+    /// They may know of the path, which does not take the method.
+    Method,
 }
 
 impl From<Denied> for Denial {
@@ -105,6 +111,14 @@ impl Denial {
         match self {
             Denial::Denied(denied) => Problem::from(denied).into_response(),
             Denial::Nothing => super::nothing_at(head.uri.path()).into_response(),
+            Denial::Method => {
+                let path = head.uri.path();
+                let mut response = super::not_taken(path, &head.method).into_response();
+                if let Ok(methods) = HeaderValue::from_str(&methods(path)) {
+                    response.headers_mut().insert(ALLOW, methods);
+                }
+                response
+            }
         }
     }
 }
@@ -192,5 +206,6 @@ mod tests {
             assert_eq!(principal.actor(), "anonymous");
         }
         assert_eq!(passed(Method::GET, "/healthz"), Ok(None));
+        assert_eq!(passed(Method::PUT, "/healthz"), Err(Denial::Method));
     }
 }

@@ -23,7 +23,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use axum::{Router, ServiceExt};
@@ -167,10 +167,10 @@ fn nothing_at(path: &str) -> Problem {
 }
 
 async fn unknown_method(request: Request) -> Problem {
-    let detail = format!(
-        "{} does not take {}",
-        request.uri().path(),
-        request.method()
-    );
+    not_taken(request.uri().path(), request.method())
+}
+
+fn not_taken(path: &str, method: &Method) -> Problem {
+    let detail = format!("{path} does not take {method}");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
 }

@@ -1,5 +1,5 @@
 //! Which call needs what: the one table that is asked before a request reaches its handler. A call that is
-//! not in it is for admins alone, so one that is forgotten here is hidden and not open.
+//! not in it is for admins alone, so a path or a method that is forgotten here is hidden and not open.
 
 use axum::http::Method;
 
@@ -16,11 +16,11 @@ pub enum Rule {
     Write,
     /// To do everything.
     Admin,
-    /// There is no such call, as far as this table knows.
+    /// There is no such path, as far as this table knows.
     None,
 }
 
-/// Path, method, rule. The first entry of a path also judges methods that the path does not take.
+/// Path, method, rule. The first entry of a path also says who is told that it does not take a method.
 const RULES: &[(&str, &str, Rule)] = &[
     ("/v1/resolve", "POST", Rule::Resolve),
     ("/v1/tenants/{tenant}/policy", "GET", Rule::Read),
@@ -74,8 +74,9 @@ const RULES: &[(&str, &str, Rule)] = &[
     ("/openapi.json", "GET", Rule::Open),
 ];
 
-/// The rule of a call. Segments are compared as they are written, as the router does.
-pub fn rule(method: &Method, path: &str) -> Rule {
+/// The rule of a call, and whether the path takes the method. Segments are compared as they are written, as
+/// the router does.
+pub fn rule(method: &Method, path: &str) -> (Rule, bool) {
     let method = match method.as_str() {
         "HEAD" => "GET",
         other => other,
@@ -86,13 +87,23 @@ pub fn rule(method: &Method, path: &str) -> Rule {
             continue;
         }
         if *taken == method {
-            return *rule;
+            return (*rule, true);
         }
         if of_path == Rule::None {
             of_path = *rule;
         }
     }
-    of_path
+    (of_path, false)
+}
+
+/// What a path takes, as the header `Allow` has it.
+pub fn methods(path: &str) -> String {
+    let of_path = RULES.iter().filter(|(pattern, _, _)| fits(pattern, path));
+    let names = of_path.map(|(_, method, _)| match *method {
+        "GET" => "GET,HEAD",
+        other => other,
+    });
+    names.collect::<Vec<_>>().join(",")
 }
 
 fn fits(pattern: &str, path: &str) -> bool {
@@ -110,7 +121,7 @@ fn fits(pattern: &str, path: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn of(method: &str, path: &str) -> Rule {
+    fn of(method: &str, path: &str) -> (Rule, bool) {
         rule(&method.parse().expect("a method"), path)
     }
 
@@ -137,26 +148,30 @@ mod tests {
             "/%68ealthz",
             "/v1/healthz",
         ] {
-            assert_ne!(of("GET", path), Rule::Open, "{path}");
+            assert_eq!(of("GET", path), (Rule::None, false), "{path}");
         }
     }
 
     #[test]
-    fn reading_and_writing_are_told_apart_and_unknown_methods_need_the_least() {
+    fn reading_and_writing_are_told_apart_and_a_method_that_is_not_here_is_not_taken() {
         let policy = "/v1/tenants/a%2Fb/policy";
         for (method, expected) in [
-            ("GET", Rule::Read),
-            ("HEAD", Rule::Read),
-            ("PUT", Rule::Write),
-            ("DELETE", Rule::Write),
-            ("PATCH", Rule::Read),
-            ("OPTIONS", Rule::Read),
+            ("GET", (Rule::Read, true)),
+            ("HEAD", (Rule::Read, true)),
+            ("PUT", (Rule::Write, true)),
+            ("DELETE", (Rule::Write, true)),
+            ("PATCH", (Rule::Read, false)),
+            ("OPTIONS", (Rule::Read, false)),
+            ("get", (Rule::Read, false)),
         ] {
             assert_eq!(of(method, policy), expected, "{method}");
         }
-        assert_eq!(of("POST", "/v1/tenants/t/policy/try"), Rule::Write);
-        assert_eq!(of("DELETE", "/v1/tenants"), Rule::Admin);
-        assert_eq!(of("GET", "/v1/resolve"), Rule::Resolve);
+        assert_eq!(methods(policy), "GET,HEAD,PUT,DELETE");
+        let trial = "/v1/tenants/t/policy/try";
+        assert_eq!(of("POST", trial), (Rule::Write, true));
+        assert_eq!(of("DELETE", "/v1/tenants"), (Rule::Admin, false));
+        assert_eq!(of("GET", "/v1/resolve"), (Rule::Resolve, false));
+        assert_eq!(of("POST", "/healthz"), (Rule::Open, false));
         for path in [
             "/",
             "/v1",
@@ -165,7 +180,7 @@ mod tests {
             "/v1/resolve/",
             "*",
         ] {
-            assert_eq!(of("GET", path), Rule::None, "{path}");
+            assert_eq!(of("GET", path), (Rule::None, false), "{path}");
         }
     }
 }

@@ -271,7 +271,8 @@ async fn whoever_is_known_is_told_what_there_is_not() {
         ] {
             client.get(path).await.problem(404, "not-found");
         }
-        client.get("/v1/resolve").await.error(405);
+        let reply = client.get("/v1/resolve").await.error(405);
+        assert_eq!(reply.header("allow"), "POST");
     }
     let client = app.with(&reader("acme"));
     client
