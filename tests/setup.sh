@@ -29,6 +29,7 @@ bench)
 esac
 if [ "$servers" ]; then
     need redis-server redis-server
+    need openssl openssl
 fi
 if [ "$servers" ] && ! postgres_there; then
     # Debian 12 has 15; elsewhere whatever is current.

@@ -1,6 +1,7 @@
 //! Flags and environment: one struct, whose doc comments are the help, and its checked form. What
 //! cannot work is refused here, with what to do, before anything starts. Not for what the values do.
 
+mod access;
 mod checked;
 mod environment;
 mod listen;
@@ -16,6 +17,7 @@ use clap::{ArgAction, Args};
 use crate::options::{InstanceMode, SignatureMode};
 use crate::request::EgressMode;
 
+pub use access::{AccessConfig, AccessSettings};
 pub use checked::{ConfigError, Environment, Settings};
 pub use environment::{prepared, strangers};
 pub use listen::{Listen, UNIX, socket_path};
@@ -25,8 +27,7 @@ pub use values::{duration, switch};
 /// What can be configured. A flag wins over its variable; an empty variable counts as unset.
 #[derive(Clone, Args)]
 pub struct Config {
-    /// Address to listen on; only loopback until there is access control; port 0 takes a free one.
-    /// Or a Unix socket, which only its owner and group may use: unix:/run/ordain.sock
+    /// Address to listen on; port 0 takes a free one. Or a Unix socket, which only its owner and group may use: unix:/run/ordain.sock
     #[arg(
         long,
         env = "ORDAIN_LISTEN",
@@ -194,4 +195,7 @@ pub struct Config {
     /// Switch of the caches in Redis
     #[arg(long, env = "ORDAIN_CACHE_FAR", default_value = "on", value_parser = switch, action = ArgAction::Set, value_name = "on|off")]
     pub cache_far: bool,
+
+    #[command(flatten)]
+    pub access: AccessConfig,
 }

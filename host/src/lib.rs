@@ -4,6 +4,7 @@
 //! `runtime` -> the guest -> `capabilities` -> `backends`. `coherence` decides what near and far may
 //! answer. Dependencies point in that direction only.
 
+pub mod access;
 pub mod answer;
 pub mod backends;
 pub mod caches;

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use crate::http::Client;
 use crate::process::{self, Process};
+use crate::tokens;
 use crate::wait::{PATIENCE, eventually};
 
 /// What to start.
@@ -73,6 +74,9 @@ impl Builder {
         command.env("ORDAIN_COMPONENT_CACHE", process::compiled_folder());
         let listen = self.listen.as_deref().unwrap_or("127.0.0.1:0");
         command.args(["serve", "--listen", listen]).args(&self.args);
+        if !self.args.iter().any(|arg| arg == "--dev") {
+            command.env("ORDAIN_JWT_HS256_SECRET", tokens::SECRET);
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -119,7 +123,7 @@ impl Builder {
     }
 }
 
-/// A running server; calls go through [`Client`].
+/// A running server; calls go through [`Client`], as an admin unless something else is said.
 pub struct App {
     process: Process,
     client: Client,

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
 use crate::process;
+use crate::tokens;
 use crate::wait::PATIENCE;
 
 /// What it printed and how it ended.
@@ -37,7 +38,7 @@ impl Output {
     }
 }
 
-/// Runs `ordain ARGS`.
+/// Runs `ordain ARGS`, with the token of an admin at hand.
 pub async fn cli<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
     cli_with(&[], args).await
 }
@@ -66,6 +67,7 @@ async fn run<S: AsRef<OsStr>>(
     }
     command
         .env("ORDAIN_COMPONENT_CACHE", process::compiled_folder())
+        .env("ORDAIN_TOKEN", tokens::admin())
         .envs(env.iter().copied())
         .args(args)
         .current_dir(process::empty_folder());

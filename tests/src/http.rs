@@ -4,6 +4,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use crate::tokens;
 use crate::wait::PATIENCE;
 
 /// One segment of a path: everything is encoded that could be.
@@ -28,6 +29,8 @@ pub struct Client {
     /// What a path is put behind; the same, unless the server listens on a Unix socket.
     url: String,
     client: reqwest::Client,
+    /// What calls bring; as an admin, unless something else is said.
+    token: Option<String>,
 }
 
 impl Client {
@@ -49,6 +52,23 @@ impl Client {
             base: base.to_owned(),
             url: url.to_owned(),
             client: client.build().expect("a client"),
+            token: Some(tokens::admin()),
+        }
+    }
+
+    /// The same with another token.
+    pub fn with(&self, token: &str) -> Client {
+        Client {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The same without a token.
+    pub fn without(&self) -> Client {
+        Client {
+            token: None,
+            ..self.clone()
         }
     }
 
@@ -59,7 +79,10 @@ impl Client {
 
     pub fn call(&self, method: &str, path: &str) -> Call {
         let method = method.parse().expect("a method");
-        let builder = self.client.request(method, format!("{}{path}", self.url));
+        let mut builder = self.client.request(method, format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            builder = builder.header("authorization", format!("Bearer {token}"));
+        }
         Call {
             builder,
             what: path.to_owned(),

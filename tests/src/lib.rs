@@ -1,5 +1,5 @@
 //! The harness of the tests: real servers (`services`), the real binary (`app`, `cli`), components for
-//! it (`components`), an independent reading of the rules (`oracle`) and random input for both
+//! it (`components`), tokens (`tokens`), an independent reading of the rules (`oracle`) and random input for both
 //! (`generate`). Not for tests: those are in `tests/`.
 //!
 //! Nothing here is used by Ordain itself, and `oracle` shares no code with it.
@@ -14,4 +14,5 @@ pub mod oracle;
 pub mod process;
 pub mod proxy;
 pub mod services;
+pub mod tokens;
 pub mod wait;

@@ -10,6 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use super::output::{self, Failure};
 use super::records::{self, Broken, Entry, read_input};
 use super::target::{Call, Reply, Target, TargetArgs, tenant_path};
+use crate::access::Principal;
 use crate::backends::Attribution;
 use crate::ordain::{ImportError, InvalidRecord, Ordain};
 
@@ -165,7 +166,7 @@ pub async fn store(
         .map(|entry| (entry.tenant.clone(), entry.record.clone()))
         .collect();
     let by = Attribution {
-        actor: "anonymous".to_owned(),
+        actor: Principal::anonymous().actor().to_owned(),
         request_id: Some(uuid::Uuid::now_v7().to_string()),
         reason,
     };

@@ -16,6 +16,7 @@ mod serve;
 mod target;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::process::ExitCode;
 
@@ -80,6 +81,8 @@ enum Command {
     Component(component::Component),
     /// Show the caches and the feed, or change the switches
     Caches(caches::Caches),
+    /// Make a token for development, signed with ORDAIN_JWT_HS256_SECRET or a private key
+    Token(token::Token),
 }
 
 /// Bring the database to the version of this program (serve does so too)
@@ -164,6 +167,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Migrate(migrate) => migrate.run(cli.json).await,
         Command::Component(component) => component.run(cli.json).await,
         Command::Caches(caches) => caches.run(cli.json).await,
+        Command::Token(token) => token.run(cli.json),
     }
 }
 

@@ -9,8 +9,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::import;
 use super::output::{self, Failure};
+use crate::access::Access;
 use crate::caches::Caches;
-use crate::config::{Config, Settings, UNIX, strangers};
+use crate::config::{AccessSettings, Config, Settings, UNIX, strangers};
 use crate::http::Listener;
 use crate::options::{OriginChoice, masked_url};
 use crate::ordain::Ordain;
@@ -20,12 +21,12 @@ use crate::ordain::Ordain;
 #[command(after_long_help = "\
 Examples:
   ordain serve --dev --load docs/demo-policies.jsonl
-  DATABASE_URL=postgres://ordain@db/ordain REDIS_URL=redis://cache ordain serve
+  DATABASE_URL=postgres://ordain@db/ordain ORDAIN_JWKS_FILE=keys.json ordain serve
   ordain serve --print-config
 
 Every option has a variable; a flag wins over it, and an empty one counts as unset.")]
 pub struct Serve {
-    /// For development: policies in memory unless DATABASE_URL is set, loopback only
+    /// For development: no access control, policies in memory unless DATABASE_URL is set, loopback only
     #[arg(long)]
     dev: bool,
 
@@ -55,6 +56,7 @@ impl Serve {
         if self.print_config {
             return print(&settings, json);
         }
+        let access = settings.access.start(self.dev).map_err(Failure::new)?;
         // Signals count from here on: a stop during the start must not be lost.
         let mut stop = Stop::new()?;
         let (ordain, listener, address) = tokio::select! {
@@ -65,7 +67,11 @@ impl Serve {
             }
         };
         announce(&settings, &address, self.load.is_some());
-        let service = crate::http::service(ordain.clone(), settings.options.request_deadline);
+        if let Access::Tokens(verifier) = &access {
+            verifier.follow();
+        }
+        let deadline = settings.options.request_deadline;
+        let service = crate::http::service(ordain.clone(), deadline, access);
         let served = crate::http::serve(listener, service, async || stop.asked().await).await;
         ordain.close().await;
         tracing::info!("stopped");
@@ -138,7 +144,15 @@ fn report(settings: &Settings) {
         }
     }
     if settings.dev {
-        tracing::warn!("--dev: for development only, no access control");
+        tracing::warn!("--dev: for development only, everybody may do everything");
+        if settings.access != AccessSettings::default() {
+            tracing::warn!("--dev: the keys and rules for tokens that are configured do not count");
+        }
+    }
+    if !settings.dev && settings.access.is_for_anybody() {
+        tracing::warn!(
+            "ORDAIN_JWT_AUDIENCE is not set: tokens that the same keys sign for other services are taken"
+        );
     }
     let caches = Caches::new(options);
     for cache in caches.caches() {

@@ -5,12 +5,14 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tower::ServiceExt;
 
-use super::output::Failure;
+use super::output::{self, Failure};
+use crate::access::Access;
 use crate::config::{Config, UNIX, prepared, socket_path};
 use crate::http::Service;
 use crate::ids::Tenant;
@@ -37,6 +39,10 @@ pub struct TargetArgs {
     /// Work on this database without a server [env: DATABASE_URL]
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
+
+    /// Who asks the server: a token, as `ordain token` makes them
+    #[arg(long, env = "ORDAIN_TOKEN", value_name = "TOKEN")]
+    pub token: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -60,7 +66,7 @@ impl TargetArgs {
 
     pub async fn open(&self) -> Result<Target, Failure> {
         match self.choose(|name| std::env::var(name).ok()) {
-            Choice::Server(url) => server(&url),
+            Choice::Server(url) => server(&url, self.token.as_deref()),
             Choice::Database(url) => database(url).await,
         }
     }
@@ -73,6 +79,8 @@ pub enum Target {
         base: String,
         /// What people know it by.
         name: String,
+        /// What `Authorization` says.
+        token: Option<HeaderValue>,
     },
     Embedded {
         ordain: Ordain,
@@ -80,7 +88,9 @@ pub enum Target {
     },
 }
 
-fn server(url: &str) -> Result<Target, Failure> {
+fn server(url: &str, token: Option<&str>) -> Result<Target, Failure> {
+    let token = token.filter(|token| !token.is_empty()).map(bearer);
+    let token = token.transpose()?;
     if let Some(path) = url.strip_prefix(UNIX) {
         let path = socket_path(path).map_err(Failure::Usage)?;
         return Ok(Target::Server {
@@ -88,6 +98,7 @@ fn server(url: &str) -> Result<Target, Failure> {
             // Of the URL only the path goes over the socket; the name is what `Host` says.
             base: "http://localhost".to_owned(),
             name: url.to_owned(),
+            token,
         });
     }
     let base = url.trim_end_matches('/').to_owned();
@@ -113,12 +124,26 @@ fn server(url: &str) -> Result<Target, Failure> {
     };
     if local {
         builder = builder.no_proxy();
+    } else if token.is_some() && uri.scheme_str() == Some("http") {
+        output::note("warning: the token goes over the network in the clear: use https");
     }
     Ok(Target::Server {
         client: client(url, builder)?,
         name: masked_url(&base),
         base,
+        token,
     })
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, Failure> {
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+    let mut value = value.map_err(|_| {
+        Failure::Usage(
+            "ORDAIN_TOKEN (--token) is no token: it has characters that none has".to_owned(),
+        )
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Without TLS: no certificate is needed, and a machine without any must do.
@@ -146,7 +171,7 @@ async fn database(url: String) -> Result<Target, Failure> {
     let options = config.options(origin).map_err(Failure::new)?;
     let deadline = options.request_deadline;
     let ordain = Ordain::start(options).await.map_err(Failure::new)?;
-    let service = crate::http::service(ordain.clone(), deadline);
+    let service = crate::http::service(ordain.clone(), deadline, Access::open());
     Ok(Target::Embedded { ordain, service })
 }
 
@@ -228,7 +253,12 @@ impl Target {
     /// Sends a call; any answer of the service is an answer, also a refusal to do it.
     pub async fn send(&self, call: Call) -> Result<Reply, Failure> {
         match self {
-            Target::Server { client, base, name } => remote(client, base, name, call).await,
+            Target::Server {
+                client,
+                base,
+                name,
+                token,
+            } => remote(client, base, name, token.as_ref(), call).await,
             Target::Embedded { service, .. } => embedded(service.clone(), call).await,
         }
     }
@@ -248,6 +278,7 @@ async fn remote(
     client: &reqwest::Client,
     base: &str,
     shown: &str,
+    token: Option<&HeaderValue>,
     call: Call,
 ) -> Result<Reply, Failure> {
     let failed = |error: reqwest::Error| {
@@ -269,6 +300,9 @@ async fn remote(
     let mut request = client.request(call.method, format!("{base}{}", call.path));
     for (name, value) in call.headers {
         request = request.header(name, value.into_bytes());
+    }
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, token.clone());
     }
     if let Some(body) = call.body {
         request = request.body(body);
@@ -335,6 +369,16 @@ impl Reply {
             (Some(detail), Some(code)) => format!("{detail} ({code})"),
             _ => format!("the server answered {}", self.status),
         };
+        match self.status {
+            StatusCode::UNAUTHORIZED => text.push_str(
+                "\n  set ORDAIN_TOKEN or --token; `ordain token` makes a token for development",
+            ),
+            StatusCode::FORBIDDEN => text.push_str(
+                "\n  the token is good, but not for this: ORDAIN_TOKEN or --token takes another, and \
+                 `ordain token` makes one for development",
+            ),
+            _ => {}
+        }
         let faults = problem["errors"].as_array();
         let faults = faults.map(Vec::as_slice).unwrap_or_default();
         if let [_] = faults {

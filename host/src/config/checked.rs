@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Config;
+use super::access::AccessSettings;
 use super::listen::Listen;
 use super::values::list;
+use crate::access::KeyError;
 use crate::ids::is_id;
 use crate::options::{
     ComponentOptions, FEED_INTERVAL, InstanceMode, Options, OriginChoice, SignatureMode, Switches,
@@ -59,10 +61,12 @@ pub enum ConfigError {
     #[error("{0}")]
     Socket(String),
     #[error(
-        "listening on {0} is refused until access control exists: only loopback addresses like \
-         127.0.0.1:7171 are taken"
+        "--dev has no access control, so {0} is refused: listen on a loopback address like \
+         127.0.0.1:7171, or leave --dev out and set a key to check tokens by"
     )]
-    NotLoopback(SocketAddr),
+    DevReachable(SocketAddr),
+    #[error("{0}: {1}")]
+    AccessKey(&'static str, KeyError),
 }
 
 /// A configuration that can work.
@@ -72,6 +76,7 @@ pub struct Settings {
     pub listen: Listen,
     pub environment: Environment,
     pub dev: bool,
+    pub access: AccessSettings,
 }
 
 impl Config {
@@ -176,11 +181,18 @@ impl Config {
             (None, _) => OriginChoice::Memory,
         };
         let listen = Listen::parse(&self.listen)?;
+        match listen {
+            Listen::Tcp(address) if dev && !address.ip().to_canonical().is_loopback() => {
+                return Err(ConfigError::DevReachable(address));
+            }
+            _ => {}
+        }
         Ok(Settings {
             options: self.options(origin)?,
             listen,
             environment,
             dev,
+            access: self.access.checked()?,
         })
     }
 
@@ -198,7 +210,7 @@ impl Config {
     }
 }
 
-fn given(value: &Option<String>) -> Option<String> {
+pub(super) fn given(value: &Option<String>) -> Option<String> {
     value.clone().filter(|text| !text.is_empty())
 }
 
@@ -308,5 +320,8 @@ impl Settings {
             ("ORDAIN_CACHE_NEAR", switch(options.switches.near)),
             ("ORDAIN_CACHE_FAR", switch(options.switches.far)),
         ]
+        .into_iter()
+        .chain(self.access.shown())
+        .collect()
     }
 }

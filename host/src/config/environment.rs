@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use clap::Command;
 
 /// Variables that are read outside of [`Config`](super::Config).
-const OTHERS: [&str; 2] = ["ORDAIN_SERVER", "ORDAIN_LOG"];
+const OTHERS: [&str; 3] = ["ORDAIN_SERVER", "ORDAIN_LOG", "ORDAIN_TOKEN"];
 
 /// The command with its variables made safe, its subcommands too.
 pub fn prepared(command: Command) -> Command {

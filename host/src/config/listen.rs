@@ -1,5 +1,5 @@
-//! Where the service listens: a loopback address or a Unix socket, as text and checked. Not for
-//! listening itself (`http/listen.rs`).
+//! Where the service listens: an address or a Unix socket, as text and checked. Not for listening itself
+//! (`http/listen.rs`), nor for who may be reachable (`checked`).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -29,7 +29,6 @@ impl fmt::Display for Listen {
 }
 
 impl Listen {
-    /// Only what cannot be reached from another machine is taken.
     pub(super) fn parse(text: &str) -> Result<Listen, ConfigError> {
         let text = text.trim();
         if let Some(path) = text.strip_prefix(UNIX) {
@@ -43,11 +42,7 @@ impl Listen {
                 .parse()
                 .map_err(|_| ConfigError::Listen(text.to_owned()))?,
         };
-        if address.ip().to_canonical().is_loopback() {
-            Ok(Listen::Tcp(address))
-        } else {
-            Err(ConfigError::NotLoopback(address))
-        }
+        Ok(Listen::Tcp(address))
     }
 }
 

@@ -14,7 +14,9 @@ pub async fn healthz() -> Response {
 
 pub async fn readyz(State(app): State<App>) -> Response {
     let status = app.ordain.status();
-    let body = Json(Readiness::of(&status));
+    let readiness = Readiness::of(&status, app.access.keys_are_current());
+    // Everybody may look.
+    let body = Json(readiness.public());
     if status.ready {
         return body.into_response();
     }

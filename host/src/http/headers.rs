@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use axum::http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 
+use super::gate;
 use super::problem::Problem;
 use crate::backends::{Attribution, Precondition};
 
@@ -57,7 +58,7 @@ pub fn attribution(headers: &HeaderMap, extensions: &Extensions) -> Result<Attri
         .get::<RequestId>()
         .map(|id| id.as_str().to_owned());
     Ok(Attribution {
-        actor: "anonymous".to_owned(),
+        actor: gate::principal(extensions)?.actor().to_owned(),
         request_id,
         reason: reason(headers)?,
     })

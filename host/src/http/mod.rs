@@ -1,11 +1,12 @@
 //! Ordain over HTTP (DESIGN section 7). Routes and what holds for all of them; one file per group of
-//! calls, `problem` for errors. No rule about policies is here: handlers translate and ask
+//! calls, `gate` and `rules` for who may make them, `problem` for errors. No rule about policies is here: handlers translate and ask
 //! [`Ordain`].
 
 mod admin;
 mod caches;
 mod component;
 mod config;
+mod gate;
 mod headers;
 mod input;
 mod listen;
@@ -14,6 +15,7 @@ mod object;
 mod policy;
 mod problem;
 mod resolve;
+mod rules;
 mod service;
 mod state;
 mod upkeep;
@@ -22,11 +24,12 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use axum::{Router, ServiceExt};
 
+use crate::access::Access;
 use crate::ordain::Ordain;
 use problem::Problem;
 
@@ -43,6 +46,7 @@ struct App {
     ordain: Ordain,
     /// Deadline of calls that the library does not bound by itself.
     deadline: Duration,
+    access: Access,
 }
 
 impl App {
@@ -60,9 +64,13 @@ impl App {
     }
 }
 
-/// All routes, as a service that is called without a listener, too.
-pub fn service(ordain: Ordain, deadline: Duration) -> Service {
-    let app = App { ordain, deadline };
+/// All routes, as a service that is called without a listener, too. A new one needs a line in `rules`.
+pub fn service(ordain: Ordain, deadline: Duration, access: Access) -> Service {
+    let app = App {
+        ordain,
+        deadline,
+        access,
+    };
     let policy = get(policy::get).put(policy::put).delete(policy::delete);
     let component = get(component::get)
         .put(component::put)
@@ -165,15 +173,19 @@ where
 }
 
 async fn unknown_route(request: Request) -> Problem {
-    let detail = format!("there is nothing at {}", request.uri().path());
+    nothing_at(request.uri().path())
+}
+
+fn nothing_at(path: &str) -> Problem {
+    let detail = format!("there is nothing at {path}");
     Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
 }
 
 async fn unknown_method(request: Request) -> Problem {
-    let detail = format!(
-        "{} does not take {}",
-        request.uri().path(),
-        request.method()
-    );
+    not_taken(request.uri().path(), request.method())
+}
+
+fn not_taken(path: &str, method: &Method) -> Problem {
+    let detail = format!("{path} does not take {method}");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
 }

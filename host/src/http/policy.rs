@@ -12,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use super::headers::{self, Condition};
 use super::problem::Problem;
 use super::resolve::{BODY_LIMIT, json, split, with_position};
-use super::{App, input};
+use super::{App, gate, input};
+use crate::access::Need;
 use crate::backends::{Precondition, Written};
 use crate::ids::Tenant;
 use crate::ordain::InvalidRecord;
@@ -104,6 +105,10 @@ pub async fn try_out(State(app): State<App>, request: Request) -> Result<Respons
     let min_revision = headers::min_revision(&parts.headers)?;
     let body = input::body(&parts.headers, body, BODY_LIMIT).await?;
     let trial = request::parse_trial(&body, &tenant)?.map_err(Problem::request)?;
+    let principal = gate::principal(&parts.extensions)?;
+    for other in &trial.others {
+        principal.require(Need::Write(other.as_str()))?;
+    }
     if trial.record.len() > RECORD_LIMIT {
         return Err(Problem::too_large(RECORD_LIMIT));
     }

@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::gate;
 use super::headers::{self, REVISION};
 use crate::answer::ResolveError;
 use crate::backends::{OriginError, WriteError};
@@ -164,6 +165,9 @@ impl IntoResponse for Problem {
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        if let Some((name, value)) = gate::challenge(&self) {
+            map.insert(name, value);
+        }
         if self.retry {
             map.insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
         }

@@ -10,7 +10,8 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::headers::{self, REVISION};
 use super::problem::Problem;
-use super::{App, input};
+use super::{App, gate, input};
+use crate::access::Need;
 use crate::answer::{Answer, ResolveError};
 use crate::request::{self, Body, Fault, Item, TenantRequest};
 
@@ -21,6 +22,7 @@ const USUAL_ANSWER: usize = 640;
 
 pub async fn resolve(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    let principal = gate::principal(&parts.extensions)?;
     input::Query::read(&parts.uri, &[])?;
     headers::expect_json(&parts.headers)?;
     let min_revision = headers::min_revision(&parts.headers)?;
@@ -28,12 +30,16 @@ pub async fn resolve(State(app): State<App>, request: Request) -> Result<Respons
     match request::parse(&body, None)? {
         Body::One(item) => {
             let mut one = item.map_err(Problem::request)?;
+            principal.require(Need::Resolve(one.tenant.as_str()))?;
             one.request.min_revision = one.request.min_revision.max(min_revision);
             let answer = app.ordain.resolve(&one.tenant, &one.request).await?;
             json(&answer, answer.provenance.position)
         }
         Body::Many(items) => {
             let (requests, outcome) = split(items, min_revision);
+            for one in &requests {
+                principal.require(Need::Resolve(one.tenant.as_str()))?;
+            }
             let answers = app.ordain.resolve_batch(requests).await;
             outcome.respond(answers, app.watermark())
         }

@@ -14,6 +14,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Either};
 use tower::Service as _;
 
+use super::gate;
 use super::headers::{REQUEST_ID, RequestId};
 use super::problem::Problem;
 use super::{App, resolve};
@@ -21,7 +22,8 @@ use super::{App, resolve};
 /// The one call that is made all the time.
 const RESOLVE: &str = "/v1/resolve";
 
-/// What holds for every request: it has an id and its answer the same, and a panic is an answer too.
+/// What holds for every request: it passes the gate, it has an id and its answer the same, and a panic is
+/// an answer too.
 /// Around the router and not a layer in it, which would cost every request two more boxed services.
 #[derive(Clone)]
 pub struct Service {
@@ -40,13 +42,24 @@ impl Service {
         mut request: Request,
         id: &RequestId,
     ) -> impl Future<Output = Response> + use<> {
+        let (method, uri) = (request.method(), request.uri());
+        match gate::admit(&self.app.access, method, uri, request.headers()) {
+            Ok(None) => {}
+            Ok(Some(principal)) => {
+                request.extensions_mut().insert(principal);
+            }
+            Err(denial) => {
+                return Either::Right(Either::Left(denial.answer(request)));
+            }
+        }
         // Past the router, which costs a request as much as parsing it does.
         if request.method() == Method::POST && request.uri().path() == RESOLVE {
             let answer = resolve::resolve(State(self.app), request);
             return Either::Left(answer.map(IntoResponse::into_response));
         }
         request.extensions_mut().insert(id.clone());
-        Either::Right(self.routes.call(request).map(|Ok(response)| response))
+        let routed = self.routes.call(request).map(|Ok(response)| response);
+        Either::Right(Either::Right(routed))
     }
 }
 

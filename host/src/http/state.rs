@@ -1,5 +1,5 @@
-//! The state of an instance in JSON: every dependency, near and the feed, for `/readyz` and
-//! `/v1/caches`. Not for the state itself (`ordain/status.rs`).
+//! The state of an instance in JSON: every dependency, near and the feed, for `/v1/caches` and, without what
+//! servers are called and what they say, for `/readyz`. Not for the state itself (`ordain/status.rs`).
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::ordain::{FeedStatus, NearStatus, Status, TierStatus};
 
 #[derive(Serialize)]
 pub struct Readiness<'a> {
-    /// `ready`, `degraded` (answers are fresh, but slower, not for long, or of another component than
-    /// the fleet wants) or `unready`.
+    /// `ready`, `degraded` (answers are fresh, but slower, not for long, of another component than the
+    /// fleet wants, or tokens are checked by keys of before) or `unready`.
     pub status: &'static str,
     pub dependencies: Dependencies<'a>,
     pub near: Near,
@@ -36,6 +36,14 @@ pub struct Dependencies<'a> {
     pub origin: Backend<'a>,
     pub feed: Feed<'a>,
     pub far: Backend<'a>,
+    pub keys: Keys,
+}
+
+/// The file of keys that tokens are checked by.
+#[derive(Serialize)]
+pub struct Keys {
+    /// `up`, `stale` (the file cannot be used as it is now, the keys from before are) or `off`.
+    pub state: &'static str,
 }
 
 #[derive(Serialize)]
@@ -162,14 +170,15 @@ impl From<NearStatus> for Near {
 }
 
 impl Readiness<'_> {
-    pub fn of(status: &Status) -> Readiness<'_> {
+    /// `keys`: whether the file of keys can be used as it is now; `None`: there is none.
+    pub fn of(status: &Status, keys: Option<bool>) -> Readiness<'_> {
         let far_up = status.far.as_ref().is_none_or(|far| !far.breaker.open);
         // The feed asks the origin four times a second: how it fares is how the origin fares.
         let origin_up = status.feed.connected && !status.origin.breaker.open;
         Readiness {
             status: match (
                 status.ready,
-                far_up && origin_up && status.component.as_wanted,
+                far_up && origin_up && status.component.as_wanted && keys != Some(false),
             ) {
                 (true, true) => "ready",
                 (true, false) => "degraded",
@@ -181,6 +190,13 @@ impl Readiness<'_> {
                 far: match &status.far {
                     None => Backend::OFF,
                     Some(far) => Backend::of(far, far_up),
+                },
+                keys: Keys {
+                    state: match keys {
+                        Some(true) => "up",
+                        Some(false) => "stale",
+                        None => "off",
+                    },
                 },
             },
             near: status.near.into(),
@@ -200,6 +216,58 @@ impl Readiness<'_> {
             },
         }
     }
+
+    /// For everybody: errors in a few words of our own, since those of drivers and files name users, addresses
+    /// and paths.
+    pub fn public(mut self) -> Self {
+        let Dependencies {
+            origin, feed, far, ..
+        } = &mut self.dependencies;
+        for backend in [origin, far] {
+            backend.backend = None;
+            backend.error = class(backend.error, &SERVERS);
+        }
+        feed.error = class(feed.error, &SERVERS);
+        for error in &mut self.component.errors {
+            *error = class(error, &COMPONENTS);
+        }
+        self
+    }
+}
+
+/// What an error says if it has this in it, the first that fits; the last fits all.
+const SERVERS: [(&str, &str); 10] = [
+    ("ordain migrate", "the schema is missing or old"),
+    ("replica", "it is a replica"),
+    ("READONLY", "it is a replica"),
+    ("uthentication", "authentication failed"),
+    ("WRONGPASS", "authentication failed"),
+    ("NOAUTH", "authentication failed"),
+    ("certificate", "its certificate is not accepted"),
+    ("refused", "the connection was refused"),
+    ("time", "it did not answer in time"),
+    ("", "it does not answer as it should"),
+];
+const COMPONENTS: [(&str, &str); 5] = [
+    ("has no signature", "the component has no signature"),
+    ("signature", "the component's signature is not accepted"),
+    (
+        "does not fit the world",
+        "the component does not fit the world",
+    ),
+    (
+        "decision vectors",
+        "the component answers decision vectors otherwise",
+    ),
+    ("", "the component cannot be loaded"),
+];
+
+fn class(error: &str, classes: &[(&str, &'static str)]) -> &'static str {
+    if error.is_empty() {
+        return "";
+    }
+    let found = classes.iter().find(|(part, _)| error.contains(part));
+    found.map_or("", |(_, class)| class)
 }
 
 #[cfg(test)]
@@ -249,12 +317,12 @@ mod tests {
     #[test]
     fn far_down_is_degraded_and_a_lost_origin_is_named() {
         let mut status = status();
-        assert_eq!(Readiness::of(&status).status, "ready");
+        assert_eq!(Readiness::of(&status, None).status, "ready");
         if let Some(far) = &mut status.far {
             far.breaker.open = true;
             far.breaker.why = "refused".into();
         }
-        let readiness = Readiness::of(&status);
+        let readiness = Readiness::of(&status, None);
         let far = &readiness.dependencies.far;
         assert_eq!(
             (readiness.status, far.state, far.error),
@@ -263,7 +331,7 @@ mod tests {
         status.ready = false;
         status.feed.connected = false;
         status.feed.error = "the origin did not answer".into();
-        let readiness = Readiness::of(&status);
+        let readiness = Readiness::of(&status, None);
         assert_eq!(
             (readiness.status, readiness.dependencies.origin.state),
             ("unready", "down")
@@ -271,9 +339,49 @@ mod tests {
         status.far = None;
         status.ready = true;
         status.feed.connected = true;
-        assert_eq!(Readiness::of(&status).status, "ready");
+        assert_eq!(Readiness::of(&status, None).status, "ready");
         status.component = ComponentReport::for_tests(false);
-        assert_eq!(Readiness::of(&status).status, "degraded");
-        assert_eq!(Readiness::of(&status).dependencies.far.state, "off");
+        assert_eq!(Readiness::of(&status, None).status, "degraded");
+        assert_eq!(Readiness::of(&status, None).dependencies.far.state, "off");
+    }
+
+    #[test]
+    fn everybody_is_told_of_what_kind_an_error_is_and_no_name() {
+        let mut status = status();
+        let said = "password authentication failed for user \"ordain\" (28P01)";
+        status.origin.breaker.why = said.into();
+        status.feed.error = "no connection: 10.0.0.7 refused".into();
+        let shown = |status: &Status| {
+            let readiness = Readiness::of(status, Some(true)).public();
+            serde_json::to_string(&readiness).expect("JSON")
+        };
+        let text = shown(&status);
+        for name in [
+            "\"ordain\\\"",
+            "10.0.0.7",
+            "redis",
+            "memory",
+            "x:1",
+            "28P01",
+        ] {
+            assert!(!text.contains(name), "{name}: {text}");
+        }
+        assert!(text.contains("\"authentication failed\""), "{text}");
+        assert!(text.contains("\"the connection was refused\""), "{text}");
+    }
+
+    #[test]
+    fn a_file_of_keys_that_cannot_be_used_is_degraded() {
+        let mut status = status();
+        status.component = ComponentReport::for_tests(true);
+        for (keys, expected) in [
+            (None, ("ready", "off")),
+            (Some(true), ("ready", "up")),
+            (Some(false), ("degraded", "stale")),
+        ] {
+            let readiness = Readiness::of(&status, keys);
+            let state = readiness.dependencies.keys.state;
+            assert_eq!((readiness.status, state), expected);
+        }
     }
 }

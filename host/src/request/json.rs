@@ -3,7 +3,7 @@
 //! rules of the guest.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -82,6 +82,8 @@ pub(super) struct Reader<'t> {
     bound: Option<&'t Tenant>,
     /// Pointer of the member that is being read.
     pub(super) at: Cell<&'static str>,
+    /// Tenants that were named instead of `bound`, each once.
+    pub(super) others: RefCell<Vec<Tenant>>,
 }
 
 impl<'t> Reader<'t> {
@@ -89,6 +91,7 @@ impl<'t> Reader<'t> {
         Reader {
             bound,
             at: Cell::new(""),
+            others: RefCell::default(),
         }
     }
 }
@@ -172,7 +175,7 @@ impl<'de> Visitor<'de> for ItemSeed<'_, '_> {
             draft.seen |= 1 << index;
             draft.take(index, value);
         }
-        Ok(draft.finish(self.0.bound))
+        Ok(draft.finish(self.0))
     }
 }
 
@@ -217,10 +220,14 @@ impl Draft {
         }
     }
 
-    fn finish(mut self, bound: Option<&Tenant>) -> Item {
+    fn finish(mut self, reader: &Reader<'_>) -> Item {
         let named = self.seen & 1 != 0;
-        let tenant = match (self.tenant, bound) {
+        let tenant = match (self.tenant, reader.bound) {
             (Some(tenant), Some(bound)) if tenant != *bound => {
+                let mut others = reader.others.borrow_mut();
+                if !others.contains(&tenant) {
+                    others.push(tenant);
+                }
                 let message = format!("the request is of tenant {bound:?}, as the path says");
                 self.faults.push(fault("/tenant", message));
                 None

@@ -16,6 +16,8 @@ use crate::ids::Tenant;
 pub struct Trial<'a> {
     pub record: &'a str,
     pub requests: Body,
+    /// Tenants that requests name instead of the one that they are bound to; they are faults there.
+    pub others: Vec<Tenant>,
 }
 
 /// Reads `{"record": ..., "requests": [...]}`; the requests are of the tenant `bound`.
@@ -92,7 +94,11 @@ impl<'de> Visitor<'de> for TrialSeed<'_, '_> {
             Some(_) => {}
         }
         Ok(match (record, requests) {
-            (Some(record), Some(requests)) if faults.is_empty() => Ok(Trial { record, requests }),
+            (Some(record), Some(requests)) if faults.is_empty() => Ok(Trial {
+                record,
+                requests,
+                others: self.0.others.take(),
+            }),
             _ => Err(faults),
         })
     }

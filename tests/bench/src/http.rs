@@ -1,11 +1,18 @@
 //! One connection that is kept alive and asks `POST /v1/resolve`, one request after the other. As
 //! little as will do, so that the machine's time goes to the server: replies are not decoded.
 
+use std::sync::LazyLock;
+
 use anyhow::{Context as _, bail, ensure};
+use ordain_tests::tokens;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::load::{Ask, Outcome};
+
+/// What every request brings, as callers in production do: a gateway's token.
+pub static AUTHORIZATION: LazyLock<String> =
+    LazyLock::new(|| format!("Bearer {}", tokens::resolver(None)));
 
 /// More than any reply has.
 const LARGEST: usize = 64 * 1024;
@@ -63,7 +70,8 @@ impl Connection {
     pub async fn post(&mut self, body: &str) -> anyhow::Result<(u16, &[u8])> {
         let request = format!(
             "POST /v1/resolve HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
+             authorization: {}\r\ncontent-length: {}\r\n\r\n{body}",
+            *AUTHORIZATION,
             body.len()
         );
         let mut stream = match self.stream.take() {

@@ -28,7 +28,7 @@ const BATCH_TENANTS: usize = 10;
 /// Callers over sockets.
 const CALLERS: usize = 16;
 
-const METHOD: &str = "The real binary in development mode, near warm, and a handler of the same axum in another process; both \
+const METHOD: &str = "The real binary, which checks a token with every request, near warm, and a handler of the same axum in another process; both \
     have TCP_NODELAY and as many threads as there are cores, and share the machine with the load generator. Rounds in \
     turns; figures are medians of the rounds, ratios medians of the rounds' ratios. wrk has one thread; a batch is 100 \
     requests of ten tenants. For Unix sockets, which wrk does not know, and for TCP beside them, 16 callers of the bench itself ask.";
@@ -134,10 +134,10 @@ fn batch_tenant(number: usize) -> String {
 impl Pair {
     async fn start(folder: &Path) -> anyhow::Result<Pair> {
         let socket = |name: &str| format!("{}/{name}.sock", folder.display());
+        let builder = || App::builder().env("ORDAIN_ENV", "test");
         let apps = [
-            App::builder().dev().start().await,
-            App::builder()
-                .dev()
+            builder().start().await,
+            builder()
                 .listen(&format!("unix:{}", socket("ordain")))
                 .start()
                 .await,

@@ -8,10 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
+use crate::http::AUTHORIZATION;
+
 /// Asks the same again and again, and says what came of it on the last line.
 const SCRIPT: &str = r#"
 wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
+wrk.headers["authorization"] = "AUTHORIZATION"
 local file = assert(io.open(BODY))
 wrk.body = file:read("*a")
 file:close()
@@ -61,7 +64,10 @@ pub async fn run(
     let (script, content) = (folder.join("load.lua"), folder.join("body.json"));
     let name = content.to_str().context("a folder in UTF-8")?;
     std::fs::write(&content, body)?;
-    std::fs::write(&script, SCRIPT.replace("BODY", &format!("{name:?}")))?;
+    let filled = SCRIPT
+        .replace("BODY", &format!("{name:?}"))
+        .replace("AUTHORIZATION", &AUTHORIZATION);
+    std::fs::write(&script, filled)?;
     let seconds = time.as_secs().max(1);
     let output = tokio::process::Command::new("wrk")
         .args(["-t1", "--latency"])

@@ -2,6 +2,11 @@
 //! component. One executable, since linking is what costs.
 #![allow(clippy::unwrap_used)]
 
+mod access;
+mod access_cli;
+mod access_keys;
+mod access_paths;
+mod access_tokens;
 mod batch;
 mod broken_records;
 mod caches;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ordain_tests::app::{App, Builder};
 use ordain_tests::cli::cli;
 use ordain_tests::http::Reply;
+use ordain_tests::tokens::ACTOR;
 use ordain_tests::wait::{PATIENCE, eventually, holds};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
@@ -166,7 +167,7 @@ async fn what_got_past_the_triggers_is_served_until_a_purge_and_never_after() {
     .expect("the log");
     let row = |tenant: Option<&str>, reason: Option<&str>| {
         let text = |text: &str| text.to_owned();
-        (tenant.map(text), text("anonymous"), reason.map(text))
+        (tenant.map(text), text(ACTOR), reason.map(text))
     };
     assert_eq!(logged, [row(Some("t"), None), row(None, Some("by hand"))]);
 }

@@ -1,0 +1,151 @@
+//! Principals and roles: who somebody is, and the one place that says what a role may do. Not for where
+//! that is asked (`http/gate.rs`).
+
+use std::sync::Arc;
+
+use super::Denied;
+use crate::ids::Tenant;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Reader,
+    Editor,
+    Resolver,
+    Admin,
+}
+
+impl Role {
+    pub const ALL: [Role; 4] = [Role::Reader, Role::Editor, Role::Resolver, Role::Admin];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Reader => "reader",
+            Role::Editor => "editor",
+            Role::Resolver => "resolver",
+            Role::Admin => "admin",
+        }
+    }
+
+    pub fn of(name: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// What a call needs to be allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need<'a> {
+    /// To ask for this tenant.
+    Resolve(&'a str),
+    /// To read what is this tenant's.
+    Read(&'a str),
+    /// To change what is this tenant's.
+    Write(&'a str),
+    /// What concerns all tenants, or the service itself.
+    Everything,
+}
+
+/// A role with what it is about: no role is without its tenants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Grant {
+    Reader(Tenant),
+    Editor(Tenant),
+    /// `None`: any tenant; an empty list: none.
+    Resolver(Option<Box<[Tenant]>>),
+    Admin,
+}
+
+/// Somebody whose token is good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    actor: Arc<str>,
+    grant: Grant,
+}
+
+impl Principal {
+    pub(super) fn new(actor: &str, grant: Grant) -> Principal {
+        Principal {
+            actor: actor.into(),
+            grant,
+        }
+    }
+
+    /// Whoever asks where no tokens are asked for.
+    pub fn anonymous() -> Principal {
+        Principal::new("anonymous", Grant::Admin)
+    }
+
+    /// What the history calls them.
+    pub fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    /// Same words for every tenant, existing or not.
+    pub fn require(&self, need: Need<'_>) -> Result<(), Denied> {
+        if self.may(need) {
+            return Ok(());
+        }
+        Err(Denied::Forbidden(match need {
+            Need::Everything => "this call is for the role admin",
+            _ => "the token does not allow this call for this tenant",
+        }))
+    }
+
+    pub fn may(&self, need: Need<'_>) -> bool {
+        match (&self.grant, need) {
+            (Grant::Admin, _) => true,
+            (Grant::Editor(own), Need::Resolve(of) | Need::Read(of) | Need::Write(of))
+            | (Grant::Reader(own), Need::Resolve(of) | Need::Read(of)) => own.as_str() == of,
+            (Grant::Resolver(None), Need::Resolve(_)) => true,
+            (Grant::Resolver(Some(tenants)), Need::Resolve(of)) => {
+                tenants.iter().any(|tenant| tenant.as_str() == of)
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(id: &str) -> Tenant {
+        Tenant::new(id).expect("an id")
+    }
+
+    fn allowed(grant: Grant) -> String {
+        let principal = Principal::new("x", grant);
+        let needs = [
+            Need::Resolve("own"),
+            Need::Read("own"),
+            Need::Write("own"),
+            Need::Resolve("other"),
+            Need::Read("other"),
+            Need::Write("other"),
+            Need::Everything,
+        ];
+        let marks = needs.map(|need| if principal.may(need) { 'y' } else { '-' });
+        marks.into_iter().collect()
+    }
+
+    #[test]
+    fn roles_may_what_the_table_says() {
+        assert_eq!(allowed(Grant::Reader(tenant("own"))), "yy-----");
+        assert_eq!(allowed(Grant::Editor(tenant("own"))), "yyy----");
+        assert_eq!(allowed(Grant::Resolver(None)), "y--y---");
+        let some = Grant::Resolver(Some(Box::new([tenant("own")])));
+        assert_eq!(allowed(some), "y------");
+        assert_eq!(allowed(Grant::Resolver(Some(Box::new([])))), "-------");
+        assert_eq!(allowed(Grant::Admin), "yyyyyyy");
+    }
+
+    #[test]
+    fn roles_and_tenants_are_compared_exactly() {
+        for name in ["Admin", "admin ", "", "root"] {
+            assert_eq!(Role::of(name), None, "{name}");
+        }
+        let principal = Principal::new("x", Grant::Reader(tenant("acme")));
+        for other in ["ACME", "acme.", "acme ", "", "acm", "acme/x"] {
+            assert!(!principal.may(Need::Read(other)), "{other}");
+        }
+    }
+}

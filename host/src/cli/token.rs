@@ -1,0 +1,138 @@
+//! `ordain token`: makes a token for development. In production an identity provider makes them; whoever
+//! has the key can be anybody. Not for what a token must say (`access`).
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+
+use super::output::{self, Failure};
+use crate::access::{Role, Signer, Wish};
+use crate::config::duration;
+use crate::ids::Tenant;
+
+/// Largest file of a key.
+const KEY_LIMIT: u64 = 64 << 10;
+
+/// Make a token for development, signed with ORDAIN_JWT_HS256_SECRET or a private key
+#[derive(Args)]
+#[command(after_long_help = "\
+Examples:
+  export ORDAIN_JWT_HS256_SECRET=$(openssl rand -base64 48)     for the server, too
+  export ORDAIN_TOKEN=$(ordain token --sub me --role admin)
+  ordain token --sub ann --role editor --tenant acme --ttl 8h
+  ordain token --sub gateway --role resolver --tenants acme,clinic
+  ordain token --sub me --role admin --key private.pem --kid 2026-01")]
+pub struct Token {
+    /// Who it is for; the history calls them so
+    #[arg(long, value_name = "NAME")]
+    sub: String,
+
+    /// reader, editor, resolver or admin
+    #[arg(long, value_parser = role, value_name = "ROLE")]
+    role: Role,
+
+    /// The tenant of a reader or an editor
+    #[arg(long, value_parser = tenant, value_name = "ID")]
+    tenant: Option<String>,
+
+    /// Tenants that a resolver may ask for, comma separated [default: all]
+    #[arg(long, value_name = "IDS")]
+    tenants: Option<String>,
+
+    /// How long it holds
+    #[arg(long, default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    ttl: Duration,
+
+    /// What iss says
+    #[arg(long, env = "ORDAIN_JWT_ISSUER", value_name = "NAME")]
+    issuer: Option<String>,
+
+    /// What aud says
+    #[arg(long, env = "ORDAIN_JWT_AUDIENCE", value_name = "NAME")]
+    audience: Option<String>,
+
+    /// Name of the key, as a JWKS file has it
+    #[arg(long, value_name = "NAME")]
+    kid: Option<String>,
+
+    /// Private key in PEM to sign with: RSA, EC P-256 or Ed25519; only its owner may be able to read it
+    #[arg(long, value_name = "FILE")]
+    key: Option<String>,
+
+    /// Secret to sign with, without a key file
+    #[arg(long, env = "ORDAIN_JWT_HS256_SECRET", value_name = "SECRET")]
+    jwt_hs256_secret: Option<String>,
+}
+
+impl Token {
+    pub fn run(&self, json: bool) -> Result<(), Failure> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let signer = match (given(&self.key), given(&self.jwt_hs256_secret)) {
+            (Some(file), _) => {
+                let pem = private(&file)?;
+                Signer::pem(&pem).map_err(|error| Failure::new(format!("{file}: {error}")))?
+            }
+            (None, Some(secret)) => Signer::secret(secret.as_bytes())
+                .map_err(|error| Failure::Usage(format!("ORDAIN_JWT_HS256_SECRET: {error}")))?,
+            (None, None) => {
+                return Err(Failure::Usage(
+                    "no key to sign with: set ORDAIN_JWT_HS256_SECRET, or give --key FILE"
+                        .to_owned(),
+                ));
+            }
+        };
+        let wish = Wish {
+            sub: self.sub.clone(),
+            role: self.role,
+            tenant: self.tenant.clone(),
+            tenants: self.tenants.as_deref().map(ids).transpose()?,
+            ttl: self.ttl,
+            issuer: given(&self.issuer),
+            audience: given(&self.audience),
+            kid: given(&self.kid),
+        };
+        let token = signer.mint(&wish, SystemTime::now());
+        let token = token.map_err(|error| Failure::Usage(error.to_string()))?;
+        match json {
+            true => output::line(&serde_json::json!({"token": token}).to_string()),
+            false => output::line(&token),
+        }
+    }
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::of(text)
+        .ok_or_else(|| format!("a role is one of {}", Role::ALL.map(Role::name).join(", ")))
+}
+
+fn tenant(text: &str) -> Result<String, String> {
+    Tenant::new(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+fn ids(list: &str) -> Result<Vec<String>, Failure> {
+    let ids = list.split(',').map(str::trim).filter(|id| !id.is_empty());
+    ids.map(tenant)
+        .collect::<Result<_, _>>()
+        .map_err(Failure::Usage)
+}
+
+/// A file that nobody else can read.
+fn private(file: &str) -> Result<Vec<u8>, Failure> {
+    let failed = |error: std::io::Error| Failure::new(format!("{file} cannot be read: {error}"));
+    let open = File::open(file).map_err(failed)?;
+    let metadata = open.metadata().map_err(failed)?;
+    let mode = metadata.mode() & 0o7777;
+    if metadata.is_file() && mode & 0o077 != 0 {
+        return Err(Failure::new(format!(
+            "{file} has mode {mode:04o}: others can read this private key; chmod 600 {file}"
+        )));
+    }
+    let mut pem = Vec::new();
+    open.take(KEY_LIMIT).read_to_end(&mut pem).map_err(failed)?;
+    Ok(pem)
+}
