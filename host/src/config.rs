@@ -1,10 +1,15 @@
-//! Flags and environment: one struct, whose doc comments are the help, and its checked form. What
+//! Flags, environment and `ordain.toml`: one struct, whose doc comments are the help, and its checked form. What
 //! cannot work is refused here, with what to do, before anything starts. Not for what the values do.
 
 mod access;
 mod checked;
 mod environment;
+mod file;
+mod files;
 mod listen;
+mod reference;
+mod secrets;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -20,13 +25,21 @@ use crate::request::EgressMode;
 pub use access::{AccessConfig, AccessSettings};
 pub use checked::{ConfigError, Environment, Settings};
 pub use environment::{prepared, strangers};
+pub use file::{File, FileError};
 pub use listen::{Listen, UNIX, socket_path};
+pub use reference::reference;
+pub use sources::{Source, Sources};
 use values::{bytes, instances, mode, signature};
 pub use values::{duration, switch};
 
-/// What can be configured. A flag wins over its variable; an empty variable counts as unset.
+/// What can be configured. A flag wins over its variable, and that over the file; an empty variable counts
+/// as unset.
 #[derive(Clone, Args)]
 pub struct Config {
+    /// File with options, a line each [default: ordain.toml in the working directory, if there is one]
+    #[arg(long = "config", env = "ORDAIN_CONFIG", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
     /// Address to listen on; port 0 takes a free one. Or a Unix socket, which only its owner and group may use: unix:/run/ordain.sock
     #[arg(
         long,

@@ -18,12 +18,13 @@ mod target;
 mod tests;
 mod token;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::prepared;
+use crate::config::{Config, File, Sources, prepared};
 use output::Failure;
 
 /// Which provider and model may serve this tenant, user and task
@@ -112,7 +113,14 @@ pub fn main() -> ExitCode {
             error.exit()
         }
     };
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let (matches, sources) = match with_file(matches) {
+        Ok(matches) => matches,
+        Err(error) => return output::ended(error, false),
+    };
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Command::Serve(serve) = &mut cli.command {
+        serve.sources = sources;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -128,6 +136,30 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output::ended(failure, json),
     }
+}
+
+/// Parses `serve` again with the values of its file for defaults, and says where each value comes from.
+fn with_file(matches: clap::ArgMatches) -> Result<(clap::ArgMatches, Sources), Failure> {
+    let Some(("serve", serve)) = matches.subcommand() else {
+        return Ok((matches, Sources::default()));
+    };
+    let options = Config::augment_args(clap::Command::new("serve"));
+    let named = serve.get_one::<PathBuf>("config_file");
+    let file = File::load(named.map(PathBuf::as_path), &options).map_err(Failure::new)?;
+    let Some(file) = file else {
+        let sources = Sources::new(&options, serve, None);
+        return Ok((matches, sources));
+    };
+    let mut command =
+        prepared(Cli::command()).mut_subcommand("serve", |serve| file.as_defaults(serve));
+    let matches = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .unwrap_or_else(|error| error.exit());
+    let sources = match matches.subcommand() {
+        Some((_, serve)) => Sources::new(&options, serve, Some(&file)),
+        None => Sources::default(),
+    };
+    Ok((matches, sources))
 }
 
 /// The variable that a refused value came from: the parser names the flag only.

@@ -4,14 +4,14 @@
 use std::io::Write;
 
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::import;
 use super::output::{self, Failure};
 use crate::access::Access;
 use crate::caches::Caches;
-use crate::config::{AccessSettings, Config, Settings, UNIX, strangers};
+use crate::config::{AccessSettings, Config, Settings, Source, Sources, UNIX, strangers};
 use crate::http::Listener;
 use crate::options::{OriginChoice, masked_url};
 use crate::ordain::Ordain;
@@ -24,7 +24,8 @@ Examples:
   DATABASE_URL=postgres://ordain@db/ordain ORDAIN_JWKS_FILE=keys.json ordain serve
   ordain serve --print-config
 
-Every option has a variable; a flag wins over it, and an empty one counts as unset.")]
+Every option has a variable and a line in ordain.toml; a flag wins over its variable, and that over the file.
+An empty variable counts as unset. All of them: docs/configuration.md")]
 pub struct Serve {
     /// For development: no access control, policies in memory unless DATABASE_URL is set, loopback only
     #[arg(long)]
@@ -44,19 +45,27 @@ pub struct Serve {
 
     #[command(flatten)]
     config: Config,
+
+    /// Where the values come from.
+    #[arg(skip)]
+    pub sources: Sources,
 }
 
 impl Serve {
     pub async fn run(&self, json: bool) -> Result<(), Failure> {
-        let settings = self.config.settings(self.dev).map_err(Failure::new)?;
-        let command = Config::augment_args(clap::Command::new("serve"));
-        for remark in strangers(&command, std::env::vars_os()) {
-            tracing::warn!("{remark}");
+        let options = Config::augment_args(clap::Command::new("serve"));
+        let strangers = strangers(&options, std::env::vars_os());
+        if !strangers.is_empty() {
+            return Err(Failure::new(strangers.join("\n")));
         }
+        let refused = |message: String| Failure::new(self.sources.told(&message));
+        let settings = self.config.settings(self.dev);
+        let settings = settings.map_err(|error| refused(error.to_string()))?;
         if self.print_config {
-            return print(&settings, json);
+            return self.print(&settings, json);
         }
-        let access = settings.access.start(self.dev).map_err(Failure::new)?;
+        let access = settings.access.start(self.dev);
+        let access = access.map_err(|error| refused(error.to_string()))?;
         // Signals count from here on: a stop during the start must not be lost.
         let mut stop = Stop::new()?;
         let (ordain, listener, address) = tokio::select! {
@@ -101,6 +110,60 @@ impl Serve {
             tracing::info!(file, policies = entries.len(), "loaded");
         }
         Ok((ordain, listener, address))
+    }
+}
+
+impl Serve {
+    /// Where the value of an option comes from.
+    fn source(&self, variable: &str) -> Source {
+        match self.sources.of(variable) {
+            Source::Default if self.dev && variable == "ORDAIN_ENV" => {
+                Source::Flag("--dev".to_owned())
+            }
+            source => source,
+        }
+    }
+
+    fn print(&self, settings: &Settings, json: bool) -> Result<(), Failure> {
+        let mut shown: Vec<_> = settings
+            .shown()
+            .into_iter()
+            .map(|(name, value)| (self.source(name), name, value))
+            .collect();
+        if json {
+            let member = |(source, name, value): (Source, &str, Option<String>)| {
+                let from = source.to_string();
+                (name.to_owned(), json!({"value": value, "from": from}))
+            };
+            let members: Map<_, _> = shown.into_iter().map(member).collect();
+            return output::line(&Value::Object(members).to_string());
+        }
+        // What was said first, then defaults, then what has none.
+        let rank = |source: &Source, value: &Option<String>| (value.is_none(), source.clone());
+        shown.sort_by_key(|(source, _, value)| rank(source, value));
+        let mut last = None;
+        for (source, name, value) in shown {
+            match value {
+                Some(value) => {
+                    if last.as_ref() != Some(&source) {
+                        output::line(&format!("# {source}"))?;
+                    }
+                    output::line(&format!("{name}={}", quoted(&value)))?;
+                }
+                None => output::line(&format!("# {name} is not set"))?,
+            }
+            last = Some(source);
+        }
+        Ok(())
+    }
+}
+
+/// As a shell reads it.
+fn quoted(value: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@+=%*?&[]~".contains(c);
+    match value.chars().all(plain) && !value.is_empty() {
+        true => value.to_owned(),
+        false => format!("'{}'", value.replace('\'', "'\\''")),
     }
 }
 
@@ -186,21 +249,4 @@ fn announce(settings: &Settings, address: &str, demo: bool) {
              -H 'content-type: application/json'"
         ));
     }
-}
-
-fn print(settings: &Settings, json: bool) -> Result<(), Failure> {
-    let shown = settings.shown();
-    if json {
-        let members = shown
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), Value::from(value)));
-        return output::line(&Value::Object(members.collect::<Map<_, _>>()).to_string());
-    }
-    for (name, value) in shown {
-        match value {
-            Some(value) => output::line(&format!("{name}={value}"))?,
-            None => output::line(&format!("# {name} is not set"))?,
-        }
-    }
-    Ok(())
 }

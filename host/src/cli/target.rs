@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use super::output::{self, Failure};
 use crate::access::Access;
-use crate::config::{Config, UNIX, prepared, socket_path};
+use crate::config::{Config, File, UNIX, prepared, socket_path};
 use crate::http::Service;
 use crate::ids::Tenant;
 use crate::options::{OriginChoice, masked_url};
@@ -175,7 +175,7 @@ async fn database(url: String) -> Result<Target, Failure> {
     Ok(Target::Embedded { ordain, service })
 }
 
-/// The configuration as the environment alone gives it.
+/// The configuration as environment and file give it.
 pub fn environment() -> Result<Config, Failure> {
     #[derive(clap::Parser)]
     struct Environment {
@@ -183,6 +183,12 @@ pub fn environment() -> Result<Config, Failure> {
         config: Config,
     }
     let command = prepared(<Environment as clap::CommandFactory>::command());
+    let named = std::env::var_os("ORDAIN_CONFIG").map(std::path::PathBuf::from);
+    let file = File::load(named.as_deref(), &command).map_err(Failure::new)?;
+    let command = match &file {
+        Some(file) => file.as_defaults(command),
+        None => command,
+    };
     command
         .try_get_matches_from(["ordain"])
         .and_then(|matches| <Environment as clap::FromArgMatches>::from_arg_matches(&matches))

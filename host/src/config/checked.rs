@@ -55,13 +55,15 @@ pub enum ConfigError {
     #[error("{0} must not be zero")]
     Zero(&'static str),
     #[error(
-        "{0:?} is no address to listen on: it looks like 127.0.0.1:7171 or unix:/run/ordain.sock"
+        "ORDAIN_LISTEN: {0:?} is no address to listen on, which looks like 127.0.0.1:7171 or unix:/run/ordain.sock"
     )]
     Listen(String),
+    #[error("{0}: {1}")]
+    Url(&'static str, String),
     #[error("{0}")]
     Socket(String),
     #[error(
-        "--dev has no access control, so {0} is refused: listen on a loopback address like \
+        "--dev has no access control, so ORDAIN_LISTEN={0} is refused: listen on a loopback address like \
          127.0.0.1:7171, or leave --dev out and set a key to check tokens by"
     )]
     DevReachable(SocketAddr),
@@ -77,6 +79,8 @@ pub struct Settings {
     pub environment: Environment,
     pub dev: bool,
     pub access: AccessSettings,
+    /// The file that was named.
+    pub file: Option<PathBuf>,
 }
 
 impl Config {
@@ -172,6 +176,15 @@ impl Config {
             (Some("test"), _) => Environment::Test,
             (Some(other), _) => return Err(ConfigError::Environment(other.to_owned())),
         };
+        for (name, url) in [
+            ("DATABASE_URL", &self.database_url),
+            ("ORDAIN_MIGRATE_URL", &self.migrate_url),
+        ] {
+            let url = given(url);
+            if let Some(Err(why)) = url.as_deref().map(crate::backends::postgres::check_url) {
+                return Err(ConfigError::Url(name, why));
+            }
+        }
         let origin = match (given(&self.database_url), environment) {
             (Some(url), _) => OriginChoice::Postgres {
                 url,
@@ -193,6 +206,7 @@ impl Config {
             environment,
             dev,
             access: self.access.checked()?,
+            file: self.config_file.clone(),
         })
     }
 
@@ -237,6 +251,7 @@ impl Settings {
         let (provider, model) = options.deployment_default.clone().unzip();
         let mode = serde_json::to_value(options.base_egress).ok();
         vec![
+            ("ORDAIN_CONFIG", self.file.as_ref().and_then(path)),
             ("ORDAIN_LISTEN", Some(self.listen.to_string())),
             (
                 "ORDAIN_ENV",

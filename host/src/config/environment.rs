@@ -27,32 +27,43 @@ pub fn prepared(command: Command) -> Command {
         .mut_subcommands(prepared)
 }
 
-/// One remark for every `ORDAIN_` variable that nothing reads.
+/// What Kubernetes makes of a service called `ordain`, in every pod beside it.
+const OF_KUBERNETES: [&str; 2] = ["ORDAIN_SERVICE_", "ORDAIN_PORT"];
+
+/// Every `ORDAIN_` variable that nothing reads, in words, with the one that was probably meant.
 pub fn strangers(
-    command: &Command,
+    options: &Command,
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Vec<String> {
-    let known: Vec<&str> = command
+    let known: Vec<&str> = options
         .get_arguments()
-        .filter_map(|argument| argument.get_env().and_then(|name| name.to_str()))
+        .filter_map(|option| option.get_env().and_then(|name| name.to_str()))
         .chain(OTHERS)
         .collect();
-    variables
+    let mut strangers: Vec<String> = variables
         .filter(|(_, value)| !value.is_empty())
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| name.starts_with("ORDAIN_") && !known.contains(&name.as_str()))
+        .filter(|name| !OF_KUBERNETES.iter().any(|made| name.starts_with(made)))
         .map(|name| {
+            let plain = name.trim_start_matches("ORDAIN_");
             let nearest = known
                 .iter()
                 .map(|candidate| (strsim::damerau_levenshtein(&name, candidate), *candidate))
                 .min()
-                .filter(|(distance, _)| *distance <= 4);
-            match nearest {
-                Some((_, candidate)) => {
-                    format!("{name} is set, but nothing reads it; did you mean {candidate}?")
+                .filter(|(distance, _)| *distance <= 4)
+                .map(|(_, candidate)| candidate);
+            let meant = known.iter().copied().find(|known| *known == plain);
+            match meant.or(nearest) {
+                Some(meant) => {
+                    format!("{name} is set, but nothing reads it; did you mean {meant}?")
                 }
-                None => format!("{name} is set, but nothing reads it"),
+                None => format!(
+                    "{name} is set, but nothing reads it: unset it (docs/configuration.md has all variables)"
+                ),
             }
         })
-        .collect()
+        .collect();
+    strangers.sort();
+    strangers
 }

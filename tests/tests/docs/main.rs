@@ -50,8 +50,13 @@ fn the_command_line_reference_matches_the_help() {
 }
 
 #[test]
-fn the_operations_guide_names_every_variable_of_the_help() {
-    let guide = read("docs/operations.md");
+fn the_reference_of_options_matches_their_definitions() {
+    check("docs/configuration.md", &ordain::config::reference());
+}
+
+#[test]
+fn the_reference_of_options_names_every_variable_of_the_help() {
+    let reference = read("docs/configuration.md");
     let variables = help::variables();
     assert!(
         variables.contains("DATABASE_URL"),
@@ -59,10 +64,10 @@ fn the_operations_guide_names_every_variable_of_the_help() {
     );
     let missing: Vec<_> = variables
         .iter()
-        .filter(|name| !guide.contains(&format!("`{name}`")))
+        .filter(|name| !reference.contains(&format!("`{name}`")))
         .collect();
     assert!(
         missing.is_empty(),
-        "docs/operations.md says nothing of {missing:?}"
+        "docs/configuration.md says nothing of {missing:?}"
     );
 }

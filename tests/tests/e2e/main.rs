@@ -18,6 +18,8 @@ mod compiled;
 mod component;
 mod component_fleet;
 mod component_refused;
+mod configuration;
+mod configuration_broken;
 mod feed;
 mod hostile;
 mod lists;

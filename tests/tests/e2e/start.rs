@@ -211,10 +211,13 @@ async fn the_configuration_is_printed_with_secrets_masked() {
         if json {
             let config = shown.json();
             assert_eq!(
-                config["ORDAIN_LOCAL_PROVIDERS"], "local",
+                config["ORDAIN_LOCAL_PROVIDERS"]["value"], "local",
                 "an empty variable counts as unset"
             );
-            assert_eq!(config["ORDAIN_LISTEN"], "127.0.0.1:9", "a flag wins");
+            assert_eq!(
+                config["ORDAIN_LISTEN"]["value"], "127.0.0.1:9",
+                "a flag wins"
+            );
         }
     }
     cli(["serve", "--dev", "--print-config"]).await.expect(0);

@@ -105,6 +105,11 @@ impl Postgres {
     }
 }
 
+/// Whether a URL can be read, before anything is connected to.
+pub fn check_url(url: &str) -> Result<(), String> {
+    parse(url).map(drop)
+}
+
 /// Reads a URL; the error says what is wrong with it and nothing of what is in it.
 fn parse(url: &str) -> Result<PgConnectOptions, String> {
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {

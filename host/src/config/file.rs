@@ -1,0 +1,299 @@
+//! `ordain.toml`: the same options as flags and variables, one a line. Every key and value is checked by the
+//! options' own parsers, and all that is wrong is told at once, with its line. Not for what values do.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, Command};
+use toml::de::{DeTable, DeValue};
+
+use super::files;
+use super::secrets::{LISTS, is_secret, reveals};
+
+/// Looked for in the working directory.
+const NAME: &str = "ordain.toml";
+/// The option that names the file; it cannot be in the file.
+pub const CONFIG_FILE: &str = "config_file";
+
+/// Flags of `serve` that say what to do, not how.
+const FLAGS_ALONE: [&str; 4] = ["dev", "no-migrate", "print-config", "load"];
+
+/// Values of a file, for options that neither a flag nor a variable sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub path: PathBuf,
+    pub values: Vec<FileValue>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct FileValue {
+    /// Id of the option.
+    pub id: String,
+    pub key: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// As a flag would have it.
+    pub value: String,
+}
+
+impl std::fmt::Debug for FileValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (line {})", self.key, self.line)
+    }
+}
+
+/// What is wrong with a file, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    #[error("{} cannot be read: {why}", path.display())]
+    Unreadable { path: PathBuf, why: String },
+    #[error("{} is no file", .0.display())]
+    NoFile(PathBuf),
+    #[error("{}, line {line}, column {column}: this is not TOML: {why}", path.display())]
+    Malformed {
+        path: PathBuf,
+        line: usize,
+        column: usize,
+        why: String,
+    },
+    /// A fault a line.
+    #[error("{} cannot be used:{}", path.display(), listed(.faults))]
+    Faults { path: PathBuf, faults: Vec<String> },
+    #[error(
+        "{0} holds a secret (`{key}`, line {line}) and its mode {mode:04o} lets everybody read it: chmod 640 {0}",
+        path.display()
+    )]
+    Open {
+        path: PathBuf,
+        key: String,
+        line: usize,
+        mode: u32,
+    },
+}
+
+fn listed(faults: &[String]) -> String {
+    faults.iter().fold(String::new(), |mut text, fault| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "\n  {fault}");
+        text
+    })
+}
+
+impl File {
+    /// Reads the file that is named, else `ordain.toml` of the working directory if there is one.
+    /// `options`: a command whose arguments are the options.
+    pub fn load(named: Option<&Path>, options: &Command) -> Result<Option<File>, FileError> {
+        let named = named.filter(|path| !path.as_os_str().is_empty());
+        let path = match named {
+            Some(path) => path.to_owned(),
+            None if Path::new(NAME).exists() => NAME.into(),
+            None => return Ok(None),
+        };
+        if path.is_dir() {
+            return Err(FileError::NoFile(path));
+        }
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                let why = error.to_string();
+                return Err(FileError::Unreadable { path, why });
+            }
+        };
+        let values = parse(&path, &text, options)?;
+        let secret = values.iter().find(|one| reveals(&one.id, &one.value));
+        if let Some(secret) = secret
+            && let Some(mode) = files::open_to_everybody(&path)
+        {
+            let (key, line) = (secret.key.clone(), secret.line);
+            return Err(FileError::Open {
+                path,
+                key,
+                line,
+                mode,
+            });
+        }
+        Ok(Some(File { path, values }))
+    }
+
+    /// The options with the values of the file as their defaults: a variable wins over them, and a flag
+    /// over that.
+    pub fn as_defaults(&self, options: Command) -> Command {
+        self.values.iter().fold(options, |options, one| {
+            options.mut_arg(&one.id, |option| option.default_value(one.value.clone()))
+        })
+    }
+}
+
+fn parse(path: &Path, text: &str, options: &Command) -> Result<Vec<FileValue>, FileError> {
+    let table = DeTable::parse(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start).min(text.len());
+        let (line, column) = place(text, at);
+        FileError::Malformed {
+            path: path.to_owned(),
+            line,
+            column,
+            why: error.message().to_owned(),
+        }
+    })?;
+    let mut values = Vec::new();
+    let mut faults = Vec::new();
+    for (key, value) in table.get_ref() {
+        let (line, _) = place(text, key.span().start);
+        match read(key.get_ref(), value.get_ref(), options) {
+            Ok(Some((option, value))) => values.push(FileValue {
+                id: option.get_id().to_string(),
+                key: key.get_ref().to_string(),
+                line,
+                value,
+            }),
+            Ok(None) => {}
+            Err(why) => faults.push((line, format!("line {line}: {why}"))),
+        }
+    }
+    values.sort_by_key(|one| one.line);
+    faults.sort();
+    if faults.is_empty() {
+        return Ok(values);
+    }
+    Err(FileError::Faults {
+        path: path.to_owned(),
+        faults: faults.into_iter().map(|(_, fault)| fault).collect(),
+    })
+}
+
+/// Line and column of a byte, counted from 1.
+fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    (line, last.chars().count() + 1)
+}
+
+/// The option that is meant and its value as a flag would have it; `None`: it is empty, so unset.
+fn read<'a>(
+    key: &str,
+    value: &DeValue<'_>,
+    options: &'a Command,
+) -> Result<Option<(&'a Arg, String)>, String> {
+    if let DeValue::Table(_) = value {
+        return Err(format!(
+            "`{key}` is a section, and there are none: every option is one line, like bound = \"2s\""
+        ));
+    }
+    let option = options
+        .get_arguments()
+        .find(|option| option.get_long() == Some(key) && option.get_id() != CONFIG_FILE)
+        .ok_or_else(|| unknown(key, options))?;
+    let id = option.get_id().as_str();
+    let text = text_of(id, value).map_err(|why| format!("{key}: {why}"))?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match fault(option, &text) {
+        None => Ok(Some((option, text))),
+        Some(why) if is_secret(id) => Err(format!("{key}: {why}")),
+        Some(why) => Err(format!("{key} = {text:?}: {why}")),
+    }
+}
+
+fn text_of(id: &str, value: &DeValue<'_>) -> Result<String, String> {
+    let is_list = LISTS.contains(&id);
+    match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Boolean(value) => Ok(value.to_string()),
+        DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
+            .map(|number| number.to_string())
+            .map_err(|_| "is no number".to_owned()),
+        DeValue::Array(items) if is_list => {
+            let items = items.iter().map(|item| match item.get_ref() {
+                DeValue::String(text) if !text.contains(',') => Ok(text.to_string()),
+                DeValue::String(_) => Err("an item of the list has a comma in it".to_owned()),
+                other => Err(format!("a list has strings in it, not {}", kind(other))),
+            });
+            Ok(items.collect::<Result<Vec<_>, _>>()?.join(","))
+        }
+        DeValue::Array(_) => Err("takes one value, not a list".to_owned()),
+        other => Err(format!("takes a string like \"2s\", not {}", kind(other))),
+    }
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a number with a point",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    }
+}
+
+/// What the option's own parser says against a value.
+fn fault(option: &Arg, value: &str) -> Option<String> {
+    let flag = format!("--{}={value}", option.get_long()?);
+    let alone = option.clone().env(None::<&'static str>);
+    let command = Command::new("ordain").no_binary_name(true).arg(alone);
+    let error = command.try_get_matches_from([flag]).err()?;
+    Some(match std::error::Error::source(&error) {
+        Some(why) => why.to_string(),
+        // The parser's own words, without the hint to a help that nobody asked for.
+        None => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            first.trim_start_matches("error: ").to_owned()
+        }
+    })
+}
+
+fn unknown(key: &str, options: &Command) -> String {
+    if options
+        .get_arguments()
+        .any(|option| option.get_long() == Some(key))
+    {
+        return format!("`{key}` names this file and cannot be in it");
+    }
+    if FLAGS_ALONE.contains(&key) {
+        return format!("`{key}` is for the command line alone");
+    }
+    let known = options.get_arguments().filter_map(|option| {
+        let key = option.get_long()?;
+        let variable = option.get_env().and_then(|name| name.to_str());
+        Some((key, variable.unwrap_or_default()))
+    });
+    let known: Vec<_> = known.collect();
+    // Its variable, or the key as other files would spell it.
+    let kebab = kebab(key);
+    let meant = known.iter().find(|(known, variable)| {
+        *known == kebab || variable.eq_ignore_ascii_case(&key.replace('-', "_"))
+    });
+    let nearest = || {
+        known
+            .iter()
+            .map(|(known, _)| (strsim::damerau_levenshtein(&kebab, known), *known))
+            .min()
+            .filter(|(distance, known)| *distance <= known.len() / 2)
+            .map(|(_, known)| known)
+    };
+    match meant.map(|(known, _)| *known).or_else(nearest) {
+        Some(meant) => format!("unknown key `{key}`; did you mean `{meant}`?"),
+        None => format!("unknown key `{key}`; the keys are the flags of `ordain serve --help`"),
+    }
+}
+
+fn kebab(key: &str) -> String {
+    let mut kebab = String::new();
+    for c in key.chars() {
+        match c {
+            '_' | ' ' | '.' => kebab.push('-'),
+            c if c.is_ascii_uppercase() => {
+                if kebab.ends_with(|before: char| before.is_ascii_lowercase()) {
+                    kebab.push('-');
+                }
+                kebab.push(c.to_ascii_lowercase());
+            }
+            c => kebab.push(c),
+        }
+    }
+    kebab.trim_start_matches("ordain-").to_owned()
+}

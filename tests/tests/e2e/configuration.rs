@@ -1,0 +1,298 @@
+//! Flags, variables and `ordain.toml`: which of them wins, and where a value is said to come from.
+
+use std::path::PathBuf;
+
+use ordain_tests::app::App;
+use ordain_tests::cli::{Output, cli_with};
+use serde_json::Value;
+
+/// A configuration that is printed from a folder of its own, whose `ordain.toml` has this text.
+pub async fn printed(toml: &str, env: &[(&str, &str)], flags: &[&str]) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ordain.toml");
+    std::fs::write(&file, toml).expect("a file");
+    private(&file);
+    let file = file.to_str().expect("UTF-8");
+    let mut args = vec![
+        "serve",
+        "--dev",
+        "--print-config",
+        "--json",
+        "--config",
+        file,
+    ];
+    args.extend(flags);
+    cli_with(env, args).await
+}
+
+/// Only its owner may read it.
+pub fn private(file: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(file, mode).expect("our own file");
+}
+
+fn value<'a>(shown: &'a Value, name: &str) -> &'a str {
+    shown[name]["value"].as_str().unwrap_or_default()
+}
+
+fn from<'a>(shown: &'a Value, name: &str) -> &'a str {
+    shown[name]["from"].as_str().unwrap_or_default()
+}
+
+/// Variable, key, and three values that all differ from the default, as they are shown.
+const OPTIONS: [(&str, &str, [&str; 3]); 33] = [
+    (
+        "ORDAIN_LISTEN",
+        "listen",
+        ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"],
+    ),
+    ("ORDAIN_ENV", "env", ["test", "development", "test"]),
+    (
+        "ORDAIN_COMPONENT",
+        "component",
+        ["/a.wasm", "/b.wasm", "/c.wasm"],
+    ),
+    ("ORDAIN_WATCH", "watch", ["on", "on", "on"]),
+    ("ORDAIN_INSTANCES", "instances", ["fresh", "fresh", "fresh"]),
+    (
+        "ORDAIN_COMPONENT_VECTORS",
+        "component-vectors",
+        ["/a", "/b", "/c"],
+    ),
+    (
+        "ORDAIN_COMPONENT_WATCH_TIME",
+        "component-watch-time",
+        ["1m", "2m", "3m"],
+    ),
+    (
+        "ORDAIN_COMPONENT_MAX_FAULTS",
+        "component-max-faults",
+        ["1", "2", "3"],
+    ),
+    (
+        "DATABASE_URL",
+        "database-url",
+        ["postgres://a/x", "postgres://b/x", "postgres://c/x"],
+    ),
+    (
+        "ORDAIN_MIGRATE_URL",
+        "migrate-url",
+        ["postgres://a/y", "postgres://b/y", "postgres://c/y"],
+    ),
+    (
+        "REDIS_URL",
+        "redis-url",
+        ["redis://a", "redis://b", "redis://c"],
+    ),
+    ("ORDAIN_REDIS_CA", "redis-ca", ["/a", "/b", "/c"]),
+    (
+        "ORDAIN_EGRESS_MODE",
+        "egress-mode",
+        ["off", "report-only", "off"],
+    ),
+    (
+        "ORDAIN_LOCAL_PROVIDERS",
+        "local-providers",
+        ["a,b", "c", "d"],
+    ),
+    (
+        "ORDAIN_DEFAULT_PROVIDER",
+        "default-provider",
+        ["a", "b", "c"],
+    ),
+    ("ORDAIN_DEFAULT_MODEL", "default-model", ["a", "b", "c"]),
+    ("ORDAIN_BOUND", "bound", ["2s", "3s", "4s"]),
+    ("ORDAIN_STALE_LIMIT", "stale-limit", ["2s", "3s", "4s"]),
+    (
+        "ORDAIN_MIN_REVISION_WAIT",
+        "min-revision-wait",
+        ["1ms", "2ms", "3ms"],
+    ),
+    (
+        "ORDAIN_FEED_DEADLINE",
+        "feed-deadline",
+        ["101ms", "102ms", "103ms"],
+    ),
+    ("ORDAIN_WINDOW", "window", ["1", "2", "3"]),
+    ("ORDAIN_NEAR_BYTES", "near-bytes", ["1024", "2048", "4096"]),
+    ("ORDAIN_FAR_TTL", "far-ttl", ["1m", "2m", "3m"]),
+    ("ORDAIN_FAR_DEADLINE", "far-deadline", ["1ms", "2ms", "3ms"]),
+    (
+        "ORDAIN_ORIGIN_DEADLINE",
+        "origin-deadline",
+        ["1ms", "2ms", "3ms"],
+    ),
+    (
+        "ORDAIN_ORIGIN_CONNECTIONS",
+        "origin-connections",
+        ["1", "2", "3"],
+    ),
+    (
+        "ORDAIN_REQUEST_DEADLINE",
+        "request-deadline",
+        ["2s", "3s", "4s"],
+    ),
+    (
+        "ORDAIN_AUDIT_INTERVAL",
+        "audit-interval",
+        ["1s", "2s", "3s"],
+    ),
+    ("ORDAIN_CACHE", "cache", ["off", "off", "off"]),
+    ("ORDAIN_CACHE_FAR", "cache-far", ["off", "off", "off"]),
+    ("ORDAIN_JWKS_FILE", "jwks-file", ["/a", "/b", "/c"]),
+    ("ORDAIN_JWT_ISSUER", "jwt-issuer", ["a", "b", "c"]),
+    ("ORDAIN_JWT_AUDIENCE", "jwt-audience", ["a", "b", "c"]),
+];
+
+#[tokio::test]
+async fn a_flag_wins_over_a_variable_and_that_over_the_file_for_every_option() {
+    let toml: String = OPTIONS
+        .iter()
+        .map(|(_, key, [in_file, ..])| format!("{key} = \"{in_file}\"\n"))
+        .collect();
+    let env: Vec<_> = OPTIONS
+        .iter()
+        .map(|(name, _, [_, in_env, _])| (*name, *in_env))
+        .collect();
+    let flags: Vec<_> = OPTIONS
+        .iter()
+        .map(|(_, key, [.., flag])| format!("--{key}={flag}"))
+        .collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+
+    let by_file = printed(&toml, &[], &[]).await.expect(0).json();
+    let by_env = printed(&toml, &env, &[]).await.expect(0).json();
+    let by_flag = printed(&toml, &env, &flags).await.expect(0).json();
+    for (line, (name, _, [in_file, in_env, flag])) in (1..).zip(OPTIONS) {
+        assert_eq!(value(&by_file, name), in_file, "{name}");
+        assert!(
+            from(&by_file, name).ends_with(&format!("ordain.toml, line {line}")),
+            "{name}"
+        );
+        assert_eq!(
+            (value(&by_env, name), from(&by_env, name)),
+            (in_env, "environment"),
+            "{name}"
+        );
+        assert_eq!(value(&by_flag, name), flag, "{name}");
+        assert!(from(&by_flag, name).starts_with("flag --"), "{name}");
+    }
+    let names = by_flag.as_object().expect("an object").len();
+    // Not among them: secrets, keys in PEM or base64, the file itself, three more switches, and the folder of
+    // compiled code, which the harness sets.
+    assert_eq!(
+        names,
+        OPTIONS.len() + 10,
+        "an option is not tested: {by_flag:#}"
+    );
+}
+
+#[tokio::test]
+async fn values_of_the_file_may_have_the_types_that_are_natural() {
+    let toml = "window = 5_000\ncache = false\ncache-near = true\nlocal-providers = [\"a\", \"b\"]\n\
+        near-bytes = 0x1000\nbound = \"\"\nstale-limit = '2m'\n# far-ttl = \"1s\"\n";
+    let shown = printed(toml, &[], &[]).await.expect(0).json();
+    for (name, expected) in [
+        ("ORDAIN_WINDOW", "5000"),
+        ("ORDAIN_CACHE", "off"),
+        ("ORDAIN_CACHE_NEAR", "on"),
+        ("ORDAIN_LOCAL_PROVIDERS", "a,b"),
+        ("ORDAIN_NEAR_BYTES", "4096"),
+        ("ORDAIN_BOUND", "1s"),
+        ("ORDAIN_STALE_LIMIT", "2m"),
+        ("ORDAIN_FAR_TTL", "5m"),
+    ] {
+        assert_eq!(value(&shown, name), expected, "{name}");
+    }
+    assert_eq!(
+        from(&shown, "ORDAIN_BOUND"),
+        "default",
+        "an empty string counts as unset"
+    );
+}
+
+#[tokio::test]
+async fn what_is_shown_says_where_it_comes_from_and_can_be_read_by_a_shell() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("my.toml");
+    std::fs::write(
+        &file,
+        "bound = \"2s\"\njwt-issuer = \"a b'c\"\nfar-key = \"s3cret\"",
+    )
+    .expect("a file");
+    private(&file);
+    let file = file.to_str().expect("UTF-8");
+    let env = [("ORDAIN_CONFIG", file), ("ORDAIN_WINDOW", "7")];
+    let args = ["serve", "--dev", "--print-config", "--listen=localhost:9"];
+    let shown = cli_with(&env, args).await.expect(0);
+    let text = &shown.stdout;
+    for part in [
+        "# flag --listen\nORDAIN_LISTEN=127.0.0.1:9\n",
+        "# flag --dev\nORDAIN_ENV=development\n",
+        &format!("# {file}, line 1\nORDAIN_BOUND=2s\n"),
+        &format!("# {file}, line 2\nORDAIN_JWT_ISSUER='a b'\\''c'\n"),
+        &format!("# {file}, line 3\nORDAIN_FAR_KEY=***\n"),
+        "\n# default\n",
+        "\n# DATABASE_URL is not set\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let environment = text.split("# environment\n").nth(1).expect("a group");
+    assert!(
+        environment.starts_with("ORDAIN_CONFIG=") && environment.contains("\nORDAIN_WINDOW=7\n")
+    );
+    assert!(!shown.all().contains("s3cret"));
+    // Every line is a comment or an assignment.
+    for line in text.lines() {
+        assert!(line.starts_with("# ") || line.contains('='), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_example_of_the_documentation_can_be_used() {
+    let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/ordain.toml");
+    let example = example.to_str().expect("UTF-8");
+    let env = [("DATABASE_URL", "postgres://db/ordain")];
+    let args = ["serve", "--print-config", "--json", "--config", example];
+    let shown = cli_with(&env, args).await.expect(0).json();
+    assert_eq!(value(&shown, "ORDAIN_LOCAL_PROVIDERS"), "local,vllm");
+    assert_eq!(value(&shown, "ORDAIN_WINDOW"), "200000");
+}
+
+#[tokio::test]
+async fn a_service_takes_its_file_and_a_command_without_a_server_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ordain.toml");
+    std::fs::write(
+        &file,
+        "default-provider = \"house\"\ndefault-model = \"m-1\"\n",
+    )
+    .expect("a file");
+    let file = file.to_str().expect("UTF-8");
+    let url = crate::support::database().await;
+    let app = App::builder()
+        .postgres(&url)
+        .env("ORDAIN_CONFIG", file)
+        .start()
+        .await;
+    let answer = app
+        .resolve(&serde_json::json!({"tenant": "nobody"}))
+        .await
+        .expect(200);
+    assert_eq!(answer.json["model"], "m-1");
+    let args = [
+        "resolve",
+        "--tenant",
+        "nobody",
+        "--database-url",
+        &url,
+        "--json",
+    ];
+    let answer = cli_with(&[("ORDAIN_CONFIG", file)], args).await.expect(0);
+    assert_eq!(answer.json()["model"], "m-1");
+    // A command that talks to a server has no use for it, and does not stumble over it.
+    std::fs::write(file, "nonsense").expect("a file");
+    let args = ["resolve", "--tenant", "nobody", "--server", app.base()];
+    cli_with(&[("ORDAIN_CONFIG", file)], args).await.expect(0);
+}
