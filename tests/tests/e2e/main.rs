@@ -21,6 +21,7 @@ mod component_refused;
 mod configs;
 mod configs_cli;
 mod configs_fleet;
+mod configs_hostile;
 mod configs_predecessor;
 mod configs_random;
 mod configuration;
