@@ -218,7 +218,7 @@ async fn what_is_shown_says_where_it_comes_from_and_can_be_read_by_a_shell() {
     let file = folder.path().join("my.toml");
     std::fs::write(
         &file,
-        "bound = \"2s\"\njwt-issuer = \"a b'c\"\nfar-key = \"s3cret\"",
+        "bound = \"2s\"\njwt-issuer = \"a b'c\"\nfar-key = \"s3cret-s3cret-s3cret\"",
     )
     .expect("a file");
     private(&file);

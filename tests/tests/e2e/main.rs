@@ -20,6 +20,7 @@ mod component_fleet;
 mod component_refused;
 mod configuration;
 mod configuration_broken;
+mod configuration_guards;
 mod feed;
 mod hostile;
 mod lists;
