@@ -90,6 +90,8 @@ struct Inner {
     reader: Arc<OriginReader>,
     far: Option<Arc<Far>>,
     caches: Arc<Caches>,
+    /// Turns of those who patch a level of config.
+    patching: configs::Turns,
     /// Places of those who read or write the origin itself.
     direct: Arc<Semaphore>,
     /// Values put into far again (rule A5).

@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 
 use super::{
     Attribution, Audit, Change, ChangeLog, FAR_FORMAT, FAR_HEADER, Far, FarError, FleetSetting,
-    HistoryEntry, LogRow, MIXED, NAMELESS, Origin, OriginError, Page, Precondition, Pruned, Record,
-    Snapshot, StoredComponent, TenantEntry, WriteError, Written,
+    HistoryEntry, LevelPlace, LogRow, MIXED, NAMELESS, Origin, OriginError, Page, Precondition,
+    Pruned, Record, Snapshot, StoredComponent, TenantEntry, WriteError, Written,
 };
 use crate::ids::{Key, RecordName, Tenant};
 
@@ -319,6 +319,36 @@ impl Origin for MemoryOrigin {
             items: items.collect(),
             more: tenants.more,
             as_of: tenants.as_of,
+        })
+    }
+
+    async fn levels(
+        &self,
+        after: Option<&LevelPlace>,
+        limit: u32,
+    ) -> Result<Page<(LevelPlace, Arc<str>)>, OriginError> {
+        let state = self.state();
+        let mut levels: Vec<_> = state
+            .configs
+            .iter()
+            .map(|(key, record)| {
+                let tenant = key.tenant.as_ref().map(ToString::to_string);
+                let user = match key.record() {
+                    Some(RecordName::Config(Some(user))) => user.to_owned(),
+                    _ => String::new(),
+                };
+                let tenant = tenant.unwrap_or_default();
+                (LevelPlace { tenant, user }, record.body.clone())
+            })
+            .filter(|(place, _)| after.is_none_or(|after| place > after))
+            .collect();
+        levels.sort();
+        let more = levels.len() > limit as usize;
+        levels.truncate(limit as usize);
+        Ok(Page {
+            items: levels,
+            more,
+            as_of: state.head(),
         })
     }
 

@@ -145,6 +145,13 @@ pub struct TenantEntry {
     pub revision: u64,
 }
 
+/// Whose level of config: empty where there is no tenant or no user.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LevelPlace {
+    pub tenant: String,
+    pub user: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
     pub revision: u64,
@@ -228,6 +235,14 @@ pub trait Origin: Send + Sync + 'static {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError>;
+
+    /// Levels of config of the fleet, all tenants and users, in byte order of tenant and user (the fleet has
+    /// neither), those after `after` only.
+    async fn levels(
+        &self,
+        after: Option<&LevelPlace>,
+        limit: u32,
+    ) -> Result<Page<(LevelPlace, Arc<str>)>, OriginError>;
 
     /// Changes of a record, newest first, those before position `before` only.
     async fn history(

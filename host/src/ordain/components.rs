@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Ordain;
-use crate::backends::{Attribution, OriginError, StoredComponent, WriteError};
+use crate::backends::{Attribution, LevelPlace, OriginError, StoredComponent, WriteError};
 use crate::coherence::Moment;
 use crate::ordain::InvalidRecord;
 use crate::runtime::{Check, LoadError, Plan};
@@ -26,6 +26,47 @@ const PAGE: u32 = 100;
 const FAILURES_MAX: u32 = 5;
 /// Invalid records that one answer lists.
 const LISTED_MAX: usize = 100;
+
+/// How far a check has got: through policies first, then through levels of config.
+enum Place {
+    /// After this tenant.
+    Policies(Option<String>),
+    Levels(Option<LevelPlace>),
+}
+
+/// No id has it: it parts the ids of a cursor, and begins one of levels.
+const PART: char = '\u{1}';
+
+impl Place {
+    fn of(cursor: String) -> Place {
+        let Some(ids) = cursor.strip_prefix(PART) else {
+            return Place::Policies(Some(cursor));
+        };
+        Place::Levels(ids.split_once(PART).map(|(tenant, user)| LevelPlace {
+            tenant: tenant.to_owned(),
+            user: user.to_owned(),
+        }))
+    }
+
+    fn cursor(&self) -> String {
+        match self {
+            Place::Policies(tenant) => tenant.clone().unwrap_or_default(),
+            Place::Levels(None) => PART.to_string(),
+            Place::Levels(Some(LevelPlace { tenant, user })) => {
+                format!("{PART}{tenant}{PART}{user}")
+            }
+        }
+    }
+}
+
+/// A level of config, as a report names it.
+fn config_of(place: &LevelPlace) -> String {
+    match (&*place.tenant, &*place.user) {
+        ("", _) => "the global config".to_owned(),
+        (tenant, "") => format!("the config of {tenant}"),
+        (tenant, user) => format!("the config of {tenant}, user {user}"),
+    }
+}
 
 /// What becomes of a component that was pushed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -155,8 +196,8 @@ impl Ordain {
         self.change(changes, digest, Part::Candidate, by).await
     }
 
-    /// Checks a component as a push does, and shows it stored records, those of tenants after `after`,
-    /// for as long as `patience`. Changes nothing.
+    /// Checks a component as a push does, and shows it stored records, policies and then configs, those after
+    /// the cursor `after`, for as long as `patience`. Changes nothing.
     pub async fn check_component(
         &self,
         bytes: Arc<[u8]>,
@@ -171,29 +212,53 @@ impl Ordain {
             vectors: inner.components.loader.vectors(),
             ..Checked::default()
         };
-        let mut after = after;
+        let mut at = after.map_or(Place::Policies(None), Place::of);
         loop {
-            let page = inner.origin.policies(after.as_deref(), PAGE).await?;
+            let (page, more) = match &at {
+                Place::Policies(after) => {
+                    let page = inner.origin.policies(after.as_deref(), PAGE).await?;
+                    let records = page.items.into_iter().map(|(entry, body)| {
+                        let name = entry.tenant.clone();
+                        (Place::Policies(Some(entry.tenant)), name, body)
+                    });
+                    (records.collect::<Vec<_>>(), page.more)
+                }
+                Place::Levels(after) => {
+                    let page = inner.origin.levels(after.as_ref(), PAGE).await?;
+                    let records = page.items.into_iter().map(|(place, body)| {
+                        let name = config_of(&place);
+                        (Place::Levels(Some(place)), name, body)
+                    });
+                    (records.collect(), page.more)
+                }
+            };
             let mut failures = 0;
-            for (entry, body) in &page.items {
-                after = Some(entry.tenant.clone());
+            for (place, name, body) in page {
+                let check = match place {
+                    Place::Policies(_) => Check::Policy(&body),
+                    Place::Levels(_) => Check::Level(&body),
+                };
+                at = place;
                 checked.records += 1;
-                if let Err(why) = inner.runtime.check_by(&generation, Check::Policy(body)) {
+                if let Err(why) = inner.runtime.check_by(&generation, check) {
                     failures += u32::from(matches!(why, InvalidRecord::Component(_)));
-                    checked.invalid.push((entry.tenant.clone(), why));
+                    checked.invalid.push((name, why));
                 }
                 // It computes: others have their turn, and the time is looked at.
                 tokio::task::yield_now().await;
                 if Moment::now().since(began) >= patience || failures >= FAILURES_MAX {
-                    checked.more_after = after;
+                    checked.more_after = Some(at.cursor());
                     return Ok(checked);
                 }
             }
-            if !page.more {
-                return Ok(checked);
-            }
+            at = match at {
+                at if more => at,
+                // A component of a world without configs is not asked about them.
+                Place::Policies(_) if generation.has_configs() => Place::Levels(None),
+                _ => return Ok(checked),
+            };
             if Moment::now().since(began) >= patience || checked.invalid.len() >= LISTED_MAX {
-                checked.more_after = after;
+                checked.more_after = Some(at.cursor());
                 return Ok(checked);
             }
         }

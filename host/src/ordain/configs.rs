@@ -1,6 +1,11 @@
 //! Configs through the front door: what holds, and one level at a time. Wires the guest's rules to the
 //! origin; decides nothing itself.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
 use super::{Ordain, Patched, PutError, ReadError, Stored};
 use crate::answer::ResolveError;
 use crate::backends::{
@@ -10,8 +15,16 @@ use crate::effective::EffectiveConfig;
 use crate::ids::{Key, Level, Tenant, User};
 use crate::runtime::Check;
 
-/// How often a patch without a condition is tried when others write the same level.
-const TRIES: usize = 10;
+/// Locks of levels, several levels to a lock.
+#[derive(Default)]
+pub(super) struct Turns([Mutex<()>; 32]);
+
+impl Turns {
+    fn turn(&self, key: &Key) -> &Mutex<()> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        &self.0[hash as usize % self.0.len()]
+    }
+}
 
 impl Ordain {
     /// What holds for a user, or for the tenant where none is given: user, else tenant, else global, else
@@ -43,9 +56,15 @@ impl Ordain {
     ) -> Result<Patched, PutError> {
         let key = Key::config(level);
         let runtime = &self.inner.runtime;
+        // One at a time on this host: of many that read the same level only one could write it.
+        let turn = self.inner.patching.turn(&key).lock();
+        // Hosts may lose against each other many times in a row: time is the limit, with some left to say so.
+        let until = Instant::now() + self.inner.options.request_deadline * 3 / 5;
+        let Ok(_turn) = tokio::time::timeout_at(until, turn).await else {
+            return Err(WriteError::Busy.into());
+        };
         let is_empty = serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(patch)
             .is_ok_and(|patch| patch.is_empty());
-        let mut tries = TRIES;
         loop {
             let stored = match self.stored(key.clone(), 0).await {
                 Ok(stored) => stored.record,
@@ -67,10 +86,9 @@ impl Ordain {
             let unchanged = current.map_or(Precondition::Absent, Precondition::Revision);
             let change = Change::Put(body.into());
             let written = self.write(key.clone(), change, unchanged, by).await;
-            tries -= 1;
             match written {
                 // Somebody else was quicker: of what is there now the condition may hold as well.
-                Err(WriteError::Precondition { .. }) if tries > 0 => {}
+                Err(WriteError::Precondition { .. }) if Instant::now() < until => {}
                 Err(WriteError::Precondition { .. })
                     if matches!(precondition, Precondition::None | Precondition::Present) =>
                 {

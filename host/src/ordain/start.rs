@@ -187,6 +187,7 @@ impl Ordain {
             reader,
             far,
             caches,
+            patching: Default::default(),
             direct: Arc::new(Semaphore::new(DIRECT_MAX)),
             restamps,
             findings,

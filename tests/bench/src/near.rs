@@ -5,6 +5,7 @@ use std::hint::black_box;
 use anyhow::{Context as _, ensure};
 use ordain::Ordain;
 use ordain::answer::Tier;
+use ordain::ids::{Level, User};
 
 use crate::decision;
 use crate::measure::{Contender, round};
@@ -59,7 +60,32 @@ pub async fn run() -> anyhow::Result<Vec<Row>> {
         warm.provenance
     );
 
-    let mut rows = ["near_hit", "native", "cedar", "regorus"].map(Contender::new);
+    let mut rows = ["near_hit", "native", "cedar", "regorus", "config_hit"].map(Contender::new);
+    // Three levels, each with a field of its own.
+    let ann = User::new("ann")?;
+    for (level, patch) in [
+        (Level::Global, r#"{"mergeMaxMessages":50}"#),
+        (Level::Tenant(tenant.clone()), r#"{"pathMaxMessages":80}"#),
+        (
+            Level::User(tenant.clone(), ann.clone()),
+            r#"{"autoCompactEnabled":false}"#,
+        ),
+    ] {
+        let by = Default::default();
+        ordain
+            .patch_config(&level, patch, Default::default(), &by)
+            .await?;
+    }
+    let config = ordain.effective_config(&tenant, Some(&ann), 0).await?;
+    let of = &config.config;
+    ensure!(
+        (
+            of.merge_max_messages,
+            of.path_max_messages,
+            of.auto_compact_enabled
+        ) == (50, 80, false),
+        "{of:?}"
+    );
     let input = Regorus::input(&request);
     // The first round warms up and does not count.
     for turn in 0..=ROUNDS {
@@ -85,6 +111,11 @@ pub async fn run() -> anyhow::Result<Vec<Row>> {
                 black_box(rego.decide(black_box(&input)).is_ok());
             })
             .await,
+            round(CALLS, async || {
+                let config = ordain.effective_config(black_box(&tenant), Some(&ann), 0);
+                black_box(config.await.is_ok());
+            })
+            .await,
         ];
         if turn > 0 {
             rows.iter_mut()
@@ -93,11 +124,12 @@ pub async fn run() -> anyhow::Result<Vec<Row>> {
         }
     }
     ordain.close().await;
-    let [near, native, cedar, rego] = &rows;
+    let [near, native, cedar, rego, config] = &rows;
     Ok(vec![
         near.row(&[native, cedar, rego]),
         native.row(&[]),
         cedar.row(&[]),
         rego.row(&[]),
+        config.row(&[near]),
     ])
 }

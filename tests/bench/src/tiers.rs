@@ -20,8 +20,15 @@ use crate::report::Row;
 const ROUNDS: usize = 41;
 const CALLS: usize = 300;
 
-/// A query of the row and nothing else.
+/// A query of the row and nothing else, as somebody who sees all rows.
 const ROW: &str = "SELECT body, revision FROM public.policies WHERE tenant = $1";
+/// The same in a transaction of the tenant, as the role that sees nothing else: in one statement, which is the
+/// least that row level security costs.
+const TENANT_ROW: &str = "SELECT p.body, p.revision \
+     FROM (SELECT set_config('ordain.tenant', $1, true) AS tenant OFFSET 0) t CROSS JOIN LATERAL \
+     (SELECT body, revision FROM public.policies WHERE tenant = t.tenant OFFSET 0) p";
+/// In that role, too: the way in which a transaction of a tenant is usually written.
+const OWN_ROW: &str = "SELECT body, revision FROM public.policies WHERE tenant = $1";
 
 pub async fn run() -> anyhow::Result<Vec<Row>> {
     let (postgres, redis) =
@@ -101,8 +108,18 @@ async fn origin(database: &str) -> anyhow::Result<Vec<Row>> {
         .await?;
     until(&ordain, Tier::Origin).await?;
 
+    let mut owner = sqlx::PgConnection::connect(database).await?;
     let mut connection = sqlx::PgConnection::connect(database).await?;
-    let mut rows = ["origin_read", "sqlx_query"].map(Contender::new);
+    sqlx::raw_sql("SET ROLE ordain_tenant")
+        .execute(&mut connection)
+        .await?;
+    let names = [
+        "origin_read",
+        "sqlx_query",
+        "sqlx_transaction",
+        "sqlx_all_rows",
+    ];
+    let mut rows = names.map(Contender::new);
     for turn in 0..=ROUNDS {
         let rounds = [
             round(CALLS, async || {
@@ -110,8 +127,18 @@ async fn origin(database: &str) -> anyhow::Result<Vec<Row>> {
             })
             .await,
             round(CALLS, async || {
-                let query = sqlx::query_as::<_, (String, i64)>(ROW).bind(tenant.as_str());
+                let query = sqlx::query_as::<_, (String, i64)>(TENANT_ROW).bind(tenant.as_str());
                 black_box(query.fetch_one(&mut connection).await.is_ok());
+            })
+            .await,
+            round(CALLS, async || {
+                let found = transaction(&mut connection, tenant.as_str()).await;
+                black_box(found.is_ok());
+            })
+            .await,
+            round(CALLS, async || {
+                let query = sqlx::query_as::<_, (String, i64)>(ROW).bind(tenant.as_str());
+                black_box(query.fetch_one(&mut owner).await.is_ok());
             })
             .await,
         ];
@@ -122,8 +149,32 @@ async fn origin(database: &str) -> anyhow::Result<Vec<Row>> {
         }
     }
     ordain.close().await;
-    let [origin, query] = &rows;
-    Ok(vec![origin.row(&[query]), query.row(&[])])
+    // What failed would have been measured as something else.
+    ensure!(transaction(&mut connection, tenant.as_str()).await?.1 > 0);
+    let query = sqlx::query_as::<_, (String, i64)>(TENANT_ROW).bind(tenant.as_str());
+    query.fetch_one(&mut connection).await?;
+    let [origin, query, transaction, all] = &rows;
+    Ok(vec![
+        origin.row(&[query, transaction, all]),
+        query.row(&[all]),
+        transaction.row(&[]),
+        all.row(&[]),
+    ])
+}
+
+async fn transaction(
+    connection: &mut sqlx::PgConnection,
+    tenant: &str,
+) -> Result<(String, i64), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("SELECT set_config('ordain.tenant', $1, true)")
+        .bind(tenant)
+        .execute(&mut *transaction)
+        .await?;
+    let query = sqlx::query_as::<_, (String, i64)>(OWN_ROW).bind(tenant);
+    let row = query.fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(row)
 }
 
 /// Asks until an answer comes from this tier, for two seconds at most: puts into far happen in the

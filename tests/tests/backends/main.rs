@@ -61,6 +61,7 @@ origins! {
     every_level_is_a_record_of_its_own(origin);
     configs_that_the_table_cannot_hold_are_rejected(origin);
     levels_can_be_audited(origin);
+    levels_are_listed_in_byte_order(origin);
     revisions_strictly_grow(origin);
     preconditions(origin);
     broken_records_are_rejected(origin);

@@ -1,6 +1,7 @@
 //! What several of the tests need.
 
 pub mod components;
+pub mod configs;
 
 use ordain_tests::app::{App, Builder};
 use ordain_tests::proxy::{Proxy, Upstream};

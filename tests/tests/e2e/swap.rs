@@ -96,12 +96,28 @@ async fn a_rollback_returns_to_what_ran_before_and_only_once() {
 }
 
 #[tokio::test]
-async fn a_component_of_the_released_world_runs_beside_the_newest() {
+async fn components_of_the_released_worlds_run_beside_the_newest() {
+    released(
+        "0.1.0",
+        include_bytes!("../../fixtures/ordain-policy-0.1.0.wasm"),
+    )
+    .await;
+    released(
+        "0.2.0",
+        include_bytes!("../../fixtures/ordain-policy-0.2.0.wasm"),
+    )
+    .await;
+}
+
+async fn released(version: &str, released: &[u8]) {
     let app = App::memory().await;
     app.store("acme", &policy("openai", "m")).await;
-    let released = include_bytes!("../../fixtures/ordain-policy-0.1.0.wasm");
     swap_to(&app, released).await;
-    assert_eq!(report(&app).await["world"], "ordain:policy/policy@0.1.0");
+    let world = format!("ordain:policy/policy@{version}");
+    assert_eq!(report(&app).await["world"], world.as_str());
+    // There were no configs then.
+    let config = app.get("/v1/tenants/acme/config").await;
+    assert_eq!(config.error(501).json["code"], "not-offered");
     // From the origin, from near, and in a batch.
     let answer = app.resolve(&plain("acme")).await.expect(200);
     assert_eq!(

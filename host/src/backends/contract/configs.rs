@@ -167,6 +167,46 @@ pub async fn configs_that_the_table_cannot_hold_are_rejected(origin: &dyn Origin
     assert_eq!(snapshot.as_of, revision, "nothing was logged");
 }
 
+/// All levels in byte order, page by page, of whomever they are.
+pub async fn levels_are_listed_in_byte_order(origin: &dyn Origin) {
+    let mut places = Vec::new();
+    for (tenant, user) in [
+        ("", ""),
+        ("a", ""),
+        ("a", "ann"),
+        ("a", "Ä"),
+        ("a:b", "c"),
+        ("Z", "z"),
+        ("ä", ""),
+    ] {
+        let level = match (tenant, user) {
+            ("", _) => Level::Global,
+            (tenant, "") => of_tenant(tenant),
+            (tenant, user) => of_user(tenant, user),
+        };
+        put_config(origin, &level, r#"{"mergeMaxMessages":5}"#).await;
+        places.push((tenant, user));
+    }
+    put(origin, "a", "m").await;
+    places.sort_unstable();
+    for limit in [1_u32, 3, 100] {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = origin.levels(after.as_ref(), limit).await;
+            let page = page.expect("the origin answers");
+            assert!(page.items.iter().all(|(_, body)| body.contains("mergeMax")));
+            listed.extend(page.items.iter().map(|(place, _)| place.clone()));
+            after = listed.last().cloned();
+            if !page.more {
+                break;
+            }
+            assert_eq!(page.items.len(), limit as usize);
+        }
+        let listed: Vec<_> = listed.iter().map(|at| (&*at.tenant, &*at.user)).collect();
+        assert_eq!(listed, places, "in pages of {limit}");
+    }
+}
+
 /// An audit of a level tells what is newer, as one of a policy does.
 pub async fn levels_can_be_audited(origin: &dyn Origin) {
     for level in [Level::Global, of_tenant("a"), of_user("a", "ann")] {

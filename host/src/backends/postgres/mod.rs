@@ -26,8 +26,9 @@ pub use self::schema::{SchemaError, SchemaStatus};
 use self::log::Log;
 use self::pool::{Pool, Role};
 use super::{
-    Attribution, Audit, Change, ChangeLog, FleetSetting, HistoryEntry, LogRow, Origin, OriginError,
-    Page, Precondition, Pruned, Snapshot, StoredComponent, TenantEntry, WriteError, Written,
+    Attribution, Audit, Change, ChangeLog, FleetSetting, HistoryEntry, LevelPlace, LogRow, Origin,
+    OriginError, Page, Precondition, Pruned, Snapshot, StoredComponent, TenantEntry, WriteError,
+    Written,
 };
 use crate::ids::{Key, Tenant};
 
@@ -171,6 +172,14 @@ impl Origin for Postgres {
         limit: u32,
     ) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError> {
         read::policies(&self.fleet_pool, after, limit).await
+    }
+
+    async fn levels(
+        &self,
+        after: Option<&LevelPlace>,
+        limit: u32,
+    ) -> Result<Page<(LevelPlace, Arc<str>)>, OriginError> {
+        read::levels(&self.fleet_pool, after, limit).await
     }
 
     async fn history(

@@ -10,7 +10,7 @@ use sqlx::postgres::{PgArguments, PgRow};
 use super::pool::Pool;
 use super::{Postgres, fault};
 use crate::backends::{
-    Audit, HistoryEntry, MIXED, OriginError, Page, Record, Snapshot, TenantEntry,
+    Audit, HistoryEntry, LevelPlace, MIXED, OriginError, Page, Record, Snapshot, TenantEntry,
 };
 use crate::ids::{Key, RecordName, Tenant};
 
@@ -75,6 +75,15 @@ macro_rules! tenants {
 }
 const TENANTS: &str = tenants!("");
 const POLICIES: &str = tenants!(", body");
+
+const LEVELS: &str = concat!(
+    snapshot!(),
+    ", c.* FROM (VALUES (1)) x LEFT JOIN (SELECT coalesce(tenant, '') AS tenant, \
+     coalesce(user_id, '') AS user_id, body FROM public.configs \
+     WHERE $1 OR (coalesce(tenant, ''), coalesce(user_id, '')) > ($2, $3) \
+     ORDER BY coalesce(tenant, ''), coalesce(user_id, '') LIMIT $4) c ON true \
+     ORDER BY c.tenant, c.user_id"
+);
 
 macro_rules! history {
     ($owner:literal) => {
@@ -287,6 +296,27 @@ pub async fn policies(
     page(rows, limit, "tenant", |row| {
         let body: &str = row.try_get("body")?;
         Ok((tenant(row)?, body.into()))
+    })
+}
+
+pub async fn levels(
+    pool: &Pool,
+    after: Option<&LevelPlace>,
+    limit: u32,
+) -> Result<Page<(LevelPlace, Arc<str>)>, OriginError> {
+    let arguments = || {
+        let arguments = bind(PgArguments::default(), after.is_none());
+        let arguments = bind(arguments, after.map_or("", |after| &*after.tenant));
+        let arguments = bind(arguments, after.map_or("", |after| &*after.user));
+        bind(arguments, i64::from(limit) + 1)
+    };
+    page(rows(pool, LEVELS, arguments).await?, limit, "body", |row| {
+        let body: &str = row.try_get("body")?;
+        let place = LevelPlace {
+            tenant: row.try_get("tenant")?,
+            user: row.try_get("user_id")?,
+        };
+        Ok((place, body.into()))
     })
 }
 

@@ -168,7 +168,7 @@ impl ComponentReport {
             running: ComponentInfo {
                 digest: "sha256:ab".to_owned(),
                 size: 8,
-                world: "ordain:policy/policy@0.2.0".to_owned(),
+                world: "ordain:policy/policy@0.3.0".to_owned(),
                 imports: Vec::new(),
                 exports: Vec::new(),
             },

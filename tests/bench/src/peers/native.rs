@@ -61,7 +61,9 @@ impl Native {
         let feed = tokio::spawn(feed.run());
         let by = Attribution::default();
         let put = Change::Put(record.into());
-        let written = origin.write(&tenant, put, Precondition::None, &by).await?;
+        let written = origin
+            .write(&Key::policy(&tenant), put, Precondition::None, &by)
+            .await?;
         let key = Key::policy(&tenant);
         let snapshot = origin.read(std::slice::from_ref(&key)).await?;
         coherence
