@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command};
@@ -15,6 +15,8 @@ use super::secrets::{LISTS, is_secret, reveals};
 
 /// Looked for in the working directory.
 const NAME: &str = "ordain.toml";
+/// Most bytes of a file: a device has no end.
+const LIMIT: u64 = 1 << 20;
 /// The option that names the file; it cannot be in the file.
 pub const CONFIG_FILE: &str = "config_file";
 
@@ -50,7 +52,7 @@ impl std::fmt::Debug for FileValue {
 pub enum FileError {
     #[error("{} cannot be read: {why}", path.display())]
     Unreadable { path: PathBuf, why: String },
-    #[error("{} is no file but a folder: --config and ORDAIN_CONFIG name a file like ordain.toml", .0.display())]
+    #[error("{} is no file: --config and ORDAIN_CONFIG name a file like ordain.toml", .0.display())]
     NoFile(PathBuf),
     #[error("{}, line {line}, column {column}: this is not TOML: {why}", path.display())]
     Malformed {
@@ -93,10 +95,13 @@ impl File {
             None if is_there(Path::new(NAME)) => NAME.into(),
             None => return Ok(None),
         };
-        if path.is_dir() {
+        // A pipe may be named; one that lies about would be waited for without a word.
+        let is_none =
+            |found: std::fs::Metadata| found.is_dir() || (named.is_none() && !found.is_file());
+        if path.metadata().is_ok_and(is_none) {
             return Err(FileError::NoFile(path));
         }
-        let text = match std::fs::read_to_string(&path) {
+        let text = match text_within_limit(&path) {
             Ok(text) => text,
             Err(error) => {
                 let why = unreadable(&error);
@@ -130,6 +135,19 @@ impl File {
 
 fn is_there(path: &Path) -> bool {
     !matches!(path.symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound)
+}
+
+fn text_within_limit(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(LIMIT + 1).read_to_string(&mut text)?;
+    match text.len() as u64 <= LIMIT {
+        true => Ok(text),
+        false => Err(std::io::Error::other(format!(
+            "it is larger than {} KiB, which no configuration is",
+            LIMIT >> 10
+        ))),
+    }
 }
 
 /// Why, and what to do.
@@ -198,6 +216,7 @@ fn read<'a>(
     options: &'a Command,
 ) -> Result<Option<(&'a Arg, String)>, String> {
     if let DeValue::Table(_) = value {
+        let key = key.escape_debug();
         return Err(format!(
             "`{key}` is a section, and there are none: every option is one line, like bound = \"2s\""
         ));
@@ -258,6 +277,9 @@ pub fn fault(option: &Arg, value: &OsStr) -> Option<String> {
     let alone = option.clone().env(None::<&'static str>);
     let command = Command::new("ordain").no_binary_name(true).arg(alone);
     let error = command.try_get_matches_from([flag]).err()?;
+    if error.kind() == clap::error::ErrorKind::InvalidUtf8 {
+        return Some("it must be UTF-8".to_owned());
+    }
     Some(match std::error::Error::source(&error) {
         Some(why) => why.to_string(),
         // The parser's own words, without the hint to a help that nobody asked for.
@@ -284,7 +306,10 @@ fn unknown(key: &str, options: &Command) -> String {
         .filter(|option| option.get_id() != CONFIG_FILE)
         .filter_map(Arg::get_long)
         .collect();
-    match meant(&kebab(key), &known) {
+    let meant = meant(&kebab(key), &known);
+    // Quoted keys may hold what a terminal obeys.
+    let key = key.escape_debug();
+    match meant {
         Some(meant) => format!("unknown key `{key}`; did you mean `{meant}`?"),
         None => format!("unknown key `{key}`; the keys are the flags of `ordain serve --help`"),
     }

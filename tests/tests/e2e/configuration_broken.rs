@@ -238,10 +238,13 @@ async fn a_variable_that_nothing_reads_is_refused_with_the_one_that_was_meant() 
         .expect(0);
 }
 
+/// Variables, flags, and what the message begins with.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
+
 #[tokio::test]
 async fn guards_say_what_to_do_and_where_the_value_comes_from() {
     let db = ("DATABASE_URL", "postgres://me:s3cret@db/x");
-    let cases: [(&[(&str, &str)], &[&str], &str); 14] = [
+    let cases: [Case; 14] = [
         (
             &[],
             &[],

@@ -129,9 +129,24 @@ async fn a_place_that_cannot_be_listened_on_is_told_with_a_way_out() {
     let output = cli(["serve", "--dev", "--listen", &taken]).await;
     let said = of(output, 1);
     let why = format!(
-        "error: {taken} cannot be listened on: Address already in use (os error 98); choose another"
+        "error: {taken} cannot be listened on: Address already in use (os error 98); choose another with --listen \
+         (ORDAIN_LISTEN), or port 0\n"
     );
-    assert!(said.contains(&why), "{said}");
+    assert!(said.ends_with(&why), "{said}");
+    // Of the networks for documentation (RFC 5737), so nobody's.
+    let args = ["serve", "--env", "test", "--listen", "192.0.2.1:7171"];
+    let key = (
+        "ORDAIN_JWT_HS256_SECRET",
+        "s3cret-s3cret-s3cret-s3cret-s3cret",
+    );
+    let said = of(cli_with(&[key], args).await, 1);
+    assert!(
+        said.ends_with(
+            "this machine has no such address: choose one that it has with --listen (ORDAIN_LISTEN), or 0.0.0.0 for \
+             all of them\n"
+        ),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -151,4 +166,26 @@ async fn what_is_printed_can_be_given_to_a_shell_as_it_is() {
     ] {
         assert!(text.contains(&line), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_pipe_that_lies_about_a_device_without_end_and_keys_for_a_terminal_do_no_harm() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = tokio::process::Command::new("mkfifo")
+        .arg(folder.path().join("ordain.toml"))
+        .status();
+    assert!(made.await.expect("coreutils").success());
+    let output = cli_in(folder.path(), ["serve", "--dev", "--print-config"]).await;
+    assert_eq!(
+        of(output, 2),
+        "error: ordain.toml is no file: --config and ORDAIN_CONFIG name a file like ordain.toml\n"
+    );
+    assert_eq!(
+        refused(&[], &["--dev", "--config", "/dev/zero"]).await,
+        "error: /dev/zero cannot be read: it is larger than 1024 KiB, which no configuration is\n"
+    );
+    let output = printed("\"\\u001b[2J\" = 1\n", &[], &[]).await;
+    assert!(of(output, 2).ends_with(
+        "line 1: unknown key `\\u{1b}[2J`; the keys are the flags of `ordain serve --help`\n"
+    ));
 }
