@@ -4,9 +4,11 @@
 mod access;
 mod checked;
 mod environment;
+mod error;
 mod file;
 mod files;
 mod listen;
+mod meant;
 mod reference;
 mod secrets;
 mod sources;
@@ -23,8 +25,9 @@ use crate::options::{InstanceMode, SignatureMode};
 use crate::request::EgressMode;
 
 pub use access::{AccessConfig, AccessSettings};
-pub use checked::{ConfigError, Environment, Settings};
-pub use environment::{prepared, strangers};
+pub use checked::{Environment, Settings};
+pub use environment::{faulty, prepared, strangers};
+pub use error::ConfigError;
 pub use file::{File, FileError};
 pub use listen::{Listen, UNIX, socket_path};
 pub use reference::reference;

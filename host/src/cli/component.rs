@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::output::{self, Failure};
 use super::records::read_input;
 use super::target::{Call, Target, TargetArgs, environment};
+use super::usage;
 use crate::options::OriginChoice;
 use crate::ordain::{check_component_file, inspect_component};
 use crate::runtime::signature;
@@ -273,7 +274,7 @@ async fn check(target: &Target, file: &File, as_json: bool) -> Result<(), Failur
 
 async fn check_offline(file: &File, as_json: bool) -> Result<(), Failure> {
     let options = environment()?.options(OriginChoice::Memory);
-    let options = options.map_err(Failure::new)?;
+    let options = options.map_err(usage)?;
     let bytes = file.read()?.into();
     let checked = check_component_file(&options, bytes, file.signature()?.as_deref()).await;
     let (info, vectors) =

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Config, File, Sources, prepared};
+use crate::config::{Config, File, Sources, faulty, prepared};
 use output::Failure;
 
 /// Which provider and model may serve this tenant, user and task
@@ -107,6 +107,10 @@ pub fn main() -> ExitCode {
     let matches = match command.try_get_matches_from_mut(std::env::args_os()) {
         Ok(matches) => matches,
         Err(error) => {
+            let faults = of_variables(&error);
+            if !faults.is_empty() {
+                return output::ended(Failure::Usage(faults.join("\n  ")), false);
+            }
             if let Some(variable) = variable_of(&command, &error) {
                 output::note(&format!("{variable} is not set to what it must be:"));
             }
@@ -145,7 +149,7 @@ fn with_file(matches: clap::ArgMatches) -> Result<(clap::ArgMatches, Sources), F
     };
     let options = Config::augment_args(clap::Command::new("serve"));
     let named = serve.get_one::<PathBuf>("config_file");
-    let file = File::load(named.map(PathBuf::as_path), &options).map_err(Failure::new)?;
+    let file = File::load(named.map(PathBuf::as_path), &options).map_err(usage)?;
     let Some(file) = file else {
         let sources = Sources::new(&options, serve, None);
         return Ok((matches, sources));
@@ -160,6 +164,23 @@ fn with_file(matches: clap::ArgMatches) -> Result<(clap::ArgMatches, Sources), F
         None => Sources::default(),
     };
     Ok((matches, sources))
+}
+
+/// A configuration that cannot be used.
+fn usage(error: impl ToString) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+/// All that is wrong with the variables of `serve`, if that is what the parser stumbled over.
+fn of_variables(error: &clap::Error) -> Vec<String> {
+    use clap::error::ErrorKind::{InvalidUtf8, InvalidValue, ValueValidation};
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let is_value = matches!(error.kind(), InvalidUtf8 | InvalidValue | ValueValidation);
+    if !is_value || !arguments.iter().any(|argument| argument == "serve") {
+        return Vec::new();
+    }
+    let options = Config::augment_args(clap::Command::new("serve"));
+    faulty(&options, &arguments)
 }
 
 /// The variable that a refused value came from: the parser names the flag only.

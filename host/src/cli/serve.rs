@@ -56,9 +56,9 @@ impl Serve {
         let options = Config::augment_args(clap::Command::new("serve"));
         let strangers = strangers(&options, std::env::vars_os());
         if !strangers.is_empty() {
-            return Err(Failure::new(strangers.join("\n")));
+            return Err(Failure::Usage(strangers.join("\n")));
         }
-        let refused = |message: String| Failure::new(self.sources.told(&message));
+        let refused = |message: String| Failure::Usage(self.sources.told(&message));
         let settings = self.config.settings(self.dev);
         let settings = settings.map_err(|error| refused(error.to_string()))?;
         if self.print_config {
@@ -160,7 +160,7 @@ impl Serve {
 
 /// As a shell reads it.
 fn quoted(value: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@+=%*?&[]~".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,@+=%*".contains(c);
     match value.chars().all(plain) && !value.is_empty() {
         true => value.to_owned(),
         false => format!("'{}'", value.replace('\'', "'\\''")),

@@ -12,8 +12,9 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::output::{self, Failure};
+use super::usage;
 use crate::access::Access;
-use crate::config::{Config, File, UNIX, prepared, socket_path};
+use crate::config::{Config, File, UNIX, faulty, prepared, socket_path};
 use crate::http::Service;
 use crate::ids::Tenant;
 use crate::options::{OriginChoice, masked_url};
@@ -168,7 +169,7 @@ async fn database(url: String) -> Result<Target, Failure> {
         url,
         migrate_url: None,
     };
-    let options = config.options(origin).map_err(Failure::new)?;
+    let options = config.options(origin).map_err(usage)?;
     let deadline = options.request_deadline;
     let ordain = Ordain::start(options).await.map_err(Failure::new)?;
     let service = crate::http::service(ordain.clone(), deadline, Access::open());
@@ -184,7 +185,11 @@ pub fn environment() -> Result<Config, Failure> {
     }
     let command = prepared(<Environment as clap::CommandFactory>::command());
     let named = std::env::var_os("ORDAIN_CONFIG").map(std::path::PathBuf::from);
-    let file = File::load(named.as_deref(), &command).map_err(Failure::new)?;
+    let faults = faulty(&command, &[]);
+    if !faults.is_empty() {
+        return Err(Failure::Usage(faults.join("\n  ")));
+    }
+    let file = File::load(named.as_deref(), &command).map_err(usage)?;
     let command = match &file {
         Some(file) => file.as_defaults(command),
         None => command,
@@ -193,7 +198,7 @@ pub fn environment() -> Result<Config, Failure> {
         .try_get_matches_from(["ordain"])
         .and_then(|matches| <Environment as clap::FromArgMatches>::from_arg_matches(&matches))
         .map(|environment| environment.config)
-        .map_err(|error| Failure::Usage(error.to_string()))
+        .map_err(usage)
 }
 
 /// An answer of the service.

@@ -1,14 +1,13 @@
 //! The checked form of a [`Config`]: what `serve` and the library work with. Every guard of DESIGN
 //! section 7 is here.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Config;
 use super::access::AccessSettings;
+use super::error::{ConfigError, FAR_KEY_MIN, Faults};
 use super::listen::Listen;
 use super::values::list;
-use crate::access::KeyError;
 use crate::ids::is_id;
 use crate::options::{
     ComponentOptions, FEED_INTERVAL, InstanceMode, Options, OriginChoice, SignatureMode, Switches,
@@ -21,54 +20,6 @@ pub enum Environment {
     Production,
     Development,
     Test,
-}
-
-/// Why Ordain does not start with this configuration, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    #[error(
-        "memory origin is not permitted in production: set DATABASE_URL, or ORDAIN_ENV=development"
-    )]
-    MemoryOrigin,
-    #[error("--dev is refused with ORDAIN_ENV=production: leave one of them out")]
-    DevInProduction,
-    #[error("ORDAIN_ENV is {0:?}: it must be production, development or test")]
-    Environment(String),
-    #[error("{0} is set without {1}: a default for tenants without a policy needs both")]
-    HalfDefault(&'static str, &'static str),
-    #[error("{0} must have 1 to 128 characters and no control characters")]
-    Id(&'static str),
-    #[error(
-        "ORDAIN_BOUND must be above the feed's interval (250ms) plus ORDAIN_FEED_DEADLINE ({0}): \
-         raise the bound or lower the deadline"
-    )]
-    Bound(String),
-    #[error(
-        "key {0} of ORDAIN_COMPONENT_KEYS is no Ed25519 public key: 32 bytes in base64, or the line \
-         between BEGIN and END of a PEM file (openssl pkey -in KEY -pubout)"
-    )]
-    Key(usize),
-    #[error(
-        "ORDAIN_COMPONENT_SIGNATURE=required needs keys to check by: set ORDAIN_COMPONENT_KEYS"
-    )]
-    NoKeys,
-    #[error("{0} must not be zero")]
-    Zero(&'static str),
-    #[error(
-        "ORDAIN_LISTEN: {0:?} is no address to listen on, which looks like 127.0.0.1:7171 or unix:/run/ordain.sock"
-    )]
-    Listen(String),
-    #[error("{0}: {1}")]
-    Url(&'static str, String),
-    #[error("{0}")]
-    Socket(String),
-    #[error(
-        "--dev has no access control, so ORDAIN_LISTEN={0} is refused: listen on a loopback address like \
-         127.0.0.1:7171, or leave --dev out and set a key to check tokens by"
-    )]
-    DevReachable(SocketAddr),
-    #[error("{0}: {1}")]
-    AccessKey(&'static str, KeyError),
 }
 
 /// A configuration that can work.
@@ -86,13 +37,19 @@ pub struct Settings {
 impl Config {
     /// What the library needs, for a command that has found its database.
     pub fn options(&self, origin: OriginChoice) -> Result<Options, ConfigError> {
+        let mut faults = Faults::default();
+        let options = self.noted_options(origin, &mut faults);
+        faults.unless(Some(options))
+    }
+
+    fn noted_options(&self, origin: OriginChoice, faults: &mut Faults) -> Options {
         let options = Options {
             component: self
                 .component
                 .clone()
                 .filter(|path| !path.as_os_str().is_empty())
                 .unwrap_or_else(default_component),
-            components: self.components()?,
+            components: faults.note(self.components()).unwrap_or_default(),
             instances: self.instances,
             origin,
             redis_url: given(&self.redis_url),
@@ -102,7 +59,7 @@ impl Config {
                 .filter(|path| !path.as_os_str().is_empty()),
             base_egress: self.egress_mode,
             local_providers: list(&self.local_providers),
-            deployment_default: self.deployment_default()?,
+            deployment_default: faults.note(self.deployment_default()).flatten(),
             bound: self.bound,
             stale_limit: self.stale_limit,
             min_revision_wait: self.min_revision_wait,
@@ -132,15 +89,32 @@ impl Config {
             ("ORDAIN_REQUEST_DEADLINE", options.request_deadline),
         ] {
             if duration.is_zero() {
-                return Err(ConfigError::Zero(name));
+                faults.push(ConfigError::Zero(name));
             }
         }
         // Rules F3 and D1: a host that is in order must be able to prove itself within the bound.
         if options.bound <= FEED_INTERVAL + options.feed_deadline {
             let deadline = humantime::format_duration(options.feed_deadline).to_string();
-            return Err(ConfigError::Bound(deadline));
+            faults.push(ConfigError::Bound(deadline));
         }
-        Ok(options)
+        if let Some(url) = &options.redis_url
+            && let Err(why) = crate::backends::redis::check_url(url)
+        {
+            faults.push(ConfigError::Url("REDIS_URL", why));
+        }
+        if let Some(number) = options.local_providers.iter().position(|id| !is_id(id)) {
+            faults.push(ConfigError::LocalProvider(number + 1));
+        }
+        let short = |key: &String| key.len() < FAR_KEY_MIN;
+        let number = match options.far_keys.is_empty() && given(&self.far_key).is_some() {
+            // Commas alone: whoever wrote them wants a seal.
+            true => Some(0),
+            false => options.far_keys.iter().position(short),
+        };
+        if let Some(number) = number {
+            faults.push(ConfigError::FarKey(number + 1));
+        }
+        options
     }
 
     fn components(&self) -> Result<ComponentOptions, ConfigError> {
@@ -169,20 +143,15 @@ impl Config {
 
     /// What `serve` needs.
     pub fn settings(&self, dev: bool) -> Result<Settings, ConfigError> {
-        let environment = match (given(&self.env).as_deref(), dev) {
-            (None, true) | (Some("development"), _) => Environment::Development,
-            (Some("production"), true) => return Err(ConfigError::DevInProduction),
-            (None | Some("production"), false) => Environment::Production,
-            (Some("test"), _) => Environment::Test,
-            (Some(other), _) => return Err(ConfigError::Environment(other.to_owned())),
-        };
+        let mut faults = Faults::default();
+        let environment = faults.note(self.environment(dev));
         for (name, url) in [
             ("DATABASE_URL", &self.database_url),
             ("ORDAIN_MIGRATE_URL", &self.migrate_url),
         ] {
             let url = given(url);
             if let Some(Err(why)) = url.as_deref().map(crate::backends::postgres::check_url) {
-                return Err(ConfigError::Url(name, why));
+                faults.push(ConfigError::Url(name, why));
             }
         }
         let origin = match (given(&self.database_url), environment) {
@@ -190,24 +159,41 @@ impl Config {
                 url,
                 migrate_url: given(&self.migrate_url),
             },
-            (None, Environment::Production) => return Err(ConfigError::MemoryOrigin),
+            (None, Some(Environment::Production)) => {
+                faults.push(ConfigError::MemoryOrigin);
+                OriginChoice::Memory
+            }
             (None, _) => OriginChoice::Memory,
         };
-        let listen = Listen::parse(&self.listen)?;
+        let listen = faults.note(Listen::parse(&self.listen));
         match listen {
-            Listen::Tcp(address) if dev && !address.ip().to_canonical().is_loopback() => {
-                return Err(ConfigError::DevReachable(address));
+            Some(Listen::Tcp(address)) if dev && !address.ip().to_canonical().is_loopback() => {
+                faults.push(ConfigError::DevReachable(address));
             }
             _ => {}
         }
-        Ok(Settings {
-            options: self.options(origin)?,
+        let options = self.noted_options(origin, &mut faults);
+        let access = faults.note(self.access.checked());
+        let settings = listen.zip(environment).zip(access);
+        let settings = settings.map(|((listen, environment), access)| Settings {
+            options,
             listen,
             environment,
             dev,
-            access: self.access.checked()?,
+            access,
             file: self.config_file.clone(),
-        })
+        });
+        faults.unless(settings)
+    }
+
+    fn environment(&self, dev: bool) -> Result<Environment, ConfigError> {
+        match (given(&self.env).as_deref(), dev) {
+            (None, true) | (Some("development"), _) => Ok(Environment::Development),
+            (Some("production"), true) => Err(ConfigError::DevInProduction),
+            (None | Some("production"), false) => Ok(Environment::Production),
+            (Some("test"), _) => Ok(Environment::Test),
+            (Some(other), _) => Err(ConfigError::Environment(other.to_owned())),
+        }
     }
 
     fn deployment_default(&self) -> Result<Option<(String, String)>, ConfigError> {

@@ -5,6 +5,10 @@ use std::ffi::OsString;
 
 use clap::Command;
 
+use super::file::fault;
+use super::meant::{kebab, meant};
+use super::secrets::is_secret;
+
 /// Variables that are read outside of [`Config`](super::Config).
 const OTHERS: [&str; 3] = ["ORDAIN_SERVER", "ORDAIN_LOG", "ORDAIN_TOKEN"];
 
@@ -40,21 +44,17 @@ pub fn strangers(
         .filter_map(|option| option.get_env().and_then(|name| name.to_str()))
         .chain(OTHERS)
         .collect();
+    let plain: Vec<String> = known.iter().map(|name| kebab(name)).collect();
+    let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
     let mut strangers: Vec<String> = variables
         .filter(|(_, value)| !value.is_empty())
         .filter_map(|(name, _)| name.into_string().ok())
         .filter(|name| name.starts_with("ORDAIN_") && !known.contains(&name.as_str()))
         .filter(|name| !OF_KUBERNETES.iter().any(|made| name.starts_with(made)))
         .map(|name| {
-            let plain = name.trim_start_matches("ORDAIN_");
-            let nearest = known
-                .iter()
-                .map(|candidate| (strsim::damerau_levenshtein(&name, candidate), *candidate))
-                .min()
-                .filter(|(distance, _)| *distance <= 4)
-                .map(|(_, candidate)| candidate);
-            let meant = known.iter().copied().find(|known| *known == plain);
-            match meant.or(nearest) {
+            let meant = meant(&kebab(&name), &plain)
+                .and_then(|meant| known.iter().find(|known| kebab(known) == meant));
+            match meant {
                 Some(meant) => {
                     format!("{name} is set, but nothing reads it; did you mean {meant}?")
                 }
@@ -66,4 +66,29 @@ pub fn strangers(
         .collect();
     strangers.sort();
     strangers
+}
+
+/// What is wrong with the values of variables that no flag of `arguments` overrides: the command line's parser
+/// would name one of them, by its flag.
+pub fn faulty(options: &Command, arguments: &[OsString]) -> Vec<String> {
+    let is_given = |flag: &str| {
+        arguments.iter().any(|argument| {
+            let argument = argument.to_string_lossy();
+            argument.split('=').next() == Some(flag)
+        })
+    };
+    let faults = options.get_arguments().filter_map(|option| {
+        let name = option.get_env()?;
+        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        if is_given(&format!("--{}", option.get_long()?)) {
+            return None;
+        }
+        let why = fault(option, &value)?;
+        let name = name.to_string_lossy();
+        Some(match is_secret(option.get_id().as_str()) {
+            true => format!("{name}: {why}"),
+            false => format!("{name} is {:?}: {why}", value.to_string_lossy()),
+        })
+    });
+    faults.collect()
 }

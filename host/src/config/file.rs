@@ -1,22 +1,27 @@
 //! `ordain.toml`: the same options as flags and variables, one a line. Every key and value is checked by the
 //! options' own parsers, and all that is wrong is told at once, with its line. Not for what values do.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command};
 use toml::de::{DeTable, DeValue};
 
 use super::files;
+use super::meant::{kebab, meant};
 use super::secrets::{LISTS, is_secret, reveals};
 
 /// Looked for in the working directory.
 const NAME: &str = "ordain.toml";
+/// Most bytes of a file: a device has no end.
+const LIMIT: u64 = 1 << 20;
 /// The option that names the file; it cannot be in the file.
 pub const CONFIG_FILE: &str = "config_file";
 
 /// Flags of `serve` that say what to do, not how.
-const FLAGS_ALONE: [&str; 4] = ["dev", "no-migrate", "print-config", "load"];
+const FLAGS_ALONE: [&str; 6] = ["dev", "no-migrate", "print-config", "load", "json", "log"];
 
 /// Values of a file, for options that neither a flag nor a variable sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +52,7 @@ impl std::fmt::Debug for FileValue {
 pub enum FileError {
     #[error("{} cannot be read: {why}", path.display())]
     Unreadable { path: PathBuf, why: String },
-    #[error("{} is no file", .0.display())]
+    #[error("{} is no file: --config and ORDAIN_CONFIG name a file like ordain.toml", .0.display())]
     NoFile(PathBuf),
     #[error("{}, line {line}, column {column}: this is not TOML: {why}", path.display())]
     Malformed {
@@ -86,16 +91,20 @@ impl File {
         let named = named.filter(|path| !path.as_os_str().is_empty());
         let path = match named {
             Some(path) => path.to_owned(),
-            None if Path::new(NAME).exists() => NAME.into(),
+            // Also a link to nowhere and a file that cannot be looked at are there, and must be told.
+            None if is_there(Path::new(NAME)) => NAME.into(),
             None => return Ok(None),
         };
-        if path.is_dir() {
+        // A pipe may be named; one that lies about would be waited for without a word.
+        let is_none =
+            |found: std::fs::Metadata| found.is_dir() || (named.is_none() && !found.is_file());
+        if path.metadata().is_ok_and(is_none) {
             return Err(FileError::NoFile(path));
         }
-        let text = match std::fs::read_to_string(&path) {
+        let text = match text_within_limit(&path) {
             Ok(text) => text,
             Err(error) => {
-                let why = error.to_string();
+                let why = unreadable(&error);
                 return Err(FileError::Unreadable { path, why });
             }
         };
@@ -121,6 +130,37 @@ impl File {
         self.values.iter().fold(options, |options, one| {
             options.mut_arg(&one.id, |option| option.default_value(one.value.clone()))
         })
+    }
+}
+
+fn is_there(path: &Path) -> bool {
+    !matches!(path.symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound)
+}
+
+fn text_within_limit(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(LIMIT + 1).read_to_string(&mut text)?;
+    match text.len() as u64 <= LIMIT {
+        true => Ok(text),
+        false => Err(std::io::Error::other(format!(
+            "it is larger than {} KiB, which no configuration is",
+            LIMIT >> 10
+        ))),
+    }
+}
+
+/// Why, and what to do.
+fn unreadable(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            format!("{error}; make it, or name another by --config or ORDAIN_CONFIG")
+        }
+        ErrorKind::PermissionDenied => {
+            format!("{error}; let the user that runs ordain read it (chgrp, chmod g+r)")
+        }
+        ErrorKind::InvalidData => format!("{error}; save it as UTF-8"),
+        _ => error.to_string(),
     }
 }
 
@@ -176,6 +216,7 @@ fn read<'a>(
     options: &'a Command,
 ) -> Result<Option<(&'a Arg, String)>, String> {
     if let DeValue::Table(_) = value {
+        let key = key.escape_debug();
         return Err(format!(
             "`{key}` is a section, and there are none: every option is one line, like bound = \"2s\""
         ));
@@ -189,7 +230,7 @@ fn read<'a>(
     if text.is_empty() {
         return Ok(None);
     }
-    match fault(option, &text) {
+    match fault(option, text.as_ref()) {
         None => Ok(Some((option, text))),
         Some(why) if is_secret(id) => Err(format!("{key}: {why}")),
         Some(why) => Err(format!("{key} = {text:?}: {why}")),
@@ -230,11 +271,15 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 /// What the option's own parser says against a value.
-fn fault(option: &Arg, value: &str) -> Option<String> {
-    let flag = format!("--{}={value}", option.get_long()?);
+pub fn fault(option: &Arg, value: &OsStr) -> Option<String> {
+    let mut flag = OsString::from(format!("--{}=", option.get_long()?));
+    flag.push(value);
     let alone = option.clone().env(None::<&'static str>);
     let command = Command::new("ordain").no_binary_name(true).arg(alone);
     let error = command.try_get_matches_from([flag]).err()?;
+    if error.kind() == clap::error::ErrorKind::InvalidUtf8 {
+        return Some("it must be UTF-8".to_owned());
+    }
     Some(match std::error::Error::source(&error) {
         Some(why) => why.to_string(),
         // The parser's own words, without the hint to a help that nobody asked for.
@@ -256,44 +301,16 @@ fn unknown(key: &str, options: &Command) -> String {
     if FLAGS_ALONE.contains(&key) {
         return format!("`{key}` is for the command line alone");
     }
-    let known = options.get_arguments().filter_map(|option| {
-        let key = option.get_long()?;
-        let variable = option.get_env().and_then(|name| name.to_str());
-        Some((key, variable.unwrap_or_default()))
-    });
-    let known: Vec<_> = known.collect();
-    // Its variable, or the key as other files would spell it.
-    let kebab = kebab(key);
-    let meant = known.iter().find(|(known, variable)| {
-        *known == kebab || variable.eq_ignore_ascii_case(&key.replace('-', "_"))
-    });
-    let nearest = || {
-        known
-            .iter()
-            .map(|(known, _)| (strsim::damerau_levenshtein(&kebab, known), *known))
-            .min()
-            .filter(|(distance, known)| *distance <= known.len() / 2)
-            .map(|(_, known)| known)
-    };
-    match meant.map(|(known, _)| *known).or_else(nearest) {
+    let known: Vec<_> = options
+        .get_arguments()
+        .filter(|option| option.get_id() != CONFIG_FILE)
+        .filter_map(Arg::get_long)
+        .collect();
+    let meant = meant(&kebab(key), &known);
+    // Quoted keys may hold what a terminal obeys.
+    let key = key.escape_debug();
+    match meant {
         Some(meant) => format!("unknown key `{key}`; did you mean `{meant}`?"),
         None => format!("unknown key `{key}`; the keys are the flags of `ordain serve --help`"),
     }
-}
-
-fn kebab(key: &str) -> String {
-    let mut kebab = String::new();
-    for c in key.chars() {
-        match c {
-            '_' | ' ' | '.' => kebab.push('-'),
-            c if c.is_ascii_uppercase() => {
-                if kebab.ends_with(|before: char| before.is_ascii_lowercase()) {
-                    kebab.push('-');
-                }
-                kebab.push(c.to_ascii_lowercase());
-            }
-            c => kebab.push(c),
-        }
-    }
-    kebab.trim_start_matches("ordain-").to_owned()
 }

@@ -166,12 +166,16 @@ fn values_are_parsed_strictly_and_switches_in_any_case() {
     }
     assert_eq!(config(&["--near-bytes=2MiB"]).near_bytes, 2 << 20);
     assert_eq!(config(&["--bound=15m"]).bound, Duration::from_secs(900));
-    let options = config(&[DB, "--local-providers= a, b ,", "--far-key=k1,k2"])
-        .settings(false)
-        .expect("ok")
-        .options;
+    let options = config(&[
+        DB,
+        "--local-providers= a, b ,",
+        "--far-key=key-1-of-16-bytes,key-2-of-16-bytes",
+    ])
+    .settings(false)
+    .expect("ok")
+    .options;
     assert_eq!(options.local_providers, ["a", "b"]);
-    assert_eq!(options.far_keys, ["k1", "k2"]);
+    assert_eq!(options.far_keys, ["key-1-of-16-bytes", "key-2-of-16-bytes"]);
 }
 
 #[test]
@@ -185,7 +189,7 @@ fn the_shown_configuration_has_every_variable_and_no_secret() {
     let settings = config(&[
         DB,
         "--redis-url=redis://:s3cret@cache",
-        "--far-key=s3cret",
+        "--far-key=s3cret-s3cret-s3cret",
         "--migrate-url=postgres://o:s3cret@db/x",
         "--jwt-hs256-secret=s3cret-s3cret-s3cret-s3cret-0000",
     ]);
@@ -224,4 +228,57 @@ fn variables_that_nothing_reads_are_named_with_the_nearest_one() {
         remarks[1].starts_with("ORDAIN_SOMETHING_ELSE"),
         "{remarks:?}"
     );
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let several = refused(
+        &[
+            "--listen=7171",
+            "--far-key=short",
+            "--default-model=m",
+            "--far-ttl=0s",
+        ],
+        false,
+    );
+    let ConfigError::Several(all) = &several else {
+        panic!("{several}");
+    };
+    assert_eq!(all.len(), 5, "{several}");
+    assert!(all.contains(&ConfigError::MemoryOrigin), "{several}");
+    assert!(!several.to_string().contains("short"), "{several}");
+}
+
+#[test]
+fn keys_that_could_be_guessed_names_that_are_none_and_other_kinds_of_redis_are_refused() {
+    let sixteen = "sixteen-bytes-ok";
+    for (keys, number) in [("short", 1), (",", 1), (&*format!("{sixteen},short"), 2)] {
+        let error = refused(&[DB, &format!("--far-key={keys}")], false);
+        assert_eq!(error, ConfigError::FarKey(number), "{keys}");
+    }
+    assert!(
+        config(&[DB, &format!("--far-key={sixteen}")])
+            .settings(false)
+            .is_ok()
+    );
+    assert_eq!(
+        refused(&[DB, "--local-providers=a,b\u{7}"], false),
+        ConfigError::LocalProvider(2)
+    );
+    for url in ["http://:s3cret@cache", "cache:6379", "redis://"] {
+        let error = refused(&[DB, "--redis-url", url], false);
+        assert!(matches!(error, ConfigError::Url("REDIS_URL", _)), "{url}");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn every_option_that_takes_a_secret_is_marked_as_one() {
+    let command = Config::augment_args(Command::new("ordain"));
+    for option in command.get_arguments() {
+        let names = option.get_value_names().unwrap_or_default();
+        let looks_secret = names.iter().any(|name| *name == "SECRET" || *name == "URL");
+        let id = option.get_id().as_str();
+        assert_eq!(secrets::is_secret(id), looks_secret, "{id}");
+    }
 }

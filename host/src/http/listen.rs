@@ -23,10 +23,23 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Why nothing can be listened on, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    #[error("{0} cannot be listened on: {1}; choose another with --listen, or port 0")]
+    #[error("{0} cannot be listened on: {1}; {advice}", advice = advice(.1))]
     Tcp(std::net::SocketAddr, io::Error),
     #[error("unix:{0} cannot be listened on: {1}")]
     Unix(PathBuf, String),
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: choose one that it has with --listen (ORDAIN_LISTEN), \
+             or 0.0.0.0 for all of them"
+        }
+        ErrorKind::PermissionDenied => {
+            "choose a port from 1024 on with --listen (ORDAIN_LISTEN), or give the program CAP_NET_BIND_SERVICE"
+        }
+        _ => "choose another with --listen (ORDAIN_LISTEN), or port 0",
+    }
 }
 
 /// Connections are taken from now on.

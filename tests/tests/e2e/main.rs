@@ -26,6 +26,7 @@ mod configs_predecessor;
 mod configs_random;
 mod configuration;
 mod configuration_broken;
+mod configuration_guards;
 mod feed;
 mod hostile;
 mod lists;

@@ -190,7 +190,7 @@ async fn the_configuration_is_printed_with_secrets_masked() {
             "postgres://owner:s3cret@db.example/ordain",
         ),
         ("REDIS_URL", "redis://:s3cret@cache.example:6379"),
-        ("ORDAIN_FAR_KEY", "s3cret"),
+        ("ORDAIN_FAR_KEY", "s3cret-s3cret-s3cret"),
         ("ORDAIN_BOUND", "1500ms"),
         ("ORDAIN_LOCAL_PROVIDERS", ""),
     ];

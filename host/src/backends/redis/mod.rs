@@ -24,6 +24,12 @@ use self::link::Link;
 use self::tls::Tls;
 use super::{FAR_FORMAT, FAR_HEADER, Far, FarError};
 
+/// Whether a URL can be read, before anything is connected to.
+pub fn check_url(url: &str) -> Result<(), String> {
+    let read = Address::parse(url).map(drop);
+    read.map_err(|error| error.to_string())
+}
+
 /// A4. What is stored and cannot be read, of another type included, is overwritten. Digits are
 /// compared as numbers: they are below 2^53, and the order of strings depends on the locale.
 static PUT: LazyLock<(String, Script)> = LazyLock::new(|| {
