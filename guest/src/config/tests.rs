@@ -170,8 +170,10 @@ fn a_field_that_a_level_does_not_set_shines_through() {
 
 #[test]
 fn near_answers_only_if_it_has_all_levels() {
-    let mut host = Host::default();
-    host.near = vec![(true, "config".into()), (false, "config".into())];
+    let mut host = Host {
+        near: vec![(true, "config".into()), (false, "config".into())],
+        ..Host::default()
+    };
     ask(&mut host, Some("ann")).expect("an answer");
     assert!(host.calls[1].starts_with("Origin"), "{:?}", host.calls);
     host.near.push((false, "config/ann".into()));
