@@ -41,23 +41,35 @@ pub fn level(uri: &Uri) -> Result<Level, Problem> {
 /// One segment of the path, decoded strictly: a path names one tenant or user, or none.
 fn segment<'a>(uri: &'a Uri, index: usize, what: &str) -> Result<Cow<'a, str>, Problem> {
     let raw = uri.path().split('/').nth(index).unwrap_or_default();
+    decoded(raw).map_err(|why| {
+        let detail = match why {
+            Undecodable::Digits => DIGITS.replace("{}", "path"),
+            Undecodable::Utf8 => format!("the {what} in the path is not UTF-8"),
+        };
+        Problem::bad("malformed-path", detail)
+    })
+}
+
+const DIGITS: &str = "a % in the {} must be followed by two hexadecimal digits";
+
+/// Why a part of a URL stands for no text.
+enum Undecodable {
+    Digits,
+    Utf8,
+}
+
+/// What a part of a URL stands for: one text, or none.
+fn decoded(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
     let mut rest = raw.as_bytes();
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
-        let digits = rest
-            .get(at + 1..at + 3)
-            .filter(|d| d.iter().all(u8::is_ascii_hexdigit));
-        if digits.is_none() {
-            let detail = "a % in the path must be followed by two hexadecimal digits";
-            return Err(Problem::bad("malformed-path", detail));
+        let digits = rest.get(at + 1..at + 3);
+        if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+            return Err(Undecodable::Digits);
         }
         rest = &rest[at + 3..];
     }
-    percent_encoding::percent_decode_str(raw)
-        .decode_utf8()
-        .map_err(|_| {
-            let detail = format!("the {what} in the path is not UTF-8");
-            Problem::bad("malformed-path", detail)
-        })
+    let bytes = percent_encoding::percent_decode_str(raw);
+    bytes.decode_utf8().map_err(|_| Undecodable::Utf8)
 }
 
 /// Query parameters of a call.
@@ -71,6 +83,13 @@ impl Query {
             return Ok(Query(Vec::new()));
         }
         let bad = |detail: String| Problem::bad("invalid-parameter", detail);
+        // The form decoder takes anything for something: two ids could become one.
+        decoded(uri.query().unwrap_or_default()).map_err(|why| {
+            bad(match why {
+                Undecodable::Digits => DIGITS.replace("{}", "query"),
+                Undecodable::Utf8 => "the query is not UTF-8".to_owned(),
+            })
+        })?;
         let axum::extract::Query(pairs) =
             axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
                 .map_err(|rejection| bad(rejection.body_text()))?;
@@ -214,6 +233,18 @@ mod tests {
         };
         assert!(read("limit=5&cursor=%20x").is_ok_and(|query| query.get("cursor") == Some(" x")));
         assert!(read("Limit=5").expect_err("unknown").contains("\"Limit\""));
+        for lossy in [
+            "cursor=%ff",
+            "cursor=%zz",
+            "cursor=%",
+            "limit=5&cursor=%f0%9d",
+        ] {
+            let why = read(lossy).expect_err(lossy);
+            assert!(
+                why.contains("UTF-8") || why.contains("hexadecimal"),
+                "{why}"
+            );
+        }
         assert!(
             read("limit=5&limit=6")
                 .expect_err("twice")

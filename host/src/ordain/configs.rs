@@ -1,9 +1,9 @@
 //! Configs through the front door: what holds, and one level at a time. Wires the guest's rules to the
 //! origin; decides nothing itself.
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Ordain, Patched, PutError, ReadError, Stored};
@@ -15,14 +15,23 @@ use crate::effective::EffectiveConfig;
 use crate::ids::{Key, Level, Tenant, User};
 use crate::runtime::Check;
 
-/// Locks of levels, several levels to a lock.
+/// A lock of each level that is being patched, and of no other.
 #[derive(Default)]
-pub(super) struct Turns([Mutex<()>; 32]);
+pub(super) struct Turns(Mutex<HashMap<Key, Weak<TurnLock>>>);
+
+type TurnLock = tokio::sync::Mutex<()>;
 
 impl Turns {
-    fn turn(&self, key: &Key) -> &Mutex<()> {
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
-        &self.0[hash as usize % self.0.len()]
+    fn of(&self, key: &Key) -> Arc<TurnLock> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = locks.get(key).and_then(Weak::upgrade) {
+            return lock;
+        }
+        // What nobody holds any more; there are no more than calls under way.
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::new(TurnLock::default());
+        locks.insert(key.clone(), Arc::downgrade(&lock));
+        lock
     }
 }
 
@@ -57,10 +66,10 @@ impl Ordain {
         let key = Key::config(level);
         let runtime = &self.inner.runtime;
         // One at a time on this host: of many that read the same level only one could write it.
-        let turn = self.inner.patching.turn(&key).lock();
+        let lock = self.inner.patching.of(&key);
         // Hosts may lose against each other many times in a row: time is the limit, with some left to say so.
         let until = Instant::now() + self.inner.options.request_deadline * 3 / 5;
-        let Ok(_turn) = tokio::time::timeout_at(until, turn).await else {
+        let Ok(_turn) = tokio::time::timeout_at(until, lock.lock()).await else {
             return Err(WriteError::Busy.into());
         };
         let is_empty = serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(patch)

@@ -254,6 +254,10 @@ async fn odd_ids_are_ids_and_none_meets_another() {
             let answer = app.get(&format!("/v1/tenants/a/config?user={user}")).await;
             answer.problem(422, "invalid-user");
         }
+        for lossy in ["%ff", "%zz", "%f0%9d"] {
+            let answer = app.get(&format!("/v1/tenants/a/config?user={lossy}")).await;
+            answer.problem(400, "invalid-parameter");
+        }
         app.get("/v1/tenants/a/config?users=x")
             .await
             .problem(400, "invalid-parameter");

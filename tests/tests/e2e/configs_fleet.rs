@@ -140,14 +140,11 @@ async fn all_levels_cost_one_round_trip_to_far_and_one_statement() {
 
     // An instance that starts later finds all three in far.
     let two = deployment.patient("two").start().await;
-    let asked = || async {
-        let reply = effective(&two, "a", Some("ann"), revision).await;
-        match reply.tier() {
-            "far" | "near" => Ok(()),
-            _ => Err(reply),
-        }
-    };
-    eventually("far", PATIENCE, asked).await;
+    let first = effective(&two, "a", Some("ann"), revision)
+        .await
+        .expect(200);
+    assert_eq!(first.tier(), "far");
+    assert_eq!(calls(&two, "origin", "read").await, 0);
 }
 
 #[tokio::test]

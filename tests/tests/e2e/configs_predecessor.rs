@@ -1,5 +1,7 @@
 //! Faults of the config store that Ordain replaces, one test each, in which they do not show.
 
+use std::collections::BTreeMap;
+
 use futures::future::join_all;
 use ordain_tests::app::App;
 use serde_json::json;
@@ -103,23 +105,33 @@ async fn a_level_never_has_two_rows_and_no_update_is_lost() {
         let app = if number % 2 == 0 { &one } else { &two };
         let field = fields[number as usize % 4];
         async move {
-            patch(app, level, &json!({ field: number + 1 }))
-                .await
-                .expect(200)
-                .revision()
+            let fields = json!({ field: number + 1 });
+            let revision = patch(app, level, &fields).await.expect(200).revision();
+            (revision, field, number + 1)
         }
     });
-    let mut revisions = join_all(writes).await;
-    revisions.sort_unstable();
-    revisions.dedup();
-    assert_eq!(revisions.len(), 20, "each write has a revision of its own");
-    let last = revisions[19];
-    let config = effective(&two, "a", None, last).await.expect(200).json;
-    for field in fields {
-        assert_eq!(
-            config["levels"][field], "tenant",
-            "a write of {field} was lost: {config}"
-        );
+    // In the order in which they happened: each must have kept what the ones before had written.
+    let written: BTreeMap<u64, (&str, u32)> = join_all(writes)
+        .await
+        .into_iter()
+        .map(|(revision, field, number)| (revision, (field, number)))
+        .collect();
+    assert_eq!(written.len(), 20, "each write has a revision of its own");
+    let path = format!("{}/history?limit=50", level.path());
+    let history = two.get(&path).await.expect(200).json;
+    let mut items = history["items"].as_array().expect("a list").clone();
+    items.reverse();
+    let mut level_then = serde_json::Map::new();
+    for (item, (revision, (field, number))) in items.iter().zip(&written) {
+        level_then.insert((*field).to_owned(), json!(number));
+        assert_eq!(item["revision"], *revision);
+        assert_eq!(item["record"], json!(level_then), "an update was lost");
+    }
+    assert_eq!(items.len(), 20);
+    let revisions: Vec<u64> = written.into_keys().collect();
+    let config = effective(&two, "a", None, revisions[19]).await.expect(200);
+    for (field, value) in &level_then {
+        assert_eq!(config.json["config"][field], *value);
     }
     let mut psql = psql(&deployment.database).await;
     let rows = sqlx::query("SELECT count(*) AS rows FROM configs")
@@ -163,9 +175,14 @@ async fn a_cache_that_fails_is_counted_and_costs_no_answer() {
         assert_eq!(answer.json["config"]["mergeMaxMessages"], 7);
     }
     let metrics = one.get("/metrics").await.expect(200).text;
-    let errors = metrics.lines().find_map(|line| {
-        line.strip_prefix("ordain_tier_calls_total{tier=\"far\",call=\"error\"} ")
-    });
-    assert!(errors.is_some_and(|count| count != "0"), "{metrics}");
-    assert!(metrics.contains("ordain_configs_total{outcome=\"origin\"} "));
+    let counted = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.is_some_and(|count| count.trim() != "0")
+    };
+    for name in [
+        "ordain_tier_calls_total{tier=\"far\",call=\"error\"} ",
+        "ordain_configs_total{outcome=\"origin\"} ",
+    ] {
+        assert!(counted(name), "{name}: {metrics}");
+    }
 }
