@@ -21,6 +21,9 @@ const FIELDS: &[&str] = &[
     "compactionIntervalMinutes",
 ];
 
+/// Longest text of a level or a patch, in bytes.
+const LONGEST: usize = 16 * 1024;
+
 const COUNT_RULE: &str = "must be an integer from 1 to 9007199254740991";
 const THRESHOLD_RULE: &str = "must be a number from 0 to 1";
 
@@ -40,7 +43,7 @@ pub struct Fields {
 
 /// Checks a level that is to be stored and returns its canonical text (RFC 8785).
 pub fn validate(text: &str) -> Result<String, Invalid> {
-    let tree = parse(text)?;
+    let tree = small(text)?;
     let mut faults = Faults::default();
     check(&tree, &mut faults);
     canonical(&tree, faults)
@@ -66,7 +69,7 @@ pub fn decode(text: &str) -> Result<Fields, Vec<Fault>> {
 
 /// What a stored level becomes by a merge patch (RFC 7396), as canonical text.
 pub fn patch(level: &str, patch: &str) -> Result<String, Invalid> {
-    let patch = parse(patch)?;
+    let patch = small(patch)?;
     let mut faults = Faults::default();
     let Ok(stored) = parse(level) else {
         faults.add(&Path::Root, "cannot be applied: what is stored is not JSON");
@@ -82,20 +85,35 @@ pub fn patch(level: &str, patch: &str) -> Result<String, Invalid> {
         return Err(Invalid::Faults(faults.into_list()));
     };
     for (name, value) in changes {
-        let is_stored = members.iter().any(|(stored, _)| stored == name);
+        let is_known = FIELDS.contains(&name.as_str());
+        // What is not known cannot be set, and not cleared unless it is there: most likely a slip of the
+        // pen. It never enters the level, which therefore stays small.
+        if !is_known && (*value != Json::Null || !members.iter().any(|(stored, _)| stored == name))
+        {
+            fields::unknown(name, &Path::Root, FIELDS, &mut faults);
+            continue;
+        }
         members.retain(|(stored, _)| stored != name);
-        match value {
-            // What is not known and not there cannot be cleared: most likely a slip of the pen.
-            Json::Null if !is_stored && !FIELDS.contains(&name.as_str()) => {
-                fields::unknown(name, &Path::Root, FIELDS, &mut faults);
-            }
-            Json::Null => {}
-            value => members.push((name.clone(), value.clone())),
+        if *value != Json::Null {
+            members.push((name.clone(), value.clone()));
         }
     }
     let merged = Json::Object(members);
     check(&merged, &mut faults);
     canonical(&merged, faults)
+}
+
+/// Nine fields need no more.
+fn small(text: &str) -> Result<Json, Invalid> {
+    if text.len() > LONGEST {
+        let mut faults = Faults::default();
+        faults.add(
+            &Path::Root,
+            format!("must not be longer than {LONGEST} bytes"),
+        );
+        return Err(Invalid::Faults(faults.into_list()));
+    }
+    parse(text)
 }
 
 fn canonical(tree: &Json, faults: Faults) -> Result<String, Invalid> {

@@ -41,6 +41,8 @@ pub enum JwksError {
     Private(usize),
     #[error("holds a secret (oct) and has mode {0:04o}: others can read it, chmod 600 it")]
     Open(u32),
+    #[error("has mode {0:04o}: everybody can write into it and so sign tokens, chmod go-w it")]
+    Writable(u32),
 }
 
 /// The content of a file and its mode.
@@ -79,6 +81,10 @@ impl Content {
     }
 
     pub fn keys(&self) -> Result<Vec<Key>, JwksError> {
+        // Whoever can add a key to it can sign as anybody.
+        if self.mode & 0o002 != 0 {
+            return Err(JwksError::Writable(self.mode));
+        }
         let whole = json::object(&self.bytes).ok_or(JwksError::Form)?;
         let list = whole.get("keys").and_then(Value::as_array);
         let list = list.ok_or(JwksError::Form)?;

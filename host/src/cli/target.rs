@@ -169,7 +169,10 @@ async fn database(url: String) -> Result<Target, Failure> {
         url,
         migrate_url: None,
     };
-    let options = config.options(origin).map_err(usage)?;
+    let mut options = config.options(origin).map_err(usage)?;
+    // One person waits, and the first call has to connect: better late than to be told to try again.
+    options.origin_deadline = options.origin_deadline.max(PATIENCE / 3);
+    options.request_deadline = options.request_deadline.max(PATIENCE / 2);
     let deadline = options.request_deadline;
     let ordain = Ordain::start(options).await.map_err(Failure::new)?;
     let service = crate::http::service(ordain.clone(), deadline, Access::open());

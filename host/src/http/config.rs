@@ -11,13 +11,16 @@ use serde_json::value::RawValue;
 
 use super::headers::{self, Condition};
 use super::lists::{Part, embedded, history_page};
-use super::policy::{RECORD_LIMIT, settled, within};
+use super::policy::{settled, within};
 use super::problem::Problem;
 use super::resolve::{json, with_position};
 use super::{App, input};
 use crate::backends::Precondition;
 use crate::ids::{Level, User};
 use crate::ordain::Patched;
+
+/// Largest patch.
+const PATCH_LIMIT: usize = 16 << 10;
 
 /// What holds for the tenant, or with `?user=` for a user.
 pub async fn effective(
@@ -85,7 +88,7 @@ pub async fn patch(State(app): State<App>, request: Request) -> Result<Response,
     headers::expect_merge_patch(&parts.headers)?;
     let by = headers::attribution(&parts.headers, &parts.extensions)?;
     let condition = headers::condition(&parts.headers)?;
-    let body = input::body(&parts.headers, body, RECORD_LIMIT).await?;
+    let body = input::body(&parts.headers, body, PATCH_LIMIT).await?;
     let patch = std::str::from_utf8(&body)
         .map_err(|error| Problem::bad("malformed-json", format!("the body is not UTF-8: {error}")))?
         .to_owned();

@@ -85,7 +85,7 @@ impl Problem {
     pub fn write_outcome_unknown() -> Problem {
         Problem::later(
             "write-outcome-unknown",
-            "the write may have happened or not: read the policy before trying again",
+            "the write may have happened or not: read what is stored before trying again",
         )
     }
 

@@ -8,8 +8,12 @@ use crate::support::configs::{Level, effective, oracle, patch, set};
 use crate::support::database;
 
 async fn both() -> [App; 2] {
-    let postgres = App::builder().postgres(&database().await).start().await;
-    [App::memory().await, postgres]
+    // What is judged is what is answered, not how busy this machine is.
+    let postgres = App::builder()
+        .postgres(&database().await)
+        .env("ORDAIN_ORIGIN_DEADLINE", "10s")
+        .env("ORDAIN_REQUEST_DEADLINE", "20s");
+    [App::memory().await, postgres.start().await]
 }
 
 #[tokio::test]

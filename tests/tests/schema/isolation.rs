@@ -224,6 +224,41 @@ async fn the_owner_of_the_tables_sees_nothing_either_and_a_host_of_the_release_b
         WHERE relrowsecurity AND relforcerowsecurity";
     assert_eq!(server.sql("test_0", forced), "changes configs policies");
 
+    // The table is given away, as scripts do: the feed says so instead of taking the log for empty, and the
+    // next migration puts it right.
+    server.sql("postgres", "CREATE ROLE other; GRANT other TO keeper");
+    let give = "ALTER TABLE changes OWNER TO other; ALTER VIEW log OWNER TO other; \
+        ALTER TABLE log_head OWNER TO other; GRANT SELECT ON log_head TO keeper, other";
+    server.sql("test_0", give);
+    let host = || {
+        let origin = Postgres::connect(PostgresOptions::new(server.url("host", "test_0")));
+        origin.expect("a proper URL")
+    };
+    let hidden = host()
+        .newest(100)
+        .await
+        .expect_err("nothing is seen")
+        .to_string();
+    assert!(hidden.contains("cannot be seen"), "{hidden}");
+    let hidden = host()
+        .since(0, 100)
+        .await
+        .expect_err("nothing is seen")
+        .to_string();
+    assert!(hidden.contains("cannot be seen"), "{hidden}");
+    Postgres::migrate(&server.url("postgres", "test_0"))
+        .await
+        .expect("migrated");
+    let (rows, _) = host().newest(100).await.expect("the log answers");
+    assert_eq!(rows.len(), 8);
+    server.sql(
+        "test_0",
+        "ALTER TABLE changes OWNER TO keeper; ALTER VIEW log OWNER TO keeper",
+    );
+    Postgres::migrate(&server.url("postgres", "test_0"))
+        .await
+        .expect("migrated");
+
     let before = |sql: &str| server.sql("test_0", &format!("SET ROLE ordain_service; {sql}"));
     let read = "SELECT count(p.body) FROM (VALUES (1)) x LEFT JOIN policies p ON p.tenant = 'a'";
     assert_eq!(before(read), "1");

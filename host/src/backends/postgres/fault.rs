@@ -77,9 +77,12 @@ pub fn of_write(error: &sqlx::Error) -> WriteError {
 pub fn words(server: &dyn DatabaseError) -> String {
     let hint = match server.code().as_deref() {
         // What SET ROLE says before the first migration: the role is not there, or not granted.
-        Some("22023") if server.message().contains("ordain_service") => "; run `ordain migrate`",
-        Some("42501") if server.message().contains("ordain_service") => {
+        Some("22023") if server.message().contains("\"ordain_") => "; run `ordain migrate`",
+        Some("42501") if server.message().contains("\"ordain_service\"") => {
             "; GRANT ordain_service to the role that connects"
+        }
+        Some("42501") if server.message().contains("\"ordain_tenant\"") => {
+            "; GRANT ordain_tenant TO ordain_service, or run `ordain migrate`"
         }
         Some("42P01") => "; run `ordain migrate`",
         Some("25006") => "; this is a replica, the primary is needed",

@@ -15,10 +15,12 @@ use crate::backends::{FleetSetting, LogRow, OriginError};
 
 /// F2, and which end it came from. From one row on the left, so that a replica is known for what it
 /// is when its log is empty, too; the same goes for F3.
-const NEWEST: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op \
+const NEWEST: &str = "SELECT pg_is_in_recovery() AS replica, \
+     (SELECT position FROM public.log_head WHERE one) AS head, c.position, c.tenant, c.subject, c.op \
      FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.log \
      ORDER BY position DESC LIMIT $1) c ON true ORDER BY c.position";
-const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, c.position, c.tenant, c.subject, c.op, \
+const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, \
+     (SELECT position FROM public.log_head WHERE one) AS head, c.position, c.tenant, c.subject, c.op, \
      (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now \
      FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.log \
      WHERE position >= $1 ORDER BY position LIMIT $2) c ON true ORDER BY c.position";
@@ -78,7 +80,7 @@ impl Log {
         })
         .await?;
         read::refuse_replica(&rows)?;
-        let mut rows = log_rows(&rows).map_err(|error| fault::of_origin(&error))?;
+        let mut rows = seen(&rows, 0)?;
         let all = rows.len() <= limit as usize;
         if !all {
             rows.remove(0);
@@ -92,7 +94,7 @@ impl Log {
         let arguments = vec![from, i64::from(limit)];
         let rows = self.fetch(SINCE, arguments, self.deadline).await?;
         let of_origin = |error| fault::of_origin(&error);
-        let found: Vec<LogRow> = log_rows(&rows).map_err(of_origin)?;
+        let found = seen(&rows, from)?;
         // The row of the watermark itself is no news.
         if let (Some(newest), Some(row)) = (found.last(), rows.first())
             && found.len() > 1
@@ -179,6 +181,23 @@ async fn within<T>(
         .await
         .unwrap_or(Err(OriginError::Late))
 }
+
+/// The rows of a read from position `from` on. A log that shows nothing from its beginning is an empty one
+/// only if no position was ever given out: otherwise it is not shown to us, and proves nothing.
+fn seen(rows: &[PgRow], from: i64) -> Result<Vec<LogRow>, OriginError> {
+    let of_origin = |error: sqlx::Error| fault::of_origin(&error);
+    let found = log_rows(rows).map_err(of_origin)?;
+    if found.is_empty() && from == 0 {
+        let head = rows.first().map(|row| read::number(row, "head"));
+        if head.transpose().map_err(of_origin)?.unwrap_or(0) > 0 {
+            return Err(OriginError::Unavailable(HIDDEN.to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+const HIDDEN: &str = "the change log cannot be seen, though it is not empty: the view public.log must belong \
+     to the owner of the table public.changes";
 
 fn log_rows(rows: &[PgRow]) -> Result<Vec<LogRow>, sqlx::Error> {
     rows.iter()
