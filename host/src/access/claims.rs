@@ -125,7 +125,7 @@ fn actor(claims: &Map<String, Value>) -> Result<String, Denied> {
     match claims.get("sub") {
         Some(Value::String(sub)) if is_actor(sub) => Ok(sub.clone()),
         Some(Value::String(_)) => Err(Denied::Invalid(
-            "sub must have 1 to 128 characters and no control characters",
+            "sub must have 1 to 128 characters, no control characters or marks of direction, and not begin with sql:",
         )),
         Some(_) => Err(Denied::Invalid("sub is not a string")),
         None => Err(Denied::Invalid("the token has no sub")),

@@ -28,7 +28,9 @@ pub enum MintError {
          openssl genpkey -algorithm ed25519; one that begins with BEGIN EC is converted by openssl pkey -in KEY"
     )]
     Key,
-    #[error("sub must have 1 to 128 characters and no control characters")]
+    #[error(
+        "sub must have 1 to 128 characters, no control characters or marks of direction, and not begin with sql:"
+    )]
     Sub,
     #[error("the role {0} needs a tenant")]
     Tenant(&'static str),

@@ -87,6 +87,8 @@ fn claims_of_another_type_or_beyond_limits_are_invalid() {
         json!({"sub": 7}),
         json!({"sub": ""}),
         json!({"sub": "a\nb"}),
+        json!({"sub": "sql:postgres"}),
+        json!({"sub": "a\u{202e}b"}),
         json!({"sub": long}),
         json!({"tenant_id": 7}),
         json!({"tenant_id": null}),

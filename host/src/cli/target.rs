@@ -175,6 +175,7 @@ async fn database(url: String) -> Result<Target, Failure> {
     options.request_deadline = options.request_deadline.max(PATIENCE / 2);
     let deadline = options.request_deadline;
     let ordain = Ordain::start(options).await.map_err(Failure::new)?;
+    ordain.opened(PATIENCE / 3).await;
     let service = crate::http::service(ordain.clone(), deadline, Access::open());
     Ok(Target::Embedded { ordain, service })
 }

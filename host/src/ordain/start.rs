@@ -200,6 +200,18 @@ impl Ordain {
         Ok(ordain)
     }
 
+    /// Waits, for a bounded time, until it is settled which component answers: after a start at which the
+    /// origin was slow, that may be a little later.
+    pub(crate) async fn opened(&self, limit: Duration) {
+        let look = async {
+            while !self.inner.runtime.is_open() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        // Whoever asks then is told why there is no answer.
+        let _ = tokio::time::timeout(limit, look).await;
+    }
+
     /// The first answer is the promoted component's. If the origin cannot say yet which one that is,
     /// there is no answer until it can.
     async fn take_promoted(&self) {

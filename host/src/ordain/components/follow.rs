@@ -183,8 +183,9 @@ impl Components {
             again = true;
         } else {
             let current = Some(fleet.current.clone());
-            self.done.send_modify(|done| done.current = current);
+            // Before it is told: whoever waits for this asks at once.
             runtime.open();
+            self.done.send_modify(|done| done.current = current);
         }
         if self.settle_candidate(runtime, &fleet).await {
             again = true;
