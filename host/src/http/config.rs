@@ -9,13 +9,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::headers::{self, Condition};
+use super::headers;
 use super::lists::{Part, embedded, history_page};
-use super::policy::{settled, within};
+use super::policy::{settle, settled, within};
 use super::problem::Problem;
 use super::resolve::{json, with_position};
 use super::{App, input};
-use crate::backends::Precondition;
 use crate::ids::{Level, User};
 use crate::ordain::Patched;
 
@@ -94,7 +93,7 @@ pub async fn patch(State(app): State<App>, request: Request) -> Result<Response,
         .to_owned();
     let (deadline, watermark) = (app.deadline, app.watermark());
     let patched = settled(deadline, async move {
-        let precondition = settle(&app, &level, condition).await?;
+        let precondition = settle(condition, app.ordain.config(&level, 0)).await?;
         let patched = app.ordain.patch_config(&level, &patch, precondition, &by);
         patched.await.map_err(|error| of(&level, error.into()))
     })
@@ -114,7 +113,7 @@ pub async fn delete(State(app): State<App>, request: Request) -> Result<Response
     let condition = headers::condition(&parts.headers)?;
     let deadline = app.deadline;
     let written = settled(deadline, async move {
-        let precondition = settle(&app, &level, condition).await?;
+        let precondition = settle(condition, app.ordain.config(&level, 0)).await?;
         let deleted = app.ordain.delete_config(&level, precondition, &by);
         deleted.await.map_err(|error| of(&level, error.into()))
     })
@@ -171,17 +170,4 @@ fn of(level: &Level, problem: Problem) -> Problem {
         },
         _ => problem,
     }
-}
-
-/// Of several revisions the stored one is taken; should it change before the write, the write fails as it
-/// must.
-async fn settle(app: &App, level: &Level, condition: Condition) -> Result<Precondition, Problem> {
-    let revisions = match condition {
-        Condition::Plain(precondition) => return Ok(precondition),
-        Condition::AnyOf(revisions) => revisions,
-    };
-    let stored = app.ordain.config(level, 0).await?.record;
-    let stored = stored.map(|record| record.revision);
-    let named = stored.filter(|now| revisions.contains(now));
-    Ok(Precondition::Revision(named.unwrap_or(0)))
 }

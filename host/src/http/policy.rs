@@ -15,8 +15,7 @@ use super::resolve::{BODY_LIMIT, json, split, with_position};
 use super::{App, gate, input};
 use crate::access::Need;
 use crate::backends::{Precondition, Written};
-use crate::ids::Tenant;
-use crate::ordain::InvalidRecord;
+use crate::ordain::{InvalidRecord, ReadError, Stored};
 use crate::request::{self, Body};
 
 /// Largest record.
@@ -67,7 +66,7 @@ pub async fn put(State(app): State<App>, request: Request) -> Result<Response, P
     }
     let deadline = app.deadline;
     let written = settled(deadline, async move {
-        let precondition = settle(&app, &tenant, condition).await?;
+        let precondition = settle(condition, app.ordain.policy(&tenant, 0)).await?;
         Ok(app
             .ordain
             .put_policy(&tenant, &record, precondition, &by)
@@ -90,7 +89,7 @@ pub async fn delete(State(app): State<App>, request: Request) -> Result<Response
     let condition = headers::condition(&parts.headers)?;
     let deadline = app.deadline;
     let written = settled(deadline, async move {
-        let precondition = settle(&app, &tenant, condition).await?;
+        let precondition = settle(condition, app.ordain.policy(&tenant, 0)).await?;
         Ok(app.ordain.delete_policy(&tenant, precondition, &by).await?)
     })
     .await?;
@@ -179,19 +178,17 @@ pub async fn settled<T>(
         })
 }
 
-/// Origins compare with one revision. Of several, the stored one is taken; should it change before
-/// the write, the write fails as it must.
-async fn settle(app: &App, tenant: &Tenant, condition: Condition) -> Result<Precondition, Problem> {
+/// Origins compare with one revision. Of several, the one that `stored` says is taken; should it change
+/// before the write, the write fails as it must.
+pub async fn settle(
+    condition: Condition,
+    stored: impl Future<Output = Result<Stored, ReadError>>,
+) -> Result<Precondition, Problem> {
     let revisions = match condition {
         Condition::Plain(precondition) => return Ok(precondition),
         Condition::AnyOf(revisions) => revisions,
     };
-    let stored = app
-        .ordain
-        .policy(tenant, 0)
-        .await?
-        .record
-        .map(|record| record.revision);
+    let stored = stored.await?.record.map(|record| record.revision);
     Ok(Precondition::Revision(
         stored.filter(|now| revisions.contains(now)).unwrap_or(0),
     ))

@@ -16,7 +16,7 @@ use super::convert;
 use super::engine::GuestEngine;
 use super::instances::{Exports, Instances, PromptPre, Warm};
 use super::log_limit::LogLimit;
-use super::question::{Config, Many, One, Question};
+use super::question::{Check, Config, Many, One, Question};
 use super::world::{self, VERSIONS};
 use crate::answer::ResolveError;
 use crate::capabilities::{Call, HostState, Limit, Services};
@@ -85,16 +85,6 @@ pub struct ExportIndices {
     pub validate: ComponentExportIndex,
     /// Worlds before 0.3.0 have no configs.
     pub get_effective: Option<ComponentExportIndex>,
-}
-
-/// What a record is checked as.
-#[derive(Debug, Clone, Copy)]
-pub enum Check<'a> {
-    Policy(&'a str),
-    /// One level of a config.
-    Level(&'a str),
-    /// A stored level and a patch of it.
-    Patch(&'a str, &'a str),
 }
 
 /// What all instances of a component share.

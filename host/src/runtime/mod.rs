@@ -38,9 +38,10 @@ use crate::request::Request;
 
 pub use engine::{EngineError, GuestEngine};
 use generation::Prompt;
-pub use generation::{BYTES_MAX, Check, Generation, LoadError, Said, digest, inspect};
+pub use generation::{BYTES_MAX, Generation, LoadError, Said, digest, inspect};
 pub use lineup::{Lineup, Watch, WatchStatus};
 pub use loader::Loader;
+pub use question::Check;
 use question::{Config, Many, One, Question};
 pub use sandbox::services_in_memory;
 pub use shadow::{Plan, Report, Sample, Shadow};

@@ -20,6 +20,16 @@ pub type Outcome = Result<Decision, Failure>;
 /// Longest text that a guest may say to people, in bytes.
 const MESSAGE_MAX: usize = 16 << 10;
 
+/// What a record is checked as.
+#[derive(Debug, Clone, Copy)]
+pub enum Check<'a> {
+    Policy(&'a str),
+    /// One level of a config.
+    Level(&'a str),
+    /// A stored level and a patch of it.
+    Patch(&'a str, &'a str),
+}
+
 pub trait Question: Sync {
     type Outcome: Send;
 
