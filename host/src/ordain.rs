@@ -27,7 +27,7 @@ use crate::coherence::auditor::Findings;
 use crate::coherence::far::Far;
 use crate::coherence::origin::OriginReader;
 use crate::coherence::{Coherence, Entry, Moment};
-use crate::ids::{Key, Tenant};
+use crate::ids::{Key, Kind, Tenant};
 use crate::options::Options;
 use crate::request::{Request, TenantRequest};
 use crate::runtime::{Check, Runtime};
@@ -119,6 +119,7 @@ impl Ordain {
         tenant: &Tenant,
         request: &Request,
     ) -> Result<Answer, ResolveError> {
+        self.possible(Kind::Policy, request.min_revision)?;
         self.inner.runtime.resolve(tenant, request).await
     }
 
@@ -129,8 +130,12 @@ impl Ordain {
         requests: Vec<TenantRequest>,
     ) -> Vec<Result<Answer, ResolveError>> {
         let mut tenants: HashMap<&Tenant, Vec<usize>> = HashMap::new();
+        let mut answers: Vec<_> = requests.iter().map(|_| Err(ResolveError::Late)).collect();
         for (index, item) in requests.iter().enumerate() {
-            tenants.entry(&item.tenant).or_default().push(index);
+            match self.possible(Kind::Policy, item.request.min_revision) {
+                Ok(()) => tenants.entry(&item.tenant).or_default().push(index),
+                Err(error) => answers[index] = Err(error),
+            }
         }
         // One start for all: the request is the batch, and its deadline is that of one request.
         let began = Moment::now();
@@ -147,7 +152,6 @@ impl Ordain {
                 )
             });
         }
-        let mut answers: Vec<_> = requests.iter().map(|_| Err(ResolveError::Late)).collect();
         let mut groups = futures::stream::iter(groups).buffer_unordered(BATCH_TENANTS);
         while let Some((indices, group)) = groups.next().await {
             for (index, answer) in indices.into_iter().zip(group) {
@@ -155,6 +159,17 @@ impl Ordain {
             }
         }
         answers
+    }
+
+    /// Refuses at once to demand what cannot have been written yet: nobody waits for it, and no server is
+    /// asked.
+    fn possible(&self, kind: Kind, min_revision: u64) -> Result<(), ResolveError> {
+        if self.inner.coherence.may_exist(min_revision) {
+            return Ok(());
+        }
+        let error = ResolveError::RevisionUnknown;
+        self.counts(kind).note(Err(&error));
+        Err(error)
     }
 
     /// Checks a record and returns its canonical text; stores nothing.
@@ -291,7 +306,7 @@ impl Ordain {
     }
 
     async fn stored(&self, key: Key, min_revision: u64) -> Result<Stored, ReadError> {
-        self.await_revision(min_revision).await;
+        self.await_revision(min_revision).await?;
         let keys = [key];
         let before = self.inner.reader.before();
         let snapshot = self.asked(self.inner.origin.read(&keys)).await?;
@@ -311,7 +326,7 @@ impl Ordain {
         limit: u32,
         min_revision: u64,
     ) -> Result<Page<TenantEntry>, ReadError> {
-        self.await_revision(min_revision).await;
+        self.await_revision(min_revision).await?;
         let before = self.inner.reader.before();
         let page = self.asked(self.inner.origin.tenants(after, limit)).await?;
         let shown: Vec<Key> = page
@@ -344,7 +359,7 @@ impl Ordain {
         limit: u32,
         min_revision: u64,
     ) -> Result<Page<HistoryEntry>, ReadError> {
-        self.await_revision(min_revision).await;
+        self.await_revision(min_revision).await?;
         let earlier = self.inner.reader.before();
         let shown = [key];
         let history = self.inner.origin.history(&shown[0], before, limit);
@@ -371,12 +386,15 @@ impl Ordain {
 
     /// Waits until this instance knows the log up to a demanded revision, for a bounded time.
     pub(crate) async fn known_up_to(&self, min_revision: u64) -> Result<(), ReadError> {
-        self.await_revision(min_revision).await;
+        self.await_revision(min_revision).await?;
         known(self.watermark(), min_revision)
     }
 
     /// A demanded revision that this host does not know yet is waited for, as in resolve (rule R2).
-    async fn await_revision(&self, min_revision: u64) {
+    async fn await_revision(&self, min_revision: u64) -> Result<(), ReadError> {
+        if !self.inner.coherence.may_exist(min_revision) {
+            return Err(ReadError::RevisionUnknown);
+        }
         if self
             .inner
             .coherence
@@ -391,6 +409,7 @@ impl Ordain {
                 .wait(min_revision, any_age, limit)
                 .await;
         }
+        Ok(())
     }
 
     /// What runs.

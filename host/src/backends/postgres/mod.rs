@@ -252,6 +252,10 @@ impl ChangeLog for Postgres {
         self.log.lag()
     }
 
+    fn clock(&self) -> Option<u64> {
+        self.log.clock()
+    }
+
     async fn changed(&self) {
         self.log.changed().await;
     }
