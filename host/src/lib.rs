@@ -19,6 +19,7 @@ pub mod ids;
 pub mod metrics;
 pub mod options;
 pub mod ordain;
+pub mod places;
 pub mod request;
 pub mod runtime;
 pub mod shares;

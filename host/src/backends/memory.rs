@@ -299,6 +299,10 @@ impl Origin for MemoryOrigin {
         policies.iter().try_for_each(|(_, body)| check(body))?;
         let mut state = self.state();
         for (tenant, body) in policies {
+            let stored = state.policies.get(tenant.as_str());
+            if stored.is_some_and(|record| record.body == *body) {
+                continue;
+            }
             state.apply(&Key::policy(tenant), &Change::Put(body.clone()), by);
         }
         let head = state.head();

@@ -218,8 +218,9 @@ pub trait Origin: Send + Sync + 'static {
         by: &Attribution,
     ) -> Result<Written, WriteError>;
 
-    /// Puts many policies in one transaction, all or none; callers send at most 500 at a time.
-    /// Returns the revision of the last one.
+    /// Puts many policies in one transaction, all or none; those that are stored as they are given stay as
+    /// they are, so that the same again changes nothing. Callers send as many at a time as take a moment:
+    /// other writes wait for it (rule O2). Returns a revision by which all of them are stored.
     async fn put_many(
         &self,
         policies: &[(Tenant, Arc<str>)],

@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
+use tokio::sync::Semaphore;
 
 pub use self::schema::{SchemaError, SchemaStatus};
 
@@ -66,7 +67,9 @@ pub struct Postgres {
     /// For what concerns all of them.
     fleet_pool: Pool,
     log: Log,
-    writers: tokio::sync::Semaphore,
+    writers: Semaphore,
+    /// Of what concerns all tenants: operators do not stand in one queue with them.
+    fleet_writers: Semaphore,
     deadline: Duration,
     connect: PgConnectOptions,
     place: String,
@@ -89,7 +92,8 @@ impl Postgres {
             ),
             log: Log::new(connect.clone(), options.deadline, options.feed_deadline),
             // All writes share one lock (O2): more of them would only keep connections from reads.
-            writers: tokio::sync::Semaphore::new(connections.div_ceil(4)),
+            writers: Semaphore::new(connections.div_ceil(4)),
+            fleet_writers: Semaphore::new(FLEET_CONNECTIONS / 2),
             deadline: options.deadline,
             connect,
         }))
