@@ -3,6 +3,7 @@
 
 mod components;
 mod configs;
+mod import;
 mod settings;
 mod start;
 mod status;
@@ -36,6 +37,7 @@ use crate::shares::Whose;
 pub use components::{
     Changed, Checked, ComponentError, ComponentReport, Intent, fleet::is_share, shelf::read_signed,
 };
+pub use import::Importer;
 pub use start::{
     Builder, CheckError, StartError, check_component_file, inspect_component, migrate,
 };
@@ -44,8 +46,6 @@ pub use types::{
     ReadError, Status, Stored, TierStatus,
 };
 
-/// Policies of one import transaction (rule O4).
-const IMPORT_CHUNK: usize = 500;
 /// Tenants of one batch that are resolved at the same time.
 const BATCH_TENANTS: usize = 32;
 
@@ -266,43 +266,6 @@ impl Ordain {
         tokio::spawn(write)
             .await
             .unwrap_or(Err(WriteError::OutcomeUnknown))
-    }
-
-    /// Validates all, then stores all, in transactions of 500. Nothing is stored if one record is
-    /// not valid. `progress` is told how many are stored.
-    pub async fn import(
-        &self,
-        policies: &[(Tenant, String)],
-        by: &Attribution,
-        progress: &(dyn Fn(usize) + Sync),
-    ) -> Result<u64, ImportError> {
-        let mut valid = Vec::with_capacity(policies.len());
-        let mut invalid = Vec::new();
-        for (index, (tenant, record)) in policies.iter().enumerate() {
-            match self.inner.runtime.check(Check::Policy(record)) {
-                Ok(body) => valid.push((tenant.clone(), Arc::<str>::from(body))),
-                Err(error) => invalid.push((index, error)),
-            }
-            // Validation computes; let others have their turn.
-            tokio::task::yield_now().await;
-        }
-        if !invalid.is_empty() {
-            return Err(ImportError::Invalid(invalid));
-        }
-        let mut revision = 0;
-        let mut stored = 0;
-        for chunk in valid.chunks(IMPORT_CHUNK) {
-            let written = self.inner.origin.put_many(chunk, by).await;
-            revision = written.map_err(|cause| ImportError::Write { stored, cause })?;
-            for (tenant, _) in chunk {
-                self.inner
-                    .coherence
-                    .raise_fence(&Key::policy(tenant), revision);
-            }
-            stored += chunk.len();
-            progress(stored);
-        }
-        Ok(revision)
     }
 
     /// The stored policy, from the origin.

@@ -8,6 +8,7 @@ mod component;
 mod config;
 mod gate;
 mod headers;
+mod import;
 mod input;
 mod listen;
 mod lists;
@@ -33,6 +34,7 @@ use crate::access::Access;
 use crate::ordain::Ordain;
 use problem::Problem;
 
+pub use import::{LINES, Line};
 pub use listen::{ListenError, Listener};
 pub use policy::RECORD_LIMIT;
 pub use service::Service;
@@ -82,6 +84,7 @@ pub fn service(ordain: Ordain, deadline: Duration, access: Access) -> Service {
         .route("/v1/tenants/{tenant}/policy", policy)
         .route("/v1/tenants/{tenant}/policy/try", post(policy::try_out))
         .route("/v1/tenants/{tenant}/history", get(lists::history))
+        .route("/v1/policies/import", post(import::import))
         .route("/v1/tenants/{tenant}/config", get(config::effective))
         .route("/v1/config", config.clone())
         .route("/v1/config/history", get(config::history))

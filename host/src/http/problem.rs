@@ -89,6 +89,13 @@ impl Problem {
         )
     }
 
+    pub fn import_runs() -> Problem {
+        Problem::later(
+            "busy",
+            "another import runs on this instance; nothing was written",
+        )
+    }
+
     pub fn precondition(current: Option<u64>) -> Problem {
         let detail = match current {
             Some(revision) => format!("the stored policy has revision {revision}"),

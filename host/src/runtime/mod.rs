@@ -60,8 +60,8 @@ const OVERTIME: &str = "it computed for too long";
 /// Calls that wait for servers at once, and those of one tenant; a near hit needs none of these places.
 const WAITING_MAX: usize = 512;
 const WAITING_EACH: usize = 8;
-/// For a place to wait in, as a part of what is left of a call's time.
-const QUEUEING: u32 = 4;
+/// The part of a call's time after which a stale answer is better than to wait on for a place.
+const PATIENCE: u32 = 4;
 
 pub struct Runtime {
     lineup: ArcSwap<Lineup>,
@@ -362,7 +362,14 @@ impl Runtime {
         let mut place = self.waiting.try_take(&whose);
         if place.is_none() {
             let left = call.deadline.since(Moment::now());
-            place = self.waiting.take(&whose, left / QUEUEING).await;
+            let mut turn = std::pin::pin!(self.waiting.take(&whose, left));
+            place = match tokio::time::timeout(left / PATIENCE, &mut turn).await {
+                Ok(place) => place,
+                Err(_) => match hurried(generation, call, question) {
+                    Ok(said) => return call.in_time(said),
+                    Err(_) => turn.await,
+                },
+            };
             if place.is_none() {
                 return call.in_time(hurried(generation, call, question)?);
             }
