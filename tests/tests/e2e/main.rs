@@ -29,6 +29,7 @@ mod configuration_broken;
 mod configuration_guards;
 mod feed;
 mod hostile;
+mod imports;
 mod lists;
 mod outages;
 mod poison;
