@@ -1,7 +1,7 @@
 #!/bin/sh
 # setup.sh [servers|bench]
 #
-# Installs what this machine lacks: build tools as Debian packages and cargo-component with cargo; with
+# Installs what this machine lacks: build tools as Debian packages; with
 # `servers` also Postgres and Redis (their binaries: tests and bench start servers of their own), with
 # `bench` those and the load generator wrk.
 # Silent and quick when nothing is missing.
@@ -62,11 +62,4 @@ fi
 if ! command -v cargo >/dev/null; then
     echo "setup: no cargo: install Rust's stable toolchain with rustup first" >&2
     exit 1
-fi
-
-if ! cargo component --version >/dev/null 2>&1; then
-    echo "setup: installing cargo-component (a few minutes, once)" >&2
-    # Not optimised: it builds in half the time and runs for a fraction of a second.
-    env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 \
-        cargo install --quiet --locked --debug cargo-component --version 0.21.1
 fi
