@@ -109,7 +109,7 @@ pub struct Config {
     pub migrate_url: Option<String>,
 
     /// Redis, the cache that instances share; without it there is none. redis://, rediss:// (TLS),
-    /// redis+cluster://HOST:PORT,HOST:PORT or rediss+cluster://
+    /// redis+cluster://HOST:PORT,HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/NAME, rediss+...://
     #[arg(long, env = "REDIS_URL", value_name = "URL")]
     pub redis_url: Option<String>,
 

@@ -364,6 +364,9 @@ pub const FAR_FORMAT: &str = "o1";
 pub enum FarError {
     #[error("far is unavailable: {0}")]
     Unavailable(String),
+    /// It answers, and not what was asked for.
+    #[error("far refuses: {0}")]
+    Refused(String),
     #[error("far did not answer within its deadline")]
     Late,
 }

@@ -6,6 +6,7 @@ mod guard;
 mod postgres;
 mod redis;
 mod redis_cluster;
+mod sentinels;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ pub use self::certificates::Authority;
 pub use self::postgres::Postgres;
 pub use self::redis::{Redis, RedisOptions, Snapshot};
 pub use self::redis_cluster::{ClusterOptions, RedisCluster};
+pub use self::sentinels::{SentinelOptions, Sentinels};
 
 /// Finds a program, or says how to install it.
 fn program(name: &str, folders: &[PathBuf], package: &str) -> PathBuf {
