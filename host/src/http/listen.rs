@@ -86,7 +86,9 @@ pub struct SocketFile {
     identity: Identity,
 }
 
-/// Device, inode and the moment of its last change: a number alone may soon name another file.
+/// Device, inode and the moment at which it was made: a number alone may soon name another file. That moment is
+/// the one of its last modification, as nothing is ever written to a socket's file. Its last change
+/// (`ctime`) would be another after a `chgrp` or `chmod`, which is how operators let callers in.
 type Identity = (u64, u64, i64, i64);
 
 impl Drop for SocketFile {
@@ -100,7 +102,7 @@ impl Drop for SocketFile {
 }
 
 fn identity(file: &Metadata) -> Identity {
-    (file.dev(), file.ino(), file.ctime(), file.ctime_nsec())
+    (file.dev(), file.ino(), file.mtime(), file.mtime_nsec())
 }
 
 /// Waits for the disk, and for whoever answers on the socket.
@@ -191,6 +193,22 @@ mod tests {
         assert_eq!(mode & 0o777, MODE);
         let address = listener.address().expect("an address");
         assert_eq!(address, format!("unix:{}", path.display()));
+        drop(listener);
+        assert!(!path.exists());
+        let _ = std::fs::remove_dir_all(folder);
+    }
+
+    #[tokio::test]
+    async fn a_socket_whose_mode_was_changed_meanwhile_goes_with_its_listener_too() {
+        let folder = folder();
+        let path = folder.join("s");
+        let listener = at(&path).await.expect("a socket");
+        let made = std::fs::metadata(&path).expect("a file").ctime_nsec();
+        // The clock of files ticks every few milliseconds.
+        while std::fs::metadata(&path).expect("a file").ctime_nsec() == made {
+            let mode = Permissions::from_mode(0o666);
+            std::fs::set_permissions(&path, mode).expect("the file is ours");
+        }
         drop(listener);
         assert!(!path.exists());
         let _ = std::fs::remove_dir_all(folder);
