@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener, UnixSocket};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream as Stream};
 
 use crate::config::Listen;
 
@@ -48,7 +48,28 @@ pub enum Listener {
     Unix(UnixListener, SocketFile),
 }
 
+/// A connection that was taken.
+pub enum Accepted {
+    Tcp(TcpStream),
+    Unix(Stream),
+}
+
 impl Listener {
+    /// The next connection. Dropped before it is done, it takes none.
+    pub async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Answers are small and awaited: none may wait for an acknowledgement of the one before.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY was refused");
+                }
+                Ok(Accepted::Tcp(stream))
+            }
+            Listener::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+
     pub async fn bind(listen: &Listen) -> Result<Listener, ListenError> {
         match listen {
             Listen::Tcp(address) => TcpListener::bind(address)
