@@ -21,5 +21,6 @@ pub mod options;
 pub mod ordain;
 pub mod request;
 pub mod runtime;
+pub mod secret;
 
 pub use ordain::Ordain;

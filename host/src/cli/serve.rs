@@ -13,7 +13,7 @@ use crate::access::Access;
 use crate::caches::Caches;
 use crate::config::{AccessSettings, Config, Settings, Source, Sources, UNIX, strangers};
 use crate::http::Listener;
-use crate::options::{OriginChoice, masked_url};
+use crate::options::OriginChoice;
 use crate::ordain::Ordain;
 
 /// Run the HTTP service
@@ -96,7 +96,9 @@ impl Serve {
             && !self.no_migrate
         {
             let url = migrate_url.as_ref().unwrap_or(url);
-            crate::ordain::migrate(url).await.map_err(Failure::new)?;
+            crate::ordain::migrate(url.reveal())
+                .await
+                .map_err(Failure::new)?;
         }
         let ordain = Ordain::start(settings.options.clone())
             .await
@@ -203,7 +205,7 @@ fn report(settings: &Settings) {
             );
         }
         OriginChoice::Postgres { url, .. } => {
-            tracing::info!(url = masked_url(url), "origin: postgres")
+            tracing::info!(%url, "origin: postgres")
         }
     }
     if settings.dev {
