@@ -21,6 +21,7 @@ pub mod options;
 pub mod ordain;
 pub mod request;
 pub mod runtime;
+pub mod secret;
 pub mod utf8;
 
 pub use ordain::Ordain;
