@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
 pub use self::schema::{SchemaError, SchemaStatus};
 
@@ -74,7 +75,9 @@ pub struct Postgres {
     /// For what concerns all of them.
     fleet_pool: Pool,
     log: Log,
-    writers: tokio::sync::Semaphore,
+    writers: Semaphore,
+    /// Of what concerns all tenants: operators do not stand in one queue with them.
+    fleet_writers: Semaphore,
     deadline: Duration,
     servers: Arc<Servers>,
     slots: Arc<Slots>,
@@ -103,7 +106,8 @@ impl Postgres {
                 options.feed_deadline,
             ),
             // All writes share one lock (O2): more of them would only keep connections from reads.
-            writers: tokio::sync::Semaphore::new(connections.div_ceil(4)),
+            writers: Semaphore::new(connections.div_ceil(4)),
+            fleet_writers: Semaphore::new(FLEET_CONNECTIONS / 2),
             deadline: options.deadline,
             servers,
             slots,
@@ -242,6 +246,10 @@ impl ChangeLog for Postgres {
 
     fn lag(&self) -> Option<Duration> {
         self.log.lag()
+    }
+
+    fn clock(&self) -> Option<u64> {
+        self.log.clock()
     }
 
     async fn changed(&self) {
