@@ -22,6 +22,8 @@ pub mod ordain;
 pub mod places;
 pub mod request;
 pub mod runtime;
+pub mod secret;
 pub mod shares;
+pub mod utf8;
 
 pub use ordain::Ordain;

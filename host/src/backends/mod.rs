@@ -100,12 +100,14 @@ pub struct Written {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// Refused, broken connection, wrong password, a replica instead of the primary. The text is
-    /// for the log and names no secret.
+    /// Refused, broken connection, wrong password. The text is for the log and names no secret.
     #[error("the origin is unavailable: {0}")]
     Unavailable(String),
     #[error("the origin did not answer within its deadline")]
     Late,
+    /// It answers, and takes no changes: a replica, or a primary that was set so.
+    #[error("{0}")]
+    ReadOnly(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -373,6 +375,9 @@ pub const FAR_FORMAT: &str = "o1";
 pub enum FarError {
     #[error("far is unavailable: {0}")]
     Unavailable(String),
+    /// It answers, and not what was asked for.
+    #[error("far refuses: {0}")]
+    Refused(String),
     #[error("far did not answer within its deadline")]
     Late,
 }

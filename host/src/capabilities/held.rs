@@ -75,6 +75,11 @@ impl HostState {
             && let Some(sent) = from_origin
             && far_ttl_ms > 0
             && services.coherence.watermark().is_some()
+            && (record.is_some()
+                || services
+                    .coherence
+                    .absences
+                    .may_put(key, Duration::from_millis(far_ttl_ms.into())))
         {
             // What was seen after a shared reply was sent for may be newer than the reply.
             let mut seen = self.seen.iter();

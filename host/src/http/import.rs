@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use super::policy::RECORD_LIMIT;
 use super::problem::Problem;
-use super::{App, headers, input};
+use super::{App, coding, headers, input};
 use crate::backends::WriteError;
 use crate::ids::Tenant;
 use crate::ordain::{Importer, InvalidRecord};
@@ -69,9 +69,10 @@ struct Broken<'a> {
 
 pub async fn import(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let dry_run = input::Query::read(&parts.uri, &["dryRun"])?.flag("dryRun")?;
+    let query = input::Query::read(&parts.uri, &["dryRun", "reason"])?;
+    let dry_run = query.flag("dryRun")?;
     expect_lines(&parts.headers)?;
-    let by = headers::attribution(&parts.headers, &parts.extensions)?;
+    let by = headers::attribution(&parts, &query)?;
     let importer = match dry_run {
         true => None,
         false => Some(app.ordain.importer(by).map_err(|error| match error {
@@ -97,6 +98,11 @@ pub async fn import(State(app): State<App>, request: Request) -> Result<Response
 }
 
 fn expect_lines(headers: &HeaderMap) -> Result<(), Problem> {
+    if coding::of(headers)?.is_some() {
+        let detail = "an import is read line by line as it comes: send it as it is, not packed";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Err(Problem::new(status, "unsupported-media-type", detail));
+    }
     const TAKEN: [&str; 4] = [
         LINES,
         "application/jsonl",

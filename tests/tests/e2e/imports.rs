@@ -67,7 +67,11 @@ async fn lines_that_are_broken_are_told_and_the_others_are_stored() {
             let revision = end["revision"].as_u64().expect("a revision");
             let request = json!({"tenant": "c", "minRevision": revision});
             let answer = app.resolve(&request).await.expect(200);
-            let expected = if stored == 0 { Value::Null } else { json!("m3") };
+            let expected = if stored == 0 {
+                Value::Null
+            } else {
+                json!("m3")
+            };
             assert_eq!(answer.json["model"], expected, "{answer:?}");
         }
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
 
+use super::link::Role;
 use super::pool::Pool;
+use super::servers::IS_REPLICA;
 use super::{Postgres, fault};
 use crate::backends::{
     Audit, HistoryEntry, LevelPlace, MIXED, OriginError, PAGE_BYTES, Page, Record, Snapshot,
@@ -15,10 +17,11 @@ use crate::backends::{
 };
 use crate::ids::{Key, RecordName, Tenant};
 
-/// What every read says of its snapshot. The head is that of the whole log, whoever reads.
+/// What every read says of its snapshot, and as whom it was made. The head is that of the whole log,
+/// whoever reads.
 macro_rules! snapshot {
     () => {
-        "SELECT pg_is_in_recovery() AS replica, \
+        "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, \
          coalesce((SELECT max(position) FROM public.log), 0) AS as_of"
     };
 }
@@ -235,9 +238,10 @@ impl Postgres {
         statement: &'static str,
     ) -> Result<Vec<String>, String> {
         let shown = |error: sqlx::Error| error.to_string();
-        let mut lease = self.pool.lease().await.map_err(shown)?;
+        let mut lease = self.pool.lease().await.map_err(|error| error.to_string())?;
         let begin = "SELECT set_config('ordain.tenant', $1, true)";
-        let mut work = sqlx::Connection::begin(&mut lease.connection)
+        let link = lease.link().map_err(shown)?;
+        let mut work = sqlx::Connection::begin(&mut link.connection)
             .await
             .map_err(shown)?;
         if let Some(tenant) = tenant {
@@ -321,7 +325,7 @@ fn one_tenant(keys: &[Key]) -> Result<Option<&Tenant>, OriginError> {
 }
 
 /// F5.
-const QUEUE: &str = "SELECT pg_is_in_recovery() AS replica, pg_notification_queue_usage() AS usage";
+const QUEUE: &str = "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, pg_notification_queue_usage() AS usage";
 
 pub async fn notification_queue(pool: &Pool) -> Result<f64, OriginError> {
     let rows = rows(pool, QUEUE, PgArguments::default).await?;
@@ -402,22 +406,24 @@ async fn rows(
     let work = async {
         let mut tries = 0;
         loop {
-            let mut lease = pool
-                .lease()
-                .await
-                .map_err(|error| fault::of_origin(&error))?;
+            let mut lease = pool.lease().await.map_err(fault::of_connect)?;
+            let again = lease.reused && tries < pool.most_broken();
             let query = sqlx::query_with(statement, arguments());
-            match query.fetch_all(&mut lease.connection).await {
-                Ok(rows) => {
-                    refuse_replica(&rows)?;
-                    lease.give_back();
-                    return Ok(rows);
-                }
-                Err(error)
-                    if lease.reused && fault::is_broken(&error) && tries < pool.most_broken() =>
-                {
-                    tries += 1;
-                }
+            let link = lease.link().map_err(|error| fault::of_origin(&error))?;
+            match link.fetch(query).await {
+                Ok(rows) => match trusted(&rows, pool.role) {
+                    Ok(()) => {
+                        lease.give_back();
+                        return Ok(rows);
+                    }
+                    // There was a failover, and another host may be the primary now.
+                    Err(OriginError::ReadOnly(_)) if again => {
+                        pool.forget_idle();
+                        tries += 1;
+                    }
+                    Err(error) => return Err(error),
+                },
+                Err(error) if again && fault::is_broken(&error) => tries += 1,
                 Err(error) => {
                     // The server answered properly and is idle again: no need for a new connection.
                     if fault::is_answer(&error) && !fault::is_broken(&error) {
@@ -434,13 +440,21 @@ async fn rows(
 }
 
 /// O5, F3: what a replica says is discarded, and the connection to it closed (by not being given
-/// back). No row, no answer.
-pub fn refuse_replica(rows: &[PgRow]) -> Result<(), OriginError> {
-    match rows.first().map(|row| row.try_get::<bool, _>("replica")) {
-        Some(Ok(false)) => Ok(()),
-        Some(Ok(true)) => Err(OriginError::Unavailable(
-            "this is a replica, the primary is needed (rule O5)".to_owned(),
-        )),
+/// back). No row, no answer. So is what was read as somebody else than we mean to be: who sees more
+/// than one tenant must not answer for one.
+pub fn trusted(rows: &[PgRow], role: Role) -> Result<(), OriginError> {
+    let found = rows.first().map(|row| {
+        let acts_as = row.try_get::<&str, _>("acts_as");
+        Ok::<_, sqlx::Error>((row.try_get::<bool, _>("replica")?, acts_as?))
+    });
+    let role = role.name();
+    match found {
+        Some(Ok((false, acts_as))) if acts_as == role => Ok(()),
+        Some(Ok((true, _))) => Err(OriginError::ReadOnly(IS_REPLICA.to_owned())),
+        Some(Ok((_, acts_as))) => Err(OriginError::Unavailable(format!(
+            "a connection works as {acts_as} instead of {role}: something between here and the \
+             database changes its sessions"
+        ))),
         _ => Err(OriginError::Unavailable(
             "an answer without rows".to_owned(),
         )),

@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Row};
 use tokio::time::Instant;
 
 use super::configs::{CONFIGS, NOT_KEPT};
+use super::link::{self, Link};
 use super::{Postgres, fault, upkeep};
 use crate::backends::{
     Attribution, Change, NAMELESS, OriginError, Precondition, WriteError, Written,
@@ -162,7 +163,7 @@ impl Postgres {
             // then rolls back, as COMMIT was not sent.
             let lease = tokio::time::timeout_at(until, pool.lease()).await;
             let mut lease = match lease {
-                Ok(lease) => lease.map_err(|error| fault::of_origin(&error))?,
+                Ok(lease) => lease.map_err(fault::of_connect)?,
                 Err(_) => return Err(OriginError::Late.into()),
             };
             // 400 ms of the default 500, less after waiting for the turn.
@@ -173,8 +174,11 @@ impl Postgres {
                 / 5;
             // A prune deletes before it takes the lock of the log, or it would stop all writes.
             let at_once = !matches!(work, Work::Prune(_));
-            let begin = begin(tenant, by, lock, deadline, at_once);
-            match attempt(&mut lease.connection, begin, work, until).await {
+            // Whatever the session was set to: it may be a pooler's.
+            let settings = link::settings(pool.role, self.deadline, true);
+            let begin = begin(&settings, tenant, by, (lock, deadline), at_once);
+            let link = lease.link().map_err(|error| fault::of_origin(&error))?;
+            match attempt(link, begin, work, until).await {
                 Ok(committed) => {
                     lease.give_back();
                     return Ok(committed);
@@ -189,6 +193,15 @@ impl Postgres {
                     if fault::is_conflict(&error) && conflicts < TRIES =>
                 {
                     conflicts += 1;
+                }
+                Err(Stop::Before(error))
+                    if lease.reused
+                        && fault::is_read_only(&error)
+                        && broken < pool.most_broken() =>
+                {
+                    // There was a failover, and another host may be the primary now.
+                    pool.forget_idle();
+                    broken += 1;
                 }
                 Err(Stop::Before(error))
                     if lease.reused && fault::is_broken(&error) && broken < pool.most_broken() =>
@@ -207,11 +220,13 @@ impl Postgres {
 }
 
 async fn attempt(
-    connection: &mut PgConnection,
+    link: &mut Link,
     begin: String,
     work: &Work<'_>,
     until: Instant,
 ) -> Result<Committed, Stop> {
+    let keeps = link.keeps();
+    let connection = &mut link.connection;
     let before = async {
         // Safe: hexadecimal digits and numbers only.
         let begin = sqlx::raw_sql(AssertSqlSafe(begin));
@@ -226,16 +241,18 @@ async fn attempt(
                 key,
                 change,
                 precondition,
-            } => change_one(connection, key, change, *precondition).await,
+            } => change_one(connection, keeps, key, change, *precondition).await,
             Work::Many(policies) => {
-                change_many(connection, policies)
+                change_many(connection, keeps, policies)
                     .await
                     .map_err(Stop::Before)?;
                 Ok(Done::default())
             }
-            Work::Settings { changes, only_if } => upkeep::set(connection, changes, only_if).await,
-            Work::Purge(tenant) => upkeep::log_purge(connection, *tenant).await,
-            Work::Prune(prune) => upkeep::log_prune(connection, prune).await,
+            Work::Settings { changes, only_if } => {
+                upkeep::set(connection, keeps, changes, only_if).await
+            }
+            Work::Purge(tenant) => upkeep::log_purge(connection, keeps, *tenant).await,
+            Work::Prune(prune) => upkeep::log_prune(connection, keeps, prune).await,
         }
     };
     let done = tokio::time::timeout_at(until, before)
@@ -273,13 +290,13 @@ async fn attempt(
 ///
 /// Without `at_once` the lock is left to what follows.
 fn begin(
+    settings: &str,
     tenant: Option<&Tenant>,
     by: &Attribution,
-    lock: Duration,
-    deadline: Duration,
+    (lock, deadline): (Duration, Duration),
     at_once: bool,
 ) -> String {
-    let mut sql = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ".to_owned();
+    let mut sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {settings}; SELECT ");
     let settings = [
         ("ordain.tenant", tenant.map(Tenant::as_str)),
         ("ordain.actor", Some(by.actor.as_str())),
@@ -318,6 +335,7 @@ fn begin(
 
 async fn change_one(
     connection: &mut PgConnection,
+    keeps: bool,
     key: &Key,
     change: &Change,
     precondition: Precondition,
@@ -335,7 +353,7 @@ async fn change_one(
     // Every statement begins with what names the record: the tenant, and of a config the user.
     let tenant = key.tenant.as_ref().map(Tenant::as_str);
     let named = |statement: &'static str| {
-        let query = sqlx::query(statement).bind(tenant);
+        let query = sqlx::query(statement).persistent(keeps).bind(tenant);
         match user {
             Some(user) => query.bind(user),
             None => query,
@@ -401,6 +419,7 @@ pub(super) async fn rolled_back(connection: &mut PgConnection, error: WriteError
 /// One statement cannot upsert the same row twice: it ends where a tenant comes again.
 async fn change_many(
     connection: &mut PgConnection,
+    keeps: bool,
     policies: &[(Tenant, Arc<str>)],
 ) -> Result<(), sqlx::Error> {
     let mut rest = policies;
@@ -413,6 +432,7 @@ async fn change_many(
         let tenants: Vec<&str> = now.iter().map(|(tenant, _)| tenant.as_str()).collect();
         let bodies: Vec<&str> = now.iter().map(|(_, body)| &**body).collect();
         sqlx::query(UPSERT_MANY)
+            .persistent(keeps)
             .bind(tenants)
             .bind(bodies)
             .execute(&mut *connection)
