@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::principal::{Grant, Principal, Role};
 use super::{Denied, json};
-use crate::ids::{ID_LIMIT, Tenant};
+use crate::ids::Tenant;
 
 /// Seconds by which clocks may differ.
 pub const LEEWAY: f64 = 30.0;
@@ -13,6 +13,8 @@ pub const LEEWAY: f64 = 30.0;
 const LATEST: f64 = (1_u64 << 53) as f64;
 /// Tenants of one resolver; the length of a token bounds them further.
 const TENANTS_MAX: usize = 1000;
+/// Longest name of who asks, in code points.
+const ACTOR_LIMIT: usize = 128;
 
 /// What tokens must say besides; `None`: anything or nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -137,7 +139,7 @@ fn actor(claims: &Map<String, Value>) -> Result<String, Denied> {
 pub fn is_actor(text: &str) -> bool {
     let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !text.is_empty()
-        && text.chars().count() <= ID_LIMIT
+        && text.chars().count() <= ACTOR_LIMIT
         && !text.chars().any(|c| c.is_control() || turns(c))
         && !text.starts_with("sql:")
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -29,6 +29,9 @@ pub const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+/// What a header cannot hold as it is, and the sign that says so.
+const REASON: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Server or database to work with
 #[derive(clap::Args, Clone, Default)]
@@ -235,6 +238,12 @@ impl Call {
         self.headers
             .extend(value.map(|value| (name, value.to_string())));
         self
+    }
+
+    /// In ASCII: not everything on the way lets other bytes pass as they are.
+    pub fn reason(self, reason: Option<impl AsRef<str>>) -> Call {
+        let encoded = reason.map(|text| utf8_percent_encode(text.as_ref(), REASON).to_string());
+        self.header("ordain-reason", encoded)
     }
 
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Call {

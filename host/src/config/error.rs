@@ -22,7 +22,7 @@ pub enum ConfigError {
     Environment(String),
     #[error("{0} is set without {1}: a default for tenants without a policy needs both")]
     HalfDefault(&'static str, &'static str),
-    #[error("{0} must have 1 to 128 characters and no control characters")]
+    #[error("{0} must have 1 to 256 characters and no control characters")]
     Id(&'static str),
     #[error(
         "ORDAIN_BOUND must be above the feed's interval (250ms) plus ORDAIN_FEED_DEADLINE ({0}): \
@@ -61,7 +61,7 @@ pub enum ConfigError {
     )]
     FarKey(usize),
     #[error(
-        "name {0} of ORDAIN_LOCAL_PROVIDERS is no name of a provider: it must have 1 to 128 characters \
+        "name {0} of ORDAIN_LOCAL_PROVIDERS is no name of a provider: it must have 1 to 256 characters \
          and no control characters"
     )]
     LocalProvider(usize),

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::files;
 use super::meant::{kebab, meant};
 use super::secrets::{LISTS, is_secret, reveals};
+use crate::utf8;
 
 /// Looked for in the working directory.
 const NAME: &str = "ordain.toml";
@@ -138,15 +139,21 @@ fn is_there(path: &Path) -> bool {
 }
 
 fn text_within_limit(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
-    file.take(LIMIT + 1).read_to_string(&mut text)?;
-    match text.len() as u64 <= LIMIT {
-        true => Ok(text),
-        false => Err(std::io::Error::other(format!(
+    file.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(std::io::Error::other(format!(
             "it is larger than {} KiB, which no configuration is",
             LIMIT >> 10
-        ))),
+        )));
+    }
+    match utf8::read(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(error) => Err(std::io::Error::new(
+            ErrorKind::InvalidData,
+            format!("it is {error}"),
+        )),
     }
 }
 

@@ -1,11 +1,12 @@
 //! `/healthz`, `/readyz` and `/metrics`: whether this instance can answer, and how it fares.
 
 use super::App;
+use super::exposition::Format;
 use super::problem::Problem;
 use super::state::Readiness;
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 
 pub async fn healthz() -> Response {
@@ -24,12 +25,15 @@ pub async fn readyz(State(app): State<App>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, retry, body).into_response()
 }
 
-pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+pub async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+    let format = Format::of(&headers);
     let text = crate::metrics::text(&app.ordain).map_err(|error| {
         tracing::error!(%error, "metrics cannot be written");
         Problem::internal()
     })?;
-    let kind =
-        HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    Ok(([(CONTENT_TYPE, kind)], text).into_response())
+    let head = [
+        (CONTENT_TYPE, format.media_type()),
+        (VARY, HeaderValue::from_static("accept")),
+    ];
+    Ok((head, format.write(text)).into_response())
 }

@@ -7,6 +7,7 @@ mod caches;
 mod coding;
 mod component;
 mod config;
+mod exposition;
 mod gate;
 mod headers;
 mod input;

@@ -14,7 +14,9 @@ pub struct Readiness<'a> {
     /// fleet wants, or tokens are checked by keys of before) or `unready`.
     pub status: &'static str,
     pub dependencies: Dependencies<'a>,
-    pub near: Near,
+    /// For admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near: Option<Near>,
     pub waiting: Places,
     pub component: Component<'a>,
 }
@@ -75,11 +77,14 @@ struct Breaker {
 #[serde(rename_all = "camelCase")]
 pub struct Feed<'a> {
     pub state: &'static str,
+    /// For admins.
     #[serde(skip_serializing_if = "Option::is_none")]
     watermark: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proven_age_ms: Option<u64>,
-    window: usize,
+    /// For admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<usize>,
     window_max: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     lag_ms: Option<f64>,
@@ -148,7 +153,7 @@ impl<'a> Feed<'a> {
             state: state(feed.connected),
             watermark: feed.watermark,
             proven_age_ms: feed.proven_age.map(millis),
-            window: feed.window.0,
+            window: Some(feed.window.0),
             window_max: feed.window.1,
             lag_ms: feed.lag.map(|lag| lag.as_micros() as f64 / 1e3),
             purges: feed.purges,
@@ -199,7 +204,7 @@ impl Readiness<'_> {
                     },
                 },
             },
-            near: status.near.into(),
+            near: Some(status.near.into()),
             waiting: Places {
                 used: status.waiting.0,
                 of: status.waiting.1,
@@ -218,7 +223,7 @@ impl Readiness<'_> {
     }
 
     /// For everybody: errors in a few words of our own, since those of drivers and files name users, addresses
-    /// and paths.
+    /// and paths; and nothing that tells how many tenants there are, or how often they write.
     pub fn public(mut self) -> Self {
         let Dependencies {
             origin, feed, far, ..
@@ -228,6 +233,7 @@ impl Readiness<'_> {
             backend.error = class(backend.error, &SERVERS);
         }
         feed.error = class(feed.error, &SERVERS);
+        (feed.watermark, feed.window, self.near) = (None, None, None);
         for error in &mut self.component.errors {
             *error = class(error, &COMPONENTS);
         }
@@ -368,6 +374,12 @@ mod tests {
         }
         assert!(text.contains("\"authentication failed\""), "{text}");
         assert!(text.contains("\"the connection was refused\""), "{text}");
+        for figure in ["watermark", "\"window\"", "near", "entries"] {
+            assert!(!text.contains(figure), "{figure}: {text}");
+            let all = Readiness::of(&status, Some(true));
+            let all = serde_json::to_string(&all).expect("JSON");
+            assert!(all.contains(figure), "{figure}: {all}");
+        }
     }
 
     #[test]
