@@ -164,7 +164,7 @@ pub fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(status, "unsupported-media-type", detail))
 }
 
-fn media_type(value: &HeaderValue) -> String {
+pub fn media_type(value: &HeaderValue) -> String {
     let text = value.to_str().unwrap_or_default();
     let kind = text.split(';').next().unwrap_or_default();
     kind.trim().to_ascii_lowercase()

@@ -10,6 +10,7 @@ use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use futures::StreamExt;
 
+use super::edge::Stalled;
 use super::coding;
 use super::problem::Problem;
 use crate::ids::{Level, Tenant, User};
@@ -184,8 +185,7 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
     let mut whole = Vec::new();
     let mut size = 0;
     while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|_| Problem::bad("body-incomplete", "the body ended too early"))?;
+        let chunk = chunk.map_err(unreadable)?;
         size += chunk.len();
         if size > limit {
             // Dropped; only its end is of interest.
@@ -206,6 +206,18 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
         (true, _) => Err(Problem::too_large(limit)),
         (false, true) => Ok(first),
         (false, false) => Ok(whole.into()),
+    }
+}
+
+fn unreadable(error: axum::Error) -> Problem {
+    let error = error.into_inner();
+    match error.downcast_ref::<Stalled>() {
+        Some(stalled) => Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body-timeout",
+            stalled.to_string(),
+        ),
+        None => Problem::bad("body-incomplete", "the body ended too early"),
     }
 }
 

@@ -238,11 +238,15 @@ fn component_failed() -> Problem {
 impl From<OriginError> for Problem {
     fn from(error: OriginError) -> Problem {
         tracing::warn!(%error, "a request failed");
-        let detail = match error {
-            OriginError::Unavailable(_) => "the origin cannot be reached",
-            OriginError::Late => "the origin did not answer in time",
+        let (code, detail) = match error {
+            OriginError::Unavailable(_) => ("unavailable", "the origin cannot be reached"),
+            OriginError::Late => ("unavailable", "the origin did not answer in time"),
+            OriginError::ReadOnly(_) => (
+                "origin-read-only",
+                "the database answers and takes no changes: it is a replica, or was set read-only",
+            ),
         };
-        Problem::later("unavailable", detail)
+        Problem::later(code, detail)
     }
 }
 
