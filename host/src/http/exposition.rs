@@ -21,7 +21,12 @@ impl Format {
         for value in headers.get_all(ACCEPT) {
             for range in value.to_str().unwrap_or_default().split(',') {
                 said |= !range.trim().is_empty();
-                open.read(range, "application", "openmetrics-text", &["1.0.0", "0.0.1"]);
+                open.read(
+                    range,
+                    "application",
+                    "openmetrics-text",
+                    &["1.0.0", "0.0.1"],
+                );
                 classic.read(range, "text", "plain", &["0.0.4"]);
             }
         }
@@ -156,7 +161,9 @@ mod tests {
             &["text/*"],
             &["application/openmetrics-text;q=0, */*;q=0.1"],
             &["application/json"],
-            &["application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"],
+            &[
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+            ],
             &["text/plain;q=x, text/plain;q=0.5"],
         ] {
             assert_eq!(of(classic), Format::Classic, "{classic:?}");
