@@ -1,4 +1,5 @@
-//! `/healthz`, `/readyz` and `/metrics`: whether this instance can answer, and how it fares.
+//! `/healthz`, `/readyz` and `/metrics`: whether this instance can answer, and how it fares; and
+//! `/openapi.json`: what can be asked.
 
 use super::App;
 use super::exposition::Format;
@@ -8,6 +9,14 @@ use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
+
+/// Every call and what is answered, as OpenAPI 3.1 has it. Tests hold it against the routes and against answers.
+pub const OPENAPI: &str = include_str!("../../../docs/openapi.json");
+
+pub async fn openapi() -> Response {
+    let kind = HeaderValue::from_static("application/json");
+    ([(CONTENT_TYPE, kind)], OPENAPI).into_response()
+}
 
 pub async fn healthz() -> Response {
     Json(serde_json::json!({"status": "serving"})).into_response()

@@ -137,6 +137,31 @@ mod tests {
     }
 
     #[test]
+    fn every_call_is_documented_and_every_documented_call_is_there() {
+        let document: serde_json::Value =
+            serde_json::from_str(super::super::admin::OPENAPI).expect("JSON");
+        assert_eq!(document["openapi"], "3.1.0");
+        let mut documented = Vec::new();
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            let calls = item.as_object().expect("an object").iter();
+            for (method, call) in calls.filter(|(name, _)| *name != "parameters") {
+                let open = call["security"].as_array().is_some_and(Vec::is_empty);
+                documented.push((path.clone(), method.to_uppercase(), open));
+            }
+        }
+        documented.sort();
+        let mut known: Vec<_> = RULES
+            .iter()
+            .map(|(path, method, rule)| {
+                let open = *rule == Rule::Open;
+                ((*path).to_owned(), (*method).to_owned(), open)
+            })
+            .collect();
+        known.sort();
+        assert_eq!(documented, known, "docs/openapi.json");
+    }
+
+    #[test]
     fn what_is_open_is_little() {
         let open = RULES.iter().filter(|(_, _, rule)| *rule == Rule::Open);
         let paths: Vec<&str> = open.map(|(path, _, _)| *path).collect();

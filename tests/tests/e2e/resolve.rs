@@ -426,7 +426,7 @@ async fn faults_of_a_request_are_all_named() {
             json!({"tenant": "t", "user": "a\u{0}b", "task": "\u{85}", "model": ""}),
             vec!["/model", "/task", "/user"],
         ),
-        (json!({"tenant": "t", "user": null}), vec!["/user"]),
+        (json!({"tenant": null}), vec!["/tenant"]),
         (json!({"tenant": "t", "task": long}), vec!["/task"]),
         (
             json!({"tenant": "t", "temperature": 2.01, "maxTokens": 0}),
