@@ -72,12 +72,12 @@ BEGIN
     END LOOP;
     FOR item IN SELECT tab, pol, role, does FROM (VALUES
         ('policies', 'own_tenant', NULL, 'FOR ALL USING (tenant = current_setting(''ordain.tenant'', true)) WITH CHECK (tenant = current_setting(''ordain.tenant'', true))'),
-        ('policies', 'all_tenants', 'ordain_service', 'FOR ALL TO ordain_service USING (current_user = ''ordain_service'') WITH CHECK (current_user = ''ordain_service'')'),
+        ('policies', 'all_tenants', 'ordain_service', 'FOR ALL TO ordain_service USING (CASE WHEN current_user = ''ordain_service'' THEN true ELSE false END) WITH CHECK (CASE WHEN current_user = ''ordain_service'' THEN true ELSE false END)'),
         ('configs', 'own_tenant', NULL, 'FOR ALL USING (tenant = current_setting(''ordain.tenant'', true)) WITH CHECK (tenant = current_setting(''ordain.tenant'', true))'),
         ('configs', 'global_is_read', NULL, 'FOR SELECT USING (tenant IS NULL AND current_setting(''ordain.tenant'', true) <> '''')'),
-        ('configs', 'all_tenants', 'ordain_service', 'FOR ALL TO ordain_service USING (current_user = ''ordain_service'') WITH CHECK (current_user = ''ordain_service'')'),
+        ('configs', 'all_tenants', 'ordain_service', 'FOR ALL TO ordain_service USING (CASE WHEN current_user = ''ordain_service'' THEN true ELSE false END) WITH CHECK (CASE WHEN current_user = ''ordain_service'' THEN true ELSE false END)'),
         ('changes', 'own_tenant', NULL, 'FOR SELECT USING (tenant = current_setting(''ordain.tenant'', true))'),
-        ('changes', 'all_tenants', 'ordain_service', 'FOR SELECT TO ordain_service USING (current_user = ''ordain_service'')'),
+        ('changes', 'all_tenants', 'ordain_service', 'FOR SELECT TO ordain_service USING (CASE WHEN current_user = ''ordain_service'' THEN true ELSE false END)'),
         ('changes', 'owner_keeps_the_log', owner, pg_catalog.format('FOR ALL TO %I USING (true) WITH CHECK (true)', owner))
         ) w (tab, pol, role, does)
         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_policy p

@@ -2,7 +2,7 @@
 # setup.sh [servers|bench]
 #
 # Installs what this machine lacks: build tools as Debian packages and cargo-component with cargo; with
-# `servers` also Postgres and Redis (their binaries: tests and bench start servers of their own), with
+# `servers` also Postgres, pgbouncer and Redis (their binaries: tests and bench start servers of their own), with
 # `bench` those and the load generator wrk.
 # Silent and quick when nothing is missing.
 set -eu
@@ -30,6 +30,8 @@ esac
 if [ "$servers" ]; then
     need redis-server redis-server
     need openssl openssl
+    # Debian puts it where only root looks.
+    [ -x /usr/sbin/pgbouncer ] || need pgbouncer pgbouncer
 fi
 if [ "$servers" ] && ! postgres_there; then
     # Debian 12 has 15; elsewhere whatever is current.

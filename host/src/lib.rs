@@ -21,5 +21,6 @@ pub mod options;
 pub mod ordain;
 pub mod request;
 pub mod runtime;
+pub mod supervise;
 
 pub use ordain::Ordain;

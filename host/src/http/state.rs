@@ -16,6 +16,9 @@ pub struct Readiness<'a> {
     pub dependencies: Dependencies<'a>,
     pub near: Near,
     pub waiting: Places,
+    /// Tasks in the background that panicked of late and were begun again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub troubled: Vec<&'static str>,
     pub component: Component<'a>,
 }
 
@@ -175,10 +178,11 @@ impl Readiness<'_> {
         let far_up = status.far.as_ref().is_none_or(|far| !far.breaker.open);
         // The feed asks the origin four times a second: how it fares is how the origin fares.
         let origin_up = status.feed.connected && !status.origin.breaker.open;
+        let steady = !status.tasks.iter().any(|task| task.troubled);
         Readiness {
             status: match (
                 status.ready,
-                far_up && origin_up && status.component.as_wanted && keys != Some(false),
+                far_up && origin_up && steady && status.component.as_wanted && keys != Some(false),
             ) {
                 (true, true) => "ready",
                 (true, false) => "degraded",
@@ -204,6 +208,12 @@ impl Readiness<'_> {
                 used: status.waiting.0,
                 of: status.waiting.1,
             },
+            troubled: status
+                .tasks
+                .iter()
+                .filter(|task| task.troubled)
+                .map(|task| task.name)
+                .collect(),
             component: Component {
                 digest: &status.component.running.digest,
                 as_wanted: status.component.as_wanted,
@@ -236,8 +246,10 @@ impl Readiness<'_> {
 }
 
 /// What an error says if it has this in it, the first that fits; the last fits all.
-const SERVERS: [(&str, &str); 10] = [
+const SERVERS: [(&str, &str); 12] = [
     ("ordain migrate", "the schema is missing or old"),
+    ("row level security", "a role gets past row level security"),
+    ("read-only", "it takes no changes"),
     ("replica", "it is a replica"),
     ("READONLY", "it is a replica"),
     ("uthentication", "authentication failed"),
@@ -274,6 +286,7 @@ fn class(error: &str, classes: &[(&str, &'static str)]) -> &'static str {
 mod tests {
     use super::*;
     use crate::ordain::ComponentReport;
+    use crate::supervise::TaskStatus;
 
     fn tier(backend: &str) -> TierStatus {
         TierStatus {
@@ -310,6 +323,7 @@ mod tests {
                 bytes_max: 1,
             },
             waiting: (0, 512),
+            tasks: Vec::new(),
             component: ComponentReport::for_tests(true),
         }
     }
@@ -368,6 +382,23 @@ mod tests {
         }
         assert!(text.contains("\"authentication failed\""), "{text}");
         assert!(text.contains("\"the connection was refused\""), "{text}");
+    }
+
+    #[test]
+    fn a_task_that_panicked_of_late_is_degraded_and_named() {
+        let mut status = status();
+        status.tasks = ["feed", "auditor"]
+            .map(|name| TaskStatus {
+                name,
+                restarts: 3,
+                troubled: name == "auditor",
+            })
+            .into();
+        let readiness = Readiness::of(&status, None).public();
+        assert_eq!(
+            (readiness.status, &*readiness.troubled),
+            ("degraded", &["auditor"][..])
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Postgres and Redis for tests, started from the binaries of this machine on sockets in a folder of
+//! Postgres, poolers and Redis for tests, started from the binaries of this machine on sockets in a folder of
 //! their own. They die with the test process, however that ends.
 
 mod certificates;
 mod guard;
+mod pgbouncer;
 mod postgres;
 mod redis;
 mod redis_cluster;
@@ -10,6 +11,7 @@ mod redis_cluster;
 use std::path::{Path, PathBuf};
 
 pub use self::certificates::Authority;
+pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::Postgres;
 pub use self::redis::{Redis, RedisOptions, Snapshot};
 pub use self::redis_cluster::{ClusterOptions, RedisCluster};

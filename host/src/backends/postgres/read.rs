@@ -45,14 +45,19 @@ const POLICY: &str = concat!(
      ON true"
 );
 
-/// The record that kind, scope and user of `k` name, as `r`.
+/// The record that kind, scope and user of `k` name, as `r`. By plain columns: an index on expressions is not
+/// used under row level security.
 macro_rules! named_record {
     () => {
         "LEFT JOIN LATERAL (\
          SELECT body, revision FROM public.policies WHERE k.kind = 'policy' AND tenant = t.tenant \
-         UNION ALL SELECT body, revision FROM public.configs WHERE k.kind = 'config' \
-         AND coalesce(tenant, '') = CASE WHEN k.fleet THEN '' ELSE t.tenant END \
-         AND coalesce(user_id, '') = k.user_id OFFSET 0) r ON true"
+         UNION ALL SELECT body, revision FROM public.configs WHERE k.kind = 'config' AND NOT k.fleet \
+         AND tenant = t.tenant AND user_id = k.user_id \
+         UNION ALL SELECT body, revision FROM public.configs WHERE k.kind = 'config' AND NOT k.fleet \
+         AND k.user_id = '' AND tenant = t.tenant AND user_id IS NULL \
+         UNION ALL SELECT body, revision FROM public.configs WHERE k.kind = 'config' AND k.fleet \
+         AND k.user_id = '' AND t.tenant IS NOT NULL AND tenant IS NULL AND user_id IS NULL \
+         OFFSET 0) r ON true"
     };
 }
 
@@ -79,14 +84,20 @@ macro_rules! tenants {
 const TENANTS: &str = tenants!("");
 const POLICIES: &str = tenants!(", body");
 
-const LEVELS: &str = concat!(
-    snapshot!(),
-    ", c.* FROM (VALUES (1)) x LEFT JOIN (SELECT coalesce(tenant, '') AS tenant, \
-     coalesce(user_id, '') AS user_id, body FROM public.configs \
-     WHERE $1 OR (coalesce(tenant, ''), coalesce(user_id, '')) > ($2, $3) \
-     ORDER BY coalesce(tenant, ''), coalesce(user_id, '') LIMIT $4) c ON true \
-     ORDER BY c.tenant, c.user_id"
-);
+macro_rules! levels {
+    ($after:literal) => {
+        concat!(
+            snapshot!(),
+            ", coalesce(c.tenant, '') AS tenant, coalesce(c.user_id, '') AS user_id, c.body \
+             FROM (VALUES (1)) x LEFT JOIN (SELECT tenant, user_id, body FROM public.configs WHERE ",
+            $after,
+            " ORDER BY tenant NULLS FIRST, user_id NULLS FIRST LIMIT $1) c ON true \
+             ORDER BY c.tenant NULLS FIRST, c.user_id NULLS FIRST"
+        )
+    };
+}
+const FIRST_LEVELS: &str = levels!("true");
+const LEVELS: &str = levels!("tenant >= $2 AND (tenant > $2 OR user_id > $3)");
 
 macro_rules! history {
     ($owner:literal) => {
@@ -309,19 +320,26 @@ pub async fn levels(
     limit: u32,
 ) -> Result<Page<(LevelPlace, Arc<str>)>, OriginError> {
     let arguments = || {
-        let arguments = bind(PgArguments::default(), after.is_none());
-        let arguments = bind(arguments, after.map_or("", |after| &*after.tenant));
-        let arguments = bind(arguments, after.map_or("", |after| &*after.user));
-        bind(arguments, i64::from(limit) + 1)
+        let arguments = bind(PgArguments::default(), i64::from(limit) + 1);
+        match after {
+            None => arguments,
+            Some(after) => bind(bind(arguments, &*after.tenant), &*after.user),
+        }
     };
-    page(rows(pool, LEVELS, arguments).await?, limit, "body", |row| {
-        let body: &str = row.try_get("body")?;
-        let place = LevelPlace {
-            tenant: row.try_get("tenant")?,
-            user: row.try_get("user_id")?,
-        };
-        Ok((place, body.into()))
-    })
+    let statement = after.map_or(FIRST_LEVELS, |_| LEVELS);
+    page(
+        rows(pool, statement, arguments).await?,
+        limit,
+        "body",
+        |row| {
+            let body: &str = row.try_get("body")?;
+            let place = LevelPlace {
+                tenant: row.try_get("tenant")?,
+                user: row.try_get("user_id")?,
+            };
+            Ok((place, body.into()))
+        },
+    )
 }
 
 fn listed(after: Option<&str>, limit: u32) -> PgArguments {
