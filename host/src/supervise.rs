@@ -40,7 +40,7 @@ impl Tasks {
     pub fn spawn<F>(
         &self,
         name: &'static str,
-        work: impl Fn(u64) -> F + Send + 'static,
+        work: impl Fn(u64) -> F + Send + Sync + 'static,
     ) -> tokio::task::JoinHandle<()>
     where
         F: Future<Output = ()> + Send + 'static,

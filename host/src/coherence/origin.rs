@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Lines};
 use super::clock::Moment;
 use super::flight::{Flight, Flights};
 use super::window::Coherence;
@@ -50,7 +50,7 @@ impl OriginReader {
             origin,
             coherence,
             flights: Flights::default(),
-            breaker: Breaker::new("origin"),
+            breaker: Breaker::new("origin", Lines::ANSWERS),
             read_only: AtomicBool::new(false),
             reads: AtomicU64::new(0),
         }

@@ -48,6 +48,8 @@ pub struct Log {
     listener: OnceLock<Listener>,
     /// Microseconds; `NO_LAG`: not known.
     lag: AtomicU64,
+    /// The clock of the primary at the latest read, in microseconds; 0: not known.
+    clock: AtomicU64,
 }
 
 impl Log {
@@ -64,6 +66,7 @@ impl Log {
             deadline,
             listener: OnceLock::new(),
             lag: AtomicU64::new(NO_LAG),
+            clock: AtomicU64::new(0),
         }
     }
 
@@ -92,15 +95,21 @@ impl Log {
         let rows = self.fetch(SINCE, arguments, self.deadline).await?;
         let of_origin = |error| fault::of_origin(&error);
         let found = seen(&rows, from)?;
-        // The row of the watermark itself is no news.
-        if let (Some(newest), Some(row)) = (found.last(), rows.first())
-            && found.len() > 1
-        {
+        if let Some(row) = rows.first() {
             let now = read::number(row, "now").map_err(of_origin)?;
-            let lag = now.saturating_sub(newest.position);
-            self.lag.store(lag, Ordering::Relaxed);
+            self.clock.store(now, Ordering::Relaxed);
+            // The row of the watermark itself is no news.
+            if let Some(newest) = found.last().filter(|_| found.len() > 1) {
+                let lag = now.saturating_sub(newest.position);
+                self.lag.store(lag, Ordering::Relaxed);
+            }
         }
         Ok(found)
+    }
+
+    pub fn clock(&self) -> Option<u64> {
+        let clock = self.clock.load(Ordering::Relaxed);
+        (clock != 0).then_some(clock)
     }
 
     pub fn lag(&self) -> Option<Duration> {

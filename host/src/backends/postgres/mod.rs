@@ -1,5 +1,5 @@
-//! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` fills, `write`
-//! changes (`configs` has the statements of that table), `upkeep` purges, prunes and sets what the fleet
+//! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` fills, `lists`
+//! lists, `write` changes (`configs` has the statements of that table), `upkeep` purges, prunes and sets what the fleet
 //! goes by, `components` keeps files, `log` and `listen` are what the feed follows, `migrate` and `schema`
 //! see to the schema, `address`, `servers`, `link`, `pool` and `slots` to connections. Not for caching, nor
 //! for what a policy may say.
@@ -10,6 +10,7 @@ mod configs;
 mod fault;
 mod link;
 mod listen;
+mod lists;
 mod log;
 mod migrate;
 mod pool;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
 pub use self::schema::{SchemaError, SchemaStatus};
 
@@ -74,7 +76,9 @@ pub struct Postgres {
     /// For what concerns all of them.
     fleet_pool: Pool,
     log: Log,
-    writers: tokio::sync::Semaphore,
+    writers: Semaphore,
+    /// Of what concerns all tenants: operators do not stand in one queue with them.
+    fleet_writers: Semaphore,
     deadline: Duration,
     servers: Arc<Servers>,
     slots: Arc<Slots>,
@@ -103,7 +107,8 @@ impl Postgres {
                 options.feed_deadline,
             ),
             // All writes share one lock (O2): more of them would only keep connections from reads.
-            writers: tokio::sync::Semaphore::new(connections.div_ceil(4)),
+            writers: Semaphore::new(connections.div_ceil(4)),
+            fleet_writers: Semaphore::new(FLEET_CONNECTIONS / 2),
             deadline: options.deadline,
             servers,
             slots,
@@ -155,7 +160,7 @@ impl Origin for Postgres {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<TenantEntry>, OriginError> {
-        read::tenants(&self.fleet_pool, after, limit).await
+        lists::tenants(&self.fleet_pool, after, limit).await
     }
 
     async fn policies(
@@ -163,7 +168,7 @@ impl Origin for Postgres {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError> {
-        read::policies(&self.fleet_pool, after, limit).await
+        lists::policies(&self.fleet_pool, after, limit).await
     }
 
     async fn levels(
@@ -171,7 +176,7 @@ impl Origin for Postgres {
         after: Option<&LevelPlace>,
         limit: u32,
     ) -> Result<Page<(LevelPlace, Arc<str>)>, OriginError> {
-        read::levels(&self.fleet_pool, after, limit).await
+        lists::levels(&self.fleet_pool, after, limit).await
     }
 
     async fn history(
@@ -242,6 +247,10 @@ impl ChangeLog for Postgres {
 
     fn lag(&self) -> Option<Duration> {
         self.log.lag()
+    }
+
+    fn clock(&self) -> Option<u64> {
+        self.log.clock()
     }
 
     async fn changed(&self) {

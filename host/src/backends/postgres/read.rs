@@ -11,9 +11,7 @@ use super::link::Role;
 use super::pool::Pool;
 use super::servers::IS_REPLICA;
 use super::{Postgres, fault};
-use crate::backends::{
-    Audit, HistoryEntry, LevelPlace, MIXED, OriginError, Page, Record, Snapshot, TenantEntry,
-};
+use crate::backends::{Audit, MIXED, OriginError, Record, Snapshot};
 use crate::ids::{Key, RecordName, Tenant};
 
 /// What every read says of its snapshot, and as whom it was made. The head is that of the whole log,
@@ -35,6 +33,8 @@ macro_rules! for_tenant {
         " FROM (SELECT set_config('ordain.tenant', $1, true) AS tenant OFFSET 0) t "
     };
 }
+
+pub(super) use {for_tenant, snapshot};
 
 /// O5 for the policy of a tenant.
 const POLICY: &str = concat!(
@@ -71,51 +71,6 @@ const NAMED: &str = concat!(
     " ORDER BY k.n"
 );
 
-macro_rules! tenants {
-    ($columns:literal) => {
-        concat!(
-            snapshot!(),
-            ", p.* FROM (VALUES (1)) x LEFT JOIN (SELECT tenant, revision",
-            $columns,
-            " FROM public.policies WHERE tenant > $1 ORDER BY tenant LIMIT $2) p ON true ORDER BY p.tenant"
-        )
-    };
-}
-const TENANTS: &str = tenants!("");
-const POLICIES: &str = tenants!(", body");
-
-macro_rules! levels {
-    ($after:literal) => {
-        concat!(
-            snapshot!(),
-            ", coalesce(c.tenant, '') AS tenant, coalesce(c.user_id, '') AS user_id, c.body \
-             FROM (VALUES (1)) x LEFT JOIN (SELECT tenant, user_id, body FROM public.configs WHERE ",
-            $after,
-            " ORDER BY tenant NULLS FIRST, user_id NULLS FIRST LIMIT $1) c ON true \
-             ORDER BY c.tenant NULLS FIRST, c.user_id NULLS FIRST"
-        )
-    };
-}
-const FIRST_LEVELS: &str = levels!("true");
-const LEVELS: &str = levels!("tenant >= $2 AND (tenant > $2 OR user_id > $3)");
-
-macro_rules! history {
-    ($owner:literal) => {
-        concat!(
-            snapshot!(),
-            ", c.position, c.op, c.body, c.actor, c.request_id, c.reason, \
-             to_char(c.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS at",
-            for_tenant!(),
-            "LEFT JOIN LATERAL (SELECT * FROM public.changes WHERE ",
-            $owner,
-            " AND subject = $2 AND position < $3 ORDER BY position DESC LIMIT $4) c ON true \
-             ORDER BY c.position DESC"
-        )
-    };
-}
-const HISTORY: &str = history!("tenant = t.tenant");
-const FLEET_HISTORY: &str = history!("tenant IS NULL AND t.tenant = ''");
-
 /// O5, with what is newer than `$6`. Both times are of the primary's clock (K1).
 macro_rules! audit {
     ($owner:literal) => {
@@ -147,7 +102,7 @@ fn named(key: &Key) -> (&'static str, bool, &str) {
 }
 
 /// `$1` of [`for_tenant`].
-fn id(tenant: Option<&Tenant>) -> &str {
+pub fn id(tenant: Option<&Tenant>) -> &str {
     tenant.map_or("", Tenant::as_str)
 }
 
@@ -241,35 +196,6 @@ impl Postgres {
         let row = rows.first().ok_or(sqlx::Error::RowNotFound);
         row.and_then(read).map_err(|error| fault::of_origin(&error))
     }
-
-    pub(super) async fn history_of(
-        &self,
-        key: &Key,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<Page<HistoryEntry>, OriginError> {
-        let before = before
-            .and_then(|before| i64::try_from(before).ok())
-            .unwrap_or(i64::MAX);
-        let tenant = key.tenant.as_ref();
-        let arguments = || {
-            let arguments = bind(bind(PgArguments::default(), id(tenant)), &*key.subject);
-            bind(bind(arguments, before), i64::from(limit) + 1)
-        };
-        let statement = tenant.map_or(FLEET_HISTORY, |_| HISTORY);
-        let rows = rows(self.pool_of(tenant), statement, arguments).await?;
-        page(rows, limit, "position", |row| {
-            Ok(HistoryEntry {
-                revision: number(row, "position")?,
-                at: row.try_get("at")?,
-                actor: row.try_get("actor")?,
-                op: row.try_get("op")?,
-                body: row.try_get("body")?,
-                request_id: row.try_get("request_id")?,
-                reason: row.try_get("reason")?,
-            })
-        })
-    }
 }
 
 /// The tenant whose work this is; a read is of one tenant, beside what the fleet has.
@@ -293,71 +219,9 @@ pub async fn notification_queue(pool: &Pool) -> Result<f64, OriginError> {
         .map_err(|error| fault::of_origin(&error))
 }
 
-pub async fn tenants(
-    pool: &Pool,
-    after: Option<&str>,
-    limit: u32,
-) -> Result<Page<TenantEntry>, OriginError> {
-    let rows = rows(pool, TENANTS, || listed(after, limit)).await?;
-    page(rows, limit, "tenant", tenant)
-}
-
-pub async fn policies(
-    pool: &Pool,
-    after: Option<&str>,
-    limit: u32,
-) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError> {
-    let rows = rows(pool, POLICIES, || listed(after, limit)).await?;
-    page(rows, limit, "tenant", |row| {
-        let body: &str = row.try_get("body")?;
-        Ok((tenant(row)?, body.into()))
-    })
-}
-
-pub async fn levels(
-    pool: &Pool,
-    after: Option<&LevelPlace>,
-    limit: u32,
-) -> Result<Page<(LevelPlace, Arc<str>)>, OriginError> {
-    let arguments = || {
-        let arguments = bind(PgArguments::default(), i64::from(limit) + 1);
-        match after {
-            None => arguments,
-            Some(after) => bind(bind(arguments, &*after.tenant), &*after.user),
-        }
-    };
-    let statement = after.map_or(FIRST_LEVELS, |_| LEVELS);
-    page(
-        rows(pool, statement, arguments).await?,
-        limit,
-        "body",
-        |row| {
-            let body: &str = row.try_get("body")?;
-            let place = LevelPlace {
-                tenant: row.try_get("tenant")?,
-                user: row.try_get("user_id")?,
-            };
-            Ok((place, body.into()))
-        },
-    )
-}
-
-fn listed(after: Option<&str>, limit: u32) -> PgArguments {
-    // Postgres has no U+0000 in texts. No id holds one either, so what follows it decides nothing.
-    let after = after.unwrap_or("").split('\0').next().unwrap_or("");
-    bind(bind(PgArguments::default(), after), i64::from(limit) + 1)
-}
-
-fn tenant(row: &PgRow) -> Result<TenantEntry, sqlx::Error> {
-    Ok(TenantEntry {
-        tenant: row.try_get("tenant")?,
-        revision: number(row, "revision")?,
-    })
-}
-
 /// Runs a statement whose first column is `replica`, within the deadline. A pooled connection
 /// that turns out dead costs another one, not the read. A connection that failed is closed.
-async fn rows(
+pub async fn rows(
     pool: &Pool,
     statement: &'static str,
     arguments: impl Fn() -> PgArguments + Send + Sync,
@@ -420,7 +284,7 @@ pub fn trusted(rows: &[PgRow], role: Role) -> Result<(), OriginError> {
     }
 }
 
-fn bind<'q, T>(mut arguments: PgArguments, value: T) -> PgArguments
+pub fn bind<'q, T>(mut arguments: PgArguments, value: T) -> PgArguments
 where
     T: sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
@@ -443,7 +307,7 @@ fn record(row: &PgRow) -> Result<Option<Record>, sqlx::Error> {
     }))
 }
 
-fn as_of(rows: &[PgRow]) -> Result<u64, OriginError> {
+pub fn as_of(rows: &[PgRow]) -> Result<u64, OriginError> {
     let first = rows.first().ok_or(sqlx::Error::RowNotFound);
     first
         .and_then(|row| number(row, "as_of"))
@@ -454,30 +318,4 @@ fn as_of(rows: &[PgRow]) -> Result<u64, OriginError> {
 pub fn number(row: &PgRow, column: &str) -> Result<u64, sqlx::Error> {
     let number: i64 = row.try_get(column)?;
     u64::try_from(number).map_err(|error| sqlx::Error::Decode(error.into()))
-}
-
-/// Rows of a listing that was asked for one item more than the page holds; the one row of an empty
-/// listing has NULL in `key`.
-fn page<T>(
-    rows: Vec<PgRow>,
-    limit: u32,
-    key: &str,
-    item: impl Fn(&PgRow) -> Result<T, sqlx::Error>,
-) -> Result<Page<T>, OriginError> {
-    let as_of = as_of(&rows)?;
-    let is_item = |row: &&PgRow| row.try_get_raw(key).is_ok_and(|value| !is_null(&value));
-    let items = rows.iter().filter(is_item).take(limit as usize).map(item);
-    let items = items
-        .collect::<Result<_, _>>()
-        .map_err(|error| fault::of_origin(&error))?;
-    Ok(Page {
-        items,
-        more: rows.len() > limit as usize && limit > 0,
-        as_of,
-    })
-}
-
-fn is_null(value: &sqlx::postgres::PgValueRef<'_>) -> bool {
-    use sqlx::ValueRef as _;
-    value.is_null()
 }

@@ -45,8 +45,10 @@ const POLICIES: Statements = Statements {
                 RETURNING false AS created, true AS kept",
     revision: "SELECT revision FROM public.policies WHERE tenant = $1",
 };
+/// What is stored as it is given is left alone: an import that is run again changes nothing twice.
 const UPSERT_MANY: &str = "INSERT INTO public.policies (tenant, body) \
      SELECT tenant, body FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k(tenant, body, n) \
+     WHERE NOT EXISTS (SELECT FROM public.policies p WHERE p.tenant = k.tenant AND p.body = k.body) \
      ORDER BY n ON CONFLICT (tenant) DO UPDATE SET body = excluded.body";
 
 /// How often a transaction that lost against another is tried again (O4).
@@ -131,7 +133,7 @@ impl Postgres {
         policies: &[(Tenant, Arc<str>)],
         by: &Attribution,
     ) -> Result<u64, WriteError> {
-        // A chunk of an import is up to 500 writes in one; nobody answers a request from it.
+        // A chunk of an import is many writes in one; nobody answers a request from it.
         let deadline = self.deadline * 4;
         Ok(self
             .transaction(&Work::Many(policies), by, deadline)
@@ -149,10 +151,11 @@ impl Postgres {
         // All writers wait for one lock (O2). They do so here, not with all connections in hand.
         // Who waits in vain is told to try again while there is still time to tell.
         let patience = deadline * 3 / 5;
-        let Ok(Ok(_turn)) = tokio::time::timeout(patience, self.writers.acquire()).await else {
+        let tenant = work.tenant();
+        let writers = tenant.map_or(&self.fleet_writers, |_| &self.writers);
+        let Ok(Ok(_turn)) = tokio::time::timeout(patience, writers.acquire()).await else {
             return Err(WriteError::Busy);
         };
-        let tenant = work.tenant();
         let pool = self.pool_of(tenant);
         let (mut conflicts, mut broken) = (0, 0);
         loop {
@@ -259,9 +262,16 @@ async fn attempt(
     // Each statement of this message has a snapshot of its own; the first one's error keeps the
     // others from running. A COMMIT that waits for a synchronous replica must not be cut short by a
     // timeout: it would then be reported as done (O6).
-    let commit = sqlx::raw_sql(
-        "SELECT position FROM public.log_head WHERE one; SET LOCAL statement_timeout = 0; COMMIT",
-    );
+    let commit = sqlx::raw_sql(match work {
+        // It may have written nothing: then the head is what somebody else wrote last.
+        Work::Many(_) => {
+            "SELECT coalesce(max(position), 0) AS position FROM public.log; \
+             SET LOCAL statement_timeout = 0; COMMIT"
+        }
+        _ => {
+            "SELECT position FROM public.log_head WHERE one; SET LOCAL statement_timeout = 0; COMMIT"
+        }
+    });
     let rows = match tokio::time::timeout_at(until, commit.fetch_all(&mut *connection)).await {
         Ok(rows) => rows.map_err(Stop::Commit)?,
         Err(_) => return Err(Stop::Decided(WriteError::OutcomeUnknown)),
