@@ -9,11 +9,14 @@ DECLARE
     owner    text;
     item     record;
     wish     text;
-    wishes   text[] := '{}';
-    left_out text[] := '{}';
-    missing  text[] := '{}';
-    hidden   text;
+    wishes   text[];
+    missing  text[];
 BEGIN
+-- Twice: what the first round was not allowed to do, or did without effect, the second one finds again.
+FOR round IN 1..2 LOOP
+    wishes := '{}';
+    missing := '{}';
+
     -- What is there at all -----------------------------------------------------------------------
 
     FOREACH wish IN ARRAY ARRAY['changes', 'log_head', 'log', 'policies', 'configs', 'settings', 'components'] LOOP
@@ -157,18 +160,18 @@ BEGIN
 
     -- Done, or told ------------------------------------------------------------------------------
 
+    EXIT WHEN wishes = '{}';
+    IF round = 2 THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = pg_catalog.format(
+            '%s cannot put right what is missing. The tables belong to %s: migrate as that role, or let it or a superuser run: %s',
+            current_user, owner, pg_catalog.array_to_string(wishes, '; '));
+    END IF;
     FOREACH wish IN ARRAY wishes LOOP
         BEGIN
             EXECUTE wish;
-        EXCEPTION WHEN insufficient_privilege THEN
-            left_out := left_out || wish;
-            hidden := SQLERRM;
+        EXCEPTION WHEN insufficient_privilege THEN NULL;
         END;
     END LOOP;
-    IF left_out <> '{}' THEN
-        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = pg_catalog.format(
-            '%s (as %s). The tables belong to %s: migrate as that role, or let it or a superuser run: %s',
-            hidden, current_user, owner, pg_catalog.array_to_string(left_out, '; '));
-    END IF;
+END LOOP;
 END
 $$;

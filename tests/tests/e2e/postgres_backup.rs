@@ -82,15 +82,15 @@ async fn whole(app: &App, before: &Value) {
 
 /// What decides who may do what, as the schema has it.
 const RIGHTS: &str = "SELECT string_agg(x, E'\\n' ORDER BY x) FROM ( \
-     SELECT relname || ' ' || relrowsecurity || relforcerowsecurity || ' ' || coalesce(( \
+     SELECT relname::text || ' ' || relrowsecurity::text || relforcerowsecurity::text || ' ' || coalesce(( \
        SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(relacl) a WHERE a::text LIKE 'ordain%' OR a::text LIKE '=%'), '') AS x \
        FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') \
-     UNION ALL SELECT attrelid::regclass || '.' || attname || ' ' || attacl::text FROM pg_attribute \
+     UNION ALL SELECT attrelid::regclass::text || '.' || attname::text || ' ' || attacl::text FROM pg_attribute \
        WHERE attacl IS NOT NULL AND attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace) \
-     UNION ALL SELECT polrelid::regclass || ' ' || polname || ' ' || polcmd || pg_get_expr(polqual, polrelid) || \
+     UNION ALL SELECT polrelid::regclass::text || ' ' || polname::text || ' ' || polcmd::text || pg_get_expr(polqual, polrelid) || \
        coalesce(pg_get_expr(polwithcheck, polrelid), '') FROM pg_policy \
-     UNION ALL SELECT proname || ' ' || prosecdef || has_function_privilege('public', oid, 'EXECUTE') \
-       || has_function_privilege('ordain_service', oid, 'EXECUTE') FROM pg_proc WHERE pronamespace = 'public'::regnamespace) x";
+     UNION ALL SELECT proname::text || ' ' || prosecdef::text || has_function_privilege('public', oid, 'EXECUTE')::text \
+       || has_function_privilege('ordain_service', oid, 'EXECUTE')::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace) x";
 
 fn rights(server: &Postgres, database: &str) -> String {
     // The owner gives them, whoever it is.
@@ -224,7 +224,7 @@ async fn a_migration_that_has_to_wait_for_a_backup_does_not_hold_up_running_inst
         "test_0",
         "INSERT INTO policies SELECT 't' || n, '{\"defaultModel\":\"m1\",\"defaultProvider\":\"p\"}' \
          FROM generate_series(1, 20000) n; \
-         DELETE FROM _sqlx_migrations WHERE version = 7",
+         DROP INDEX configs_by_level; DELETE FROM _sqlx_migrations WHERE version = 7",
     );
     let url = server.url("host", "test_0");
     let options: PgConnectOptions = server.url("postgres", "test_0").parse().expect("a URL");
@@ -270,7 +270,7 @@ async fn a_migration_that_has_to_wait_for_a_backup_does_not_hold_up_running_inst
         .await
         .expect("over");
     let ended = migration.await.expect("no panic").expect(0);
-    for words in ["nightly backup", "pid ", "its query began at"] {
+    for words in ["nightly backup", "pid ", "postgres"] {
         assert!(ended.stderr.contains(words), "{words}: {ended:?}");
     }
     backup.close().await.expect("closed");

@@ -54,7 +54,7 @@ fn instance(bouncer: &PgBouncer, name: &str) -> Builder {
         .postgres(&bouncer.url("postgres", "test_0"))
         // What is answered is in question here, not how fast a busy machine is.
         .env("ORDAIN_ORIGIN_DEADLINE", "5s")
-        .env("ORDAIN_FEED_DEADLINE", "800ms")
+        .env("ORDAIN_FEED_DEADLINE", "700ms")
         .env("ORDAIN_REQUEST_DEADLINE", "10s")
         .name(name)
 }

@@ -39,6 +39,10 @@ impl ChangeLog for Restless {
         None
     }
 
+    fn clock(&self) -> Option<u64> {
+        None
+    }
+
     async fn changed(&self) {
         tokio::task::yield_now().await;
     }
