@@ -195,7 +195,7 @@ async fn a_pooler_without_places_left_is_waited_for() {
         "{metrics}"
     );
     drop(
-        sqlx::PgConnection::connect(&direct)
+        PgConnection::connect(&direct)
             .await
             .expect("the server is in order"),
     );
