@@ -18,16 +18,6 @@ COMMENT ON POLICY all_tenants ON public.configs IS
 COMMENT ON POLICY all_tenants ON public.changes IS
     'Work that concerns all tenants: of who has become ordain_service, not of its members.';
 
--- Configs ----------------------------------------------------------------------------------------
-
--- Under row level security conditions on expressions such as coalesce(tenant, '') are not looked up in an
--- index: every config was read through the whole table. Writes of configs wait while it is built, reads do not.
-CREATE INDEX configs_by_level ON public.configs (tenant NULLS FIRST, user_id NULLS FIRST);
-COMMENT ON INDEX public.configs_by_level IS
-    'A level is read by it, and levels are listed along it (O5); configs_key is for conflicts only.';
-COMMENT ON INDEX public.configs_key IS
-    'One row of a level.';
-
 -- The log ----------------------------------------------------------------------------------------
 
 CREATE OR REPLACE FUNCTION public.log_next() RETURNS bigint

@@ -19,8 +19,10 @@ use crate::caches::Caches;
 
 /// Time between two reads when nothing wakes the feed (rule F3).
 pub use crate::options::FEED_INTERVAL as INTERVAL;
-/// Shortest time from one read to the next, whoever wakes the feed.
+/// Time from one read to the next, whoever wakes the feed, and what may be read ahead of that after a while of
+/// quiet: changes that come one by one wait for nothing.
 const BETWEEN: Duration = Duration::from_millis(5);
+const AHEAD: Duration = Duration::from_millis(40);
 /// Rows of one read; one more tells that the reply is not the whole rest.
 const CHUNK: u32 = 1001;
 /// First and longest pause after a failed read, unless a reader asks.
@@ -72,8 +74,9 @@ impl Feed {
         }
         let mut pause = RETRY.0;
         let mut looked = None;
+        let mut turn = Instant::now();
         loop {
-            let began = Instant::now();
+            turn = turn.max(Instant::now()) + BETWEEN;
             match self.catch_up().await {
                 Ok(()) => {
                     pause = RETRY.0;
@@ -100,7 +103,9 @@ impl Feed {
                         () = self.coherence.wake.notified() => {}
                     }
                     // Whoever may connect to the database may NOTIFY, as often as he likes.
-                    tokio::time::sleep_until(began + BETWEEN).await;
+                    if let Some(turn) = turn.checked_sub(AHEAD) {
+                        tokio::time::sleep_until(turn).await;
+                    }
                 }
                 Err(error) => {
                     self.reader.suspect();

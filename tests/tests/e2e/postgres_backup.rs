@@ -224,7 +224,7 @@ async fn a_migration_that_has_to_wait_for_a_backup_does_not_hold_up_running_inst
         "test_0",
         "INSERT INTO policies SELECT 't' || n, '{\"defaultModel\":\"m1\",\"defaultProvider\":\"p\"}' \
          FROM generate_series(1, 20000) n; \
-         DROP INDEX configs_by_level; DELETE FROM _sqlx_migrations WHERE version = 7",
+         DELETE FROM _sqlx_migrations WHERE version = 7",
     );
     let url = server.url("host", "test_0");
     let options: PgConnectOptions = server.url("postgres", "test_0").parse().expect("a URL");

@@ -121,6 +121,9 @@ impl Pool {
             }
             if self.kept.open.load(Ordering::Relaxed) == 0 {
                 starving.get_or_insert_with(|| self.slots.starve());
+                let _turn = self.slots.turn.lock().await;
+                tokio::time::sleep(slots::PAUSE).await;
+                continue;
             }
             // One of ours that is given back; else one of the others' that was closed.
             let _ = tokio::time::timeout(slots::PAUSE, freed).await;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::servers::ConnectError;
 
 /// For so long after a refusal no pool asks for more than it has.
-const FULL_FOR: Duration = Duration::from_secs(2);
+const FULL_FOR: Duration = Duration::from_secs(5);
 /// Without a refusal for so long, the next one is another outage, and told.
 const OVER: Duration = Duration::from_secs(60);
 /// Between two tries of who has no connection at all.
@@ -21,6 +21,9 @@ pub struct Slots {
     /// Those who wait and have no connection.
     starving: AtomicUsize,
     pools: Mutex<Vec<Weak<dyn Spare>>>,
+    /// Of those who try to connect while there is nothing to be had: a server that is full must not be
+    /// flooded with tries.
+    pub turn: tokio::sync::Mutex<()>,
 }
 
 /// Who may have connections that nobody uses.
@@ -84,6 +87,7 @@ where
             outcome => return outcome,
         }
         starving.get_or_insert_with(|| slots.starve());
+        let _turn = slots.turn.lock().await;
         tokio::time::sleep(PAUSE).await;
     }
 }

