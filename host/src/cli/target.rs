@@ -15,16 +15,20 @@ use tower::ServiceExt;
 use super::output::{self, Failure};
 use super::usage;
 use crate::access::Access;
+use crate::backends::Origin;
+use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError};
 use crate::config::{Config, File, UNIX, faulty, prepared, socket_path};
 use crate::http::Service;
 use crate::ids::Tenant;
-use crate::options::OriginChoice;
+use crate::options::{Options, OriginChoice};
 use crate::ordain::Ordain;
 use crate::secret::{Secret, SecretUrl, masked_url};
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7171";
 /// Longest wait for a server; its own deadlines are much shorter.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for a database: its name may not resolve, or the network swallow what is sent.
+const REACH: Duration = Duration::from_secs(5);
 /// What a path segment may hold as it is (RFC 3986 "unreserved").
 pub const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -179,10 +183,32 @@ async fn database(url: SecretUrl) -> Result<Target, Failure> {
     options.origin_deadline = options.origin_deadline.max(PATIENCE / 3);
     options.request_deadline = options.request_deadline.max(PATIENCE / 2);
     let deadline = options.request_deadline;
+    // One person waits: a database that cannot be reached is the answer, not a reason to wait on.
+    reached(&options).await?;
     let ordain = Ordain::start(options).await.map_err(Failure::new)?;
     ordain.opened(PATIENCE / 3).await;
     let service = crate::http::service(ordain.clone(), deadline, Access::open(), Arc::default());
     Ok(Target::Embedded { ordain, service })
+}
+
+/// A server waits for a database that may come up later; a command says that it is not there.
+async fn reached(options: &Options) -> Result<(), Failure> {
+    let OriginChoice::Postgres { url, .. } = &options.origin else {
+        return Ok(());
+    };
+    let origin = Postgres::connect(PostgresOptions::new(url.reveal())).map_err(Failure::new)?;
+    let shown = origin.describe();
+    match tokio::time::timeout(REACH, origin.schema_status()).await {
+        Ok(Err(SchemaError::Unreachable(why))) => Err(Failure::new(format!(
+            "cannot reach the database ({shown}): {why}"
+        ))),
+        // Whatever else is wrong with it is told by who uses it.
+        Ok(_) => Ok(()),
+        Err(_) => Err(Failure::new(format!(
+            "cannot reach the database ({shown}): no answer within {} s",
+            REACH.as_secs()
+        ))),
+    }
 }
 
 /// The configuration as environment and file give it.

@@ -21,6 +21,9 @@ pub struct Readiness<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub near: Option<Near>,
     pub waiting: Places,
+    /// Tasks in the background that panicked of late and were begun again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub troubled: Vec<&'static str>,
     pub component: Component<'a>,
 }
 
@@ -213,12 +216,14 @@ impl Readiness<'_> {
         let takes_values = status.far_writes.as_ref().is_none_or(|puts| !puts.open);
         // The feed asks the origin four times a second: how it fares is how the origin fares.
         let origin_up = status.feed.connected && !status.origin.breaker.open;
+        let steady = !status.tasks.iter().any(|task| task.troubled);
         Readiness {
             status: match (
                 status.ready,
                 far_up
                     && takes_values
                     && origin_up
+                    && steady
                     && status.component.as_wanted
                     && keys != Some(false),
             ) {
@@ -249,6 +254,12 @@ impl Readiness<'_> {
                 used: status.waiting.0,
                 of: status.waiting.1,
             },
+            troubled: status
+                .tasks
+                .iter()
+                .filter(|task| task.troubled)
+                .map(|task| task.name)
+                .collect(),
             component: Component {
                 digest: &status.component.running.digest,
                 as_wanted: status.component.as_wanted,
@@ -291,8 +302,10 @@ impl Readiness<'_> {
 }
 
 /// What an error says if it has this in it, the first that fits; the last fits all.
-const SERVERS: [(&str, &str); 23] = [
+const SERVERS: [(&str, &str); 25] = [
     ("ordain migrate", "the schema is missing or old"),
+    ("row level security", "a role gets past row level security"),
+    ("read-only", "it takes no changes"),
     ("OOM ", "its memory is full"),
     ("NOREPLICAS", "too few replicas follow it"),
     ("MISCONF", "it cannot write to its disk"),

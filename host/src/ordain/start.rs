@@ -28,6 +28,7 @@ use crate::runtime::{
     EngineError, GuestEngine, LoadError, Loader, Runtime, Vectors, VectorsError, inspect,
 };
 use crate::secret::SecretUrl;
+use crate::supervise::Tasks;
 
 /// Fills that wait for the feed at once; one more is dropped, which costs a later miss.
 const LATE_FILLS_MAX: usize = 256;
@@ -151,22 +152,26 @@ impl Ordain {
             (file, seen),
             feed.component.subscribe(),
         ));
-        let follow = components.clone().follow(runtime.clone());
-        let mut tasks = vec![tokio::spawn(feed.run()), tokio::spawn(follow)];
+        let supervised = Arc::new(Tasks::default());
+        let feed = Arc::new(feed);
+        let mut tasks = vec![supervised.spawn("feed", move |n| feed.clone().run(n))];
+        let (follower, runs) = (components.clone(), runtime.clone());
+        let follow = move |_| follower.clone().follow(runs.clone());
+        tasks.push(supervised.spawn("components", follow));
         let restamps = Arc::new(AtomicU64::new(0));
         if let Some(far) = &far {
-            let restamper = Restamper {
+            let restamper = Arc::new(Restamper {
                 coherence: coherence.clone(),
                 far: far.clone(),
                 caches: caches.clone(),
                 ttl: options.far_ttl,
                 count: restamps.clone(),
-            };
-            tasks.push(tokio::spawn(restamper.run()));
+            });
+            tasks.push(supervised.spawn("restamp", move |_| restamper.clone().run()));
         }
         let findings = Arc::new(Findings::default());
         if !options.audit_interval.is_zero() {
-            let auditor = Auditor {
+            let auditor = Arc::new(Auditor {
                 coherence: coherence.clone(),
                 origin: origin.clone(),
                 reader: reader.clone(),
@@ -174,8 +179,8 @@ impl Ordain {
                 caches: caches.clone(),
                 interval: options.audit_interval,
                 findings: findings.clone(),
-            };
-            tasks.push(tokio::spawn(auditor.run()));
+            });
+            tasks.push(supervised.spawn("auditor", move |_| auditor.clone().run()));
         }
         let connections = usize::try_from(options.origin_connections).unwrap_or(usize::MAX);
         let inner = Inner {
@@ -191,6 +196,7 @@ impl Ordain {
             direct: Direct::new(connections),
             restamps,
             findings,
+            supervised,
             tasks,
         };
         let ordain = Ordain {

@@ -1,8 +1,9 @@
-//! Postgres, Redis and proxies for tests, started from the binaries of this machine on sockets in a folder of
+//! Postgres, Redis, poolers and proxies for tests, started from the binaries of this machine on sockets in a folder of
 //! their own. They die with the test process, however that ends.
 
 mod certificates;
 mod guard;
+mod pgbouncer;
 mod postgres;
 mod proxies;
 mod redis;
@@ -12,6 +13,7 @@ mod sentinels;
 use std::path::{Path, PathBuf};
 
 pub use self::certificates::Authority;
+pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::Postgres;
 pub use self::proxies::{Proxy, haproxy, nginx};
 pub use self::redis::{Redis, RedisOptions, Snapshot};

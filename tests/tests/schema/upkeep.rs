@@ -172,3 +172,24 @@ async fn the_log_is_pruned_without_a_gap_and_in_measured_steps() {
         "the right ends with the function: {error}"
     );
 }
+
+#[tokio::test]
+async fn the_log_ends_with_words_before_positions_that_clients_cannot_tell_apart() {
+    let database = Database::migrated().await;
+    database.insert("a");
+    let last = (1_i64 << 53) - (1 << 32);
+    database.sql(&format!("UPDATE log_head SET position = {}", last - 1));
+    database.insert("b");
+    let newest = "SELECT max(position) FROM changes";
+    assert_eq!(database.sql(newest), last.to_string());
+    for sql in [
+        "DELETE FROM policies WHERE tenant = 'a'",
+        "SELECT log_purge(NULL)",
+        "INSERT INTO settings VALUES ('cache', 'off')",
+        "INSERT INTO configs (merge_max_messages) VALUES (1)",
+    ] {
+        let error = database.refused(sql);
+        assert!(error.contains("no more positions"), "{sql}: {error}");
+    }
+    assert_eq!(database.sql(newest), last.to_string());
+}

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ordain::ComponentReport;
+use crate::supervise::TaskStatus;
 
 fn tier(backend: &str) -> TierStatus {
     TierStatus {
@@ -39,6 +40,7 @@ fn status() -> Status {
             bytes_max: 1,
         },
         waiting: (0, 512),
+        tasks: Vec::new(),
         component: ComponentReport::for_tests(true),
     }
 }
@@ -186,4 +188,19 @@ fn a_file_of_keys_that_cannot_be_used_is_degraded() {
         let state = readiness.dependencies.keys.state;
         assert_eq!((readiness.status, state), expected);
     }
+}
+
+#[test]
+fn a_task_that_panicked_of_late_is_degraded_and_named() {
+    let mut status = status();
+    status.tasks = ["feed", "auditor"]
+        .map(|name| TaskStatus {
+            name,
+            restarts: 3,
+            troubled: name == "auditor",
+        })
+        .into();
+    let readiness = Readiness::of(&status, None).public();
+    let expected = ("degraded", &["auditor"][..]);
+    assert_eq!((readiness.status, &*readiness.troubled), expected);
 }
