@@ -63,6 +63,13 @@ impl Access {
         }
     }
 
+    /// Has keys looked at now.
+    pub fn reload(&self) {
+        if let Access::Tokens(verifier) = self {
+            verifier.reload();
+        }
+    }
+
     /// How the file of keys fares; `None`: there is none. `Some(false)`: what it holds now cannot be used,
     /// the keys from before are.
     pub fn keys_are_current(&self) -> Option<bool> {

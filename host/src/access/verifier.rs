@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
+use tokio::sync::Notify;
 
 use super::Denied;
 use super::claims::{self, Rules, Span};
@@ -49,6 +50,8 @@ pub struct Verifier {
     /// Digest of the file as it was last looked at; `None`: it could not be read.
     seen: Mutex<Option<[u8; 32]>>,
     current: AtomicBool,
+    /// Somebody wants the file looked at now.
+    asked: Notify,
 }
 
 impl Verifier {
@@ -65,6 +68,7 @@ impl Verifier {
             hash: rand::random(),
             seen: Mutex::new(content.map(|content| content.digest())),
             current: AtomicBool::new(true),
+            asked: Notify::new(),
         })
     }
 
@@ -113,14 +117,20 @@ impl Verifier {
         let verifier = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(LOOK).await;
                 let Some(verifier) = verifier.upgrade() else {
                     return;
                 };
+                // However it ends, the file is looked at.
+                let _ = tokio::time::timeout(LOOK, verifier.asked.notified()).await;
                 // It waits for a disk. An error means that the process ends.
                 let _ = tokio::task::spawn_blocking(move || verifier.look()).await;
             }
         });
+    }
+
+    /// Has the file looked at now, as whoever has changed it and says so may expect.
+    pub fn reload(&self) {
+        self.asked.notify_one();
     }
 
     /// Looks at the file; if it has changed, its keys hold from now on, and those that left it no more. It is
