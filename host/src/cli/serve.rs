@@ -11,7 +11,7 @@ use super::import;
 use super::output::{self, Failure};
 use crate::access::Access;
 use crate::caches::Caches;
-use crate::config::{AccessSettings, Config, Settings, Source, Sources, UNIX, strangers};
+use crate::config::{Config, Settings, Source, Sources, UNIX, strangers};
 use crate::http::Listener;
 use crate::options::{OriginChoice, masked_url};
 use crate::ordain::Ordain;
@@ -66,6 +66,10 @@ impl Serve {
         }
         let access = settings.access.start(self.dev);
         let access = access.map_err(|error| refused(error.to_string()))?;
+        // Keys of a URL come while the rest starts.
+        if let Access::Tokens(verifier) = &access {
+            verifier.follow();
+        }
         // Signals count from here on: a stop during the start must not be lost.
         let mut stop = Stop::new()?;
         let (ordain, listener, address) = tokio::select! {
@@ -76,9 +80,6 @@ impl Serve {
             }
         };
         announce(&settings, &address, self.load.is_some());
-        if let Access::Tokens(verifier) = &access {
-            verifier.follow();
-        }
         let deadline = settings.options.request_deadline;
         let service = crate::http::service(ordain.clone(), deadline, access);
         let served = crate::http::serve(listener, service, async || stop.asked().await).await;
@@ -208,7 +209,7 @@ fn report(settings: &Settings) {
     }
     if settings.dev {
         tracing::warn!("--dev: for development only, everybody may do everything");
-        if settings.access != AccessSettings::default() {
+        if settings.access.is_given() {
             tracing::warn!("--dev: the keys and rules for tokens that are configured do not count");
         }
     }

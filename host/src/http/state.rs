@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::access::KeysState;
 use crate::coherence::BreakerStatus;
 use crate::ordain::{FeedStatus, NearStatus, Status, TierStatus};
 
@@ -39,10 +40,11 @@ pub struct Dependencies<'a> {
     pub keys: Keys,
 }
 
-/// The file of keys that tokens are checked by.
+/// The file or URL of keys that tokens are checked by.
 #[derive(Serialize)]
 pub struct Keys {
-    /// `up`, `stale` (the file cannot be used as it is now, the keys from before are) or `off`.
+    /// `up`, `stale` (it cannot be used as it is now, the keys from before are), `down` (it has given none yet,
+    /// and there is no other) or `off`.
     pub state: &'static str,
 }
 
@@ -170,15 +172,15 @@ impl From<NearStatus> for Near {
 }
 
 impl Readiness<'_> {
-    /// `keys`: whether the file of keys can be used as it is now; `None`: there is none.
-    pub fn of(status: &Status, keys: Option<bool>) -> Readiness<'_> {
+    /// `keys`: how the file or URL of keys fares; `None`: there is none.
+    pub fn of(status: &Status, keys: Option<KeysState>) -> Readiness<'_> {
         let far_up = status.far.as_ref().is_none_or(|far| !far.breaker.open);
         // The feed asks the origin four times a second: how it fares is how the origin fares.
         let origin_up = status.feed.connected && !status.origin.breaker.open;
         Readiness {
             status: match (
-                status.ready,
-                far_up && origin_up && status.component.as_wanted && keys != Some(false),
+                status.ready && keys != Some(KeysState::Down),
+                far_up && origin_up && status.component.as_wanted && keys != Some(KeysState::Stale),
             ) {
                 (true, true) => "ready",
                 (true, false) => "degraded",
@@ -193,8 +195,9 @@ impl Readiness<'_> {
                 },
                 keys: Keys {
                     state: match keys {
-                        Some(true) => "up",
-                        Some(false) => "stale",
+                        Some(KeysState::Up) => "up",
+                        Some(KeysState::Stale) => "stale",
+                        Some(KeysState::Down) => "down",
                         None => "off",
                     },
                 },
@@ -215,6 +218,10 @@ impl Readiness<'_> {
                     .collect(),
             },
         }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.status != "unready"
     }
 
     /// For everybody: errors in a few words of our own, since those of drivers and files name users, addresses
@@ -352,7 +359,7 @@ mod tests {
         status.origin.breaker.why = said.into();
         status.feed.error = "no connection: 10.0.0.7 refused".into();
         let shown = |status: &Status| {
-            let readiness = Readiness::of(status, Some(true)).public();
+            let readiness = Readiness::of(status, Some(KeysState::Up)).public();
             serde_json::to_string(&readiness).expect("JSON")
         };
         let text = shown(&status);
@@ -371,13 +378,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_keys_that_cannot_be_used_is_degraded() {
+    fn keys_that_cannot_be_used_are_degraded_and_none_at_all_is_unready() {
         let mut status = status();
         status.component = ComponentReport::for_tests(true);
         for (keys, expected) in [
             (None, ("ready", "off")),
-            (Some(true), ("ready", "up")),
-            (Some(false), ("degraded", "stale")),
+            (Some(KeysState::Up), ("ready", "up")),
+            (Some(KeysState::Stale), ("degraded", "stale")),
+            (Some(KeysState::Down), ("unready", "down")),
         ] {
             let readiness = Readiness::of(&status, keys);
             let state = readiness.dependencies.keys.state;
