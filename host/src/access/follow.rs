@@ -61,6 +61,8 @@ pub(super) struct Follower {
 
 impl Follower {
     pub fn new(source: Source) -> Result<(Follower, Option<Vec<Key>>), JwksError> {
+        // What stands in for a URL has been looked at by nobody: that it is missing must be told.
+        const NOTHING: [u8; 32] = [0; 32];
         let (set, seen) = match &source {
             Source::File(path) => {
                 let content = Content::read(path)?;
@@ -68,7 +70,7 @@ impl Follower {
                 set.left_out.warn(FILE);
                 (Some(set.keys), Some(content.digest()))
             }
-            _ => (None, None),
+            _ => (None, Some(NOTHING)),
         };
         let follower = Follower {
             source,
@@ -203,32 +205,31 @@ impl Verifier {
             Ok(text) => self.take(&text, remote.address.variable()),
             Err(why) => Err(why),
         };
-        let mut told = held(&self.follower.told);
         let what = format!("{}: {}", remote.address.variable(), remote.address.shown());
-        match outcome {
-            Ok(()) => {
-                if !told.is_empty() {
-                    tracing::info!("{what} is in order again");
-                    told.clear();
-                }
-                self.set_state(KeysState::Up);
-                true
+        let mut told = held(&self.follower.told);
+        let Err(why) = outcome else {
+            if !told.is_empty() {
+                tracing::info!("{what} is in order again");
+                told.clear();
             }
-            Err(why) => {
-                if *told != why {
-                    tracing::error!("{what}: {why}; the keys from before stay in force");
-                    *told = why;
-                }
-                if self.follower.is_awaited() {
-                    self.look_at_file();
-                }
-                self.set_state(match self.keys() {
-                    0 => KeysState::Down,
-                    _ => KeysState::Stale,
-                });
-                false
-            }
+            self.set_state(KeysState::Up);
+            return true;
+        };
+        let is_awaited = self.follower.is_awaited();
+        if is_awaited {
+            self.look_at_file();
         }
+        let (state, so) = match (self.keys(), is_awaited) {
+            (0, _) => (KeysState::Down, "until it does, no token can be checked"),
+            (_, true) => (KeysState::Stale, "until it does, other keys count"),
+            (_, false) => (KeysState::Stale, "the keys from before stay in force"),
+        };
+        self.set_state(state);
+        if *told != why {
+            tracing::error!("{what} gives no keys: {why}; {so}");
+            *told = why;
+        }
+        false
     }
 
     /// What the URL has answered. Something that it has answered before changes nothing.
@@ -308,6 +309,61 @@ mod tests {
         for (failures, seconds) in [(1, 1.0), (2, 2.0), (5, 16.0), (6, 30.0), (u32::MAX, 30.0)] {
             let pause = retry(failures).as_secs_f64() / seconds;
             assert!((0.75..=1.25).contains(&pause), "{failures}: {pause}");
+        }
+    }
+
+    /// Answers every connection with an empty object, and counts them.
+    async fn counting() -> (String, watch::Receiver<usize>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0");
+        let listener = listener.await.expect("a free port");
+        let url = format!("http://{}/keys", listener.local_addr().expect("bound"));
+        let (counter, counted) = watch::channel(0);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+                let _ = stream.write_all(answer).await;
+                counter.send_modify(|count| *count += 1);
+            }
+        });
+        (url, counted)
+    }
+
+    async fn counts(counted: &mut watch::Receiver<usize>, expected: usize) {
+        let reached = counted.wait_for(|count| *count >= expected);
+        let reached = timeout(Duration::from_secs(20), reached).await;
+        reached.expect("in time").expect("it goes on");
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_for_a_look_gets_one_at_once_and_tokens_get_one_in_half_a_minute() {
+        let (url, mut counted) = counting().await;
+        let address = super::super::Address::keys(&url).expect("an address");
+        let configured = super::super::Configured {
+            source: Source::Url {
+                remote: Remote::new(address).expect("a client"),
+                every: Duration::from_secs(3600),
+                fallback: None,
+            },
+            ..Default::default()
+        };
+        let verifier = Arc::new(Verifier::new(configured).expect("no file"));
+        assert_eq!(verifier.state(), Some(KeysState::Down));
+        verifier.follow();
+        counts(&mut counted, 1).await;
+        let start = Instant::now();
+        for expected in 2..6 {
+            verifier.reload();
+            counts(&mut counted, expected).await;
+        }
+        // No pause was waited for: together they would be 15 s.
+        assert!(start.elapsed() < Duration::from_secs(10));
+        let asked: Vec<bool> =
+            futures::future::join_all((0..50).map(|_| verifier.refreshed())).await;
+        assert!(asked.iter().all(|asked| *asked), "they wait for the same");
+        for _ in 0..50 {
+            assert!(!verifier.refreshed().await);
         }
     }
 }

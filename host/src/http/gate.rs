@@ -144,7 +144,10 @@ impl From<Denied> for Problem {
             Denied::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "keys-unavailable"),
             Denied::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
         };
-        Problem::new(status, code, denied.to_string())
+        Problem {
+            retry: denied == Denied::Unavailable,
+            ..Problem::new(status, code, denied.to_string())
+        }
     }
 }
 

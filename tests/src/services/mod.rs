@@ -1,9 +1,10 @@
 //! Postgres and Redis for tests, started from the binaries of this machine on sockets in a folder of
-//! their own. They die with the test process, however that ends.
+//! their own. They die with the test process, however that ends. Beside them an identity provider, within it.
 
 mod certificates;
 mod guard;
 mod postgres;
+mod provider;
 mod redis;
 mod redis_cluster;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::certificates::Authority;
 pub use self::postgres::Postgres;
+pub use self::provider::{Answer, Provider};
 pub use self::redis::{Redis, RedisOptions, Snapshot};
 pub use self::redis_cluster::{ClusterOptions, RedisCluster};
 
