@@ -38,6 +38,8 @@ struct Script {
     answer: Answer,
     keys: String,
     document: Value,
+    /// Where that is.
+    discovery: String,
     asked: BTreeMap<String, usize>,
 }
 
@@ -80,6 +82,10 @@ impl Provider {
                 "token_endpoint": format!("{base}/token"),
                 "id_token_signing_alg_values_supported": ["RS256"],
             }),
+            discovery: format!(
+                "{}/.well-known/openid-configuration",
+                path.trim_end_matches('/')
+            ),
             asked: BTreeMap::new(),
         };
         let script = Arc::new(Mutex::new(script));
@@ -179,16 +185,11 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: &Mutex<
     let (answer, text) = {
         let mut script = script.lock().expect("no holder of the lock panics");
         *script.asked.entry(path.clone()).or_default() += 1;
-        let issuer = script.document["issuer"].as_str().unwrap_or_default();
-        let below = issuer.splitn(4, '/').nth(3).unwrap_or_default();
-        let below = below.trim_end_matches('/');
-        let document = match below {
-            "" => "/.well-known/openid-configuration".to_owned(),
-            below => format!("/{below}/.well-known/openid-configuration"),
-        };
         match path.as_str() {
             "/keys" => (script.answer.clone(), script.keys.clone()),
-            found if found == document => (script.answer.clone(), script.document.to_string()),
+            found if found == script.discovery => {
+                (script.answer.clone(), script.document.to_string())
+            }
             _ => (Answer::Status(404), String::new()),
         }
     };
