@@ -9,7 +9,7 @@ use reqwest::{Client, Url};
 use serde::Deserialize;
 
 use super::jwks::LIMIT;
-use crate::options::masked_url;
+use crate::secret::masked_url;
 
 /// For one request, from the connection to the last byte.
 const DEADLINE: Duration = Duration::from_secs(5);

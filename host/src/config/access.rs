@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::ConfigError;
-use super::checked::given;
+use super::checked::{given, given_secret, given_url};
 use super::claims::{ClaimsConfig, LIFETIME};
 use super::error::Faults;
 use super::values::duration;
@@ -16,6 +16,7 @@ use crate::access::{
     Access, Address, AddressError, Configured, JwksError, Key, KeyError, Remote, Rules, Source,
     Verifier,
 };
+use crate::secret::{Secret, SecretUrl};
 
 const SECRET: &str = "ORDAIN_JWT_HS256_SECRET";
 const PUBLIC: &str = "ORDAIN_JWT_PUBLIC_KEY";
@@ -27,7 +28,7 @@ const ISSUER: &str = "ORDAIN_OIDC_ISSUER";
 pub struct AccessConfig {
     /// Secret of at least 32 bytes that HS256 tokens are checked by
     #[arg(long, env = "ORDAIN_JWT_HS256_SECRET", value_name = "SECRET")]
-    pub jwt_hs256_secret: Option<String>,
+    pub jwt_hs256_secret: Option<Secret>,
 
     /// Public key in PEM that tokens are checked by: RSA (RS256, RS384, RS512, PS256, PS384, PS512), EC P-256
     /// (ES256), EC P-384 (ES384) or Ed25519 (EdDSA)
@@ -41,7 +42,7 @@ pub struct AccessConfig {
 
     /// URL of the keys that tokens are checked by (JWKS), https beyond this machine
     #[arg(long, env = "ORDAIN_JWKS_URL", value_name = "URL")]
-    pub jwks_url: Option<String>,
+    pub jwks_url: Option<SecretUrl>,
 
     /// Issuer whose keys tokens are checked by, found by OpenID Connect discovery; tokens must name it (iss)
     #[arg(long, env = "ORDAIN_OIDC_ISSUER", value_name = "NAME")]
@@ -66,7 +67,7 @@ pub struct AccessConfig {
 /// Values that can work. Files and URLs are read at the start.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessSettings {
-    secret: Option<String>,
+    secret: Option<Secret>,
     public_key: Option<String>,
     file: Option<PathBuf>,
     address: Option<Address>,
@@ -121,7 +122,7 @@ impl AccessConfig {
             }
         }
         let settings = AccessSettings {
-            secret: given(&self.jwt_hs256_secret),
+            secret: given_secret(&self.jwt_hs256_secret),
             public_key: given(&self.jwt_public_key),
             file: self
                 .jwks_file
@@ -146,9 +147,9 @@ impl AccessConfig {
         let named = |name: &'static str| {
             move |why: AddressError| ConfigError::Url(name, format!("it {why}"))
         };
-        match (given(&self.jwks_url), given(&self.oidc_issuer)) {
+        match (given_url(&self.jwks_url), given(&self.oidc_issuer)) {
             (None, None) => Ok(None),
-            (Some(url), None) => Address::keys(&url).map(Some).map_err(named(URL)),
+            (Some(url), None) => Address::keys(url.reveal()).map(Some).map_err(named(URL)),
             (None, Some(name)) => Address::issuer(&name).map(Some).map_err(named(ISSUER)),
             (Some(_), Some(_)) => Err(ConfigError::TwoSources),
         }
@@ -160,8 +161,8 @@ impl AccessSettings {
         let named = |name| move |error: KeyError| ConfigError::AccessKey(name, error);
         let secret = self
             .secret
-            .as_deref()
-            .map(|text| Key::secret(text.as_bytes()));
+            .as_ref()
+            .map(|secret| Key::secret(secret.reveal().as_bytes()));
         let public = self.public_key.as_deref().map(Key::public);
         let secret = secret.transpose().map_err(named(SECRET))?;
         let public = public.transpose().map_err(named(PUBLIC))?;
@@ -232,7 +233,7 @@ impl AccessSettings {
         };
         let names = &self.rules.names;
         vec![
-            (SECRET, self.secret.as_ref().map(|_| "***".to_owned())),
+            (SECRET, self.secret.as_ref().map(Secret::to_string)),
             (PUBLIC, self.public_key.as_ref().map(one_line)),
             ("ORDAIN_JWKS_FILE", file),
             (URL, address(URL)),

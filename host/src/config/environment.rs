@@ -10,6 +10,7 @@ use clap::Command;
 use super::file::fault;
 use super::meant::{kebab, meant};
 use super::secrets::is_secret;
+use super::service_links::is_service_link;
 
 /// Variables that are read outside of [`Config`](super::Config).
 const OTHERS: [&str; 3] = ["ORDAIN_SERVER", "ORDAIN_LOG", "ORDAIN_TOKEN"];
@@ -53,9 +54,6 @@ pub fn without_line_ends(value: OsString) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// What Kubernetes makes of a service called `ordain`, in every pod beside it.
-const OF_KUBERNETES: [&str; 2] = ["ORDAIN_SERVICE_", "ORDAIN_PORT"];
-
 /// Every `ORDAIN_` variable that nothing reads, in words, with the one that was probably meant.
 pub fn strangers(
     options: &Command,
@@ -69,11 +67,12 @@ pub fn strangers(
     let plain: Vec<String> = known.iter().map(|name| kebab(name)).collect();
     let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
     let mut strangers: Vec<String> = variables
-        .filter(|(_, value)| !without_line_ends(value.clone()).is_empty())
-        .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|name| name.starts_with("ORDAIN_") && !known.contains(&name.as_str()))
-        .filter(|name| !OF_KUBERNETES.iter().any(|made| name.starts_with(made)))
-        .map(|name| {
+        .map(|(name, value)| (name, without_line_ends(value)))
+        .filter(|(_, value)| !value.is_empty())
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.starts_with("ORDAIN_") && !known.contains(&name.as_str()))
+        .filter(|(name, value)| !is_service_link(name, &value.to_string_lossy()))
+        .map(|(name, _)| {
             let meant = meant(&kebab(&name), &plain)
                 .and_then(|meant| known.iter().find(|known| kebab(known) == meant));
             match meant {

@@ -15,6 +15,10 @@ pub async fn healthz() -> Response {
 pub async fn readyz(State(app): State<App>) -> Response {
     let status = app.ordain.status();
     let readiness = Readiness::of(&status, app.access.keys());
+    let readiness = match app.edge.is_leaving() {
+        true => readiness.draining(),
+        false => readiness,
+    };
     let is_ready = readiness.is_ready();
     // Everybody may look.
     let body = Json(readiness.public());
@@ -26,7 +30,7 @@ pub async fn readyz(State(app): State<App>) -> Response {
 }
 
 pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
-    let text = crate::metrics::text(&app.ordain).map_err(|error| {
+    let text = crate::metrics::text(&app.ordain, &app.edge.status()).map_err(|error| {
         tracing::error!(%error, "metrics cannot be written");
         Problem::internal()
     })?;

@@ -15,6 +15,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Either};
 use tower::Service as _;
 
+use super::edge::Edge;
 use super::gate::{self, Denial};
 use super::headers::{REQUEST_ID, RequestId};
 use super::problem::Problem;
@@ -39,8 +40,32 @@ impl Service {
         Service { app, routes }
     }
 
-    fn handle(self, request: Request, id: &RequestId) -> impl Future<Output = Response> + use<> {
-        match self.admit(&request) {
+    pub(super) fn edge(&self) -> &Arc<Edge> {
+        &self.app.edge
+    }
+
+    /// The answer to a request. `refusal`: nobody is asked, and this is why.
+    pub(super) fn answer(
+        self,
+        request: Request,
+        refusal: Option<Problem>,
+    ) -> impl Future<Output = Response> {
+        answered(request, |request, id: &RequestId| {
+            self.handle(request, id, refusal)
+        })
+    }
+
+    fn handle(
+        self,
+        request: Request,
+        id: &RequestId,
+        refusal: Option<Problem>,
+    ) -> impl Future<Output = Response> + use<> {
+        let admitted = match refusal {
+            Some(problem) => Err(Denial::Problem(Box::new(problem))),
+            None => self.admit(&request),
+        };
+        match admitted {
             Ok(principal) => Either::Left(self.pass(request, principal, id)),
             // Boxed: those who pass should not carry it.
             Err(denial) => Either::Right(Box::pin(self.refuse(request, denial, id.clone()))),
@@ -54,7 +79,8 @@ impl Service {
 
     /// A token may name a key that its provider has published since: then it is looked at once more.
     async fn refuse(self, request: Request, denial: Denial, id: RequestId) -> Response {
-        if denial != Denial::Denied(Denied::UnknownKey) || !self.app.access.refreshed().await {
+        let is_unknown = matches!(denial, Denial::Denied(Denied::UnknownKey));
+        if !is_unknown || !self.app.access.refreshed().await {
             return denial.answer(request).await;
         }
         match self.admit(&request) {
@@ -120,9 +146,7 @@ impl tower::Service<Request> for Service {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let service = self.clone();
-        let handle = |request, id: &RequestId| service.handle(request, id);
-        Box::pin(answered(request, handle).map(Ok))
+        Box::pin(self.clone().answer(request, None).map(Ok))
     }
 }
 
