@@ -17,7 +17,7 @@ use super::usage;
 use crate::access::Access;
 use crate::backends::Origin;
 use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError};
-use crate::config::{Config, File, UNIX, faulty, prepared, socket_path};
+use crate::config::{Config, File, UNIX, faulty, prepared, socket_path, variable};
 use crate::http::Service;
 use crate::ids::Tenant;
 use crate::options::{Options, OriginChoice};
@@ -76,7 +76,7 @@ impl TargetArgs {
     }
 
     pub async fn open(&self) -> Result<Target, Failure> {
-        match self.choose(|name| std::env::var(name).ok()) {
+        match self.choose(|name| variable(name)?.into_string().ok()) {
             Choice::Server(url) => server(&url, self.token.as_ref()),
             Choice::Database(url) => database(url).await,
         }
@@ -218,8 +218,8 @@ pub fn environment() -> Result<Config, Failure> {
         #[command(flatten)]
         config: Config,
     }
-    let command = prepared(<Environment as clap::CommandFactory>::command());
-    let named = std::env::var_os("ORDAIN_CONFIG").map(std::path::PathBuf::from);
+    let command = <Environment as clap::CommandFactory>::command();
+    let named = variable("ORDAIN_CONFIG").map(std::path::PathBuf::from);
     let faults = faulty(&command, &[]);
     if !faults.is_empty() {
         return Err(Failure::Usage(faults.join("\n  ")));
@@ -229,7 +229,7 @@ pub fn environment() -> Result<Config, Failure> {
         Some(file) => file.as_defaults(command),
         None => command,
     };
-    command
+    prepared(command)
         .try_get_matches_from(["ordain"])
         .and_then(|matches| <Environment as clap::FromArgMatches>::from_arg_matches(&matches))
         .map(|environment| environment.config)

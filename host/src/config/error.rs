@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::access::KeyError;
+use crate::access::{KeyError, RoleMapError};
 
 /// Fewest bytes of a key that seals far values.
 pub const FAR_KEY_MIN: usize = 16;
@@ -65,6 +65,18 @@ pub enum ConfigError {
          and no control characters"
     )]
     LocalProvider(usize),
+    #[error("ORDAIN_JWT_ROLE_MAP: {0}")]
+    RoleMap(RoleMapError),
+    #[error(
+        "ORDAIN_JWKS_URL and ORDAIN_OIDC_ISSUER both say where keys are: leave one of them out \
+         (ORDAIN_JWT_ISSUER says which issuer tokens must name)"
+    )]
+    TwoSources,
+    #[error(
+        "ORDAIN_JWT_ISSUER is not ORDAIN_OIDC_ISSUER, to the letter: leave ORDAIN_JWT_ISSUER out, tokens must \
+         name the issuer whose keys they are checked by"
+    )]
+    TwoIssuers,
     #[error("several things are wrong:{}", listed(.0))]
     Several(Vec<ConfigError>),
 }

@@ -233,7 +233,9 @@ fn read<'a>(
         .find(|option| option.get_long() == Some(key) && option.get_id() != CONFIG_FILE)
         .ok_or_else(|| unknown(key, options))?;
     let id = option.get_id().as_str();
-    let text = text_of(id, value).map_err(|why| format!("{key}: {why}"))?;
+    let mut text = text_of(id, value).map_err(|why| format!("{key}: {why}"))?;
+    // As in a variable.
+    text.truncate(text.trim_end_matches(['\n', '\r']).len());
     if text.is_empty() {
         return Ok(None);
     }

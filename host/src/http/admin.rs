@@ -24,15 +24,15 @@ pub async fn healthz() -> Response {
 
 pub async fn readyz(State(app): State<App>) -> Response {
     let status = app.ordain.status();
-    let readiness = Readiness::of(&status, app.access.keys_are_current());
-    let leaving = app.edge.is_leaving();
-    let readiness = match leaving {
+    let readiness = Readiness::of(&status, app.access.keys());
+    let readiness = match app.edge.is_leaving() {
         true => readiness.draining(),
         false => readiness,
     };
+    let is_ready = readiness.is_ready();
     // Everybody may look.
     let body = Json(readiness.public());
-    if status.ready && !leaving {
+    if is_ready {
         return body.into_response();
     }
     let retry = [(RETRY_AFTER, HeaderValue::from_static("1"))];

@@ -14,6 +14,8 @@ pub enum Rule {
     Read,
     /// To change what is of the tenant in the path.
     Write,
+    /// To see the counters.
+    Metrics,
     /// To do everything.
     Admin,
     /// There is no such path, as far as this table knows.
@@ -68,7 +70,7 @@ const RULES: &[(&str, &str, Rule)] = &[
     ("/v1/caches", "PATCH", Rule::Admin),
     ("/v1/caches/purge", "POST", Rule::Admin),
     ("/v1/log/prune", "POST", Rule::Admin),
-    ("/metrics", "GET", Rule::Admin),
+    ("/metrics", "GET", Rule::Metrics),
     ("/healthz", "GET", Rule::Open),
     ("/readyz", "GET", Rule::Open),
     ("/openapi.json", "GET", Rule::Open),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::access::KeysState;
 use crate::coherence::BreakerStatus;
 use crate::ordain::{FeedStatus, NearStatus, Status, TierStatus};
 
@@ -47,10 +48,11 @@ pub struct Dependencies<'a> {
     pub keys: Keys,
 }
 
-/// The file of keys that tokens are checked by.
+/// The file or URL of keys that tokens are checked by.
 #[derive(Serialize)]
 pub struct Keys {
-    /// `up`, `stale` (the file cannot be used as it is now, the keys from before are) or `off`.
+    /// `up`, `stale` (it cannot be used as it is now, the keys from before are), `down` (it has given none yet,
+    /// and there is no other) or `off`.
     pub state: &'static str,
 }
 
@@ -210,8 +212,8 @@ impl From<NearStatus> for Near {
 }
 
 impl Readiness<'_> {
-    /// `keys`: whether the file of keys can be used as it is now; `None`: there is none.
-    pub fn of(status: &Status, keys: Option<bool>) -> Readiness<'_> {
+    /// `keys`: how the file or URL of keys fares; `None`: there is none.
+    pub fn of(status: &Status, keys: Option<KeysState>) -> Readiness<'_> {
         let far_up = status.far.as_ref().is_none_or(|far| !far.breaker.open);
         let takes_values = status.far_writes.as_ref().is_none_or(|puts| !puts.open);
         // The feed asks the origin four times a second: how it fares is how the origin fares.
@@ -219,13 +221,13 @@ impl Readiness<'_> {
         let steady = !status.tasks.iter().any(|task| task.troubled);
         Readiness {
             status: match (
-                status.ready,
+                status.ready && keys != Some(KeysState::Down),
                 far_up
                     && takes_values
                     && origin_up
                     && steady
                     && status.component.as_wanted
-                    && keys != Some(false),
+                    && keys != Some(KeysState::Stale),
             ) {
                 (true, true) => "ready",
                 (true, false) => "degraded",
@@ -243,8 +245,9 @@ impl Readiness<'_> {
                 },
                 keys: Keys {
                     state: match keys {
-                        Some(true) => "up",
-                        Some(false) => "stale",
+                        Some(KeysState::Up) => "up",
+                        Some(KeysState::Stale) => "stale",
+                        Some(KeysState::Down) => "down",
                         None => "off",
                     },
                 },
@@ -271,6 +274,10 @@ impl Readiness<'_> {
                     .collect(),
             },
         }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        !matches!(self.status, "unready" | "draining")
     }
 
     /// The instance is about to go, whatever it could still answer.

@@ -6,6 +6,8 @@ mod access;
 mod access_cli;
 mod access_keys;
 mod access_paths;
+mod access_providers;
+mod access_remote;
 mod access_tokens;
 mod batch;
 mod bodies;

@@ -151,7 +151,7 @@ fn everybody_is_told_of_what_kind_an_error_is_and_no_name() {
     status.origin.breaker.why = said.into();
     status.feed.error = "no connection: 10.0.0.7 refused".into();
     let shown = |status: &Status| {
-        let readiness = Readiness::of(status, Some(true)).public();
+        let readiness = Readiness::of(status, Some(KeysState::Up)).public();
         serde_json::to_string(&readiness).expect("JSON")
     };
     let text = shown(&status);
@@ -176,13 +176,14 @@ fn everybody_is_told_of_what_kind_an_error_is_and_no_name() {
 }
 
 #[test]
-fn a_file_of_keys_that_cannot_be_used_is_degraded() {
+fn keys_that_cannot_be_used_are_degraded_and_none_at_all_is_unready() {
     let mut status = status();
     status.component = ComponentReport::for_tests(true);
     for (keys, expected) in [
         (None, ("ready", "off")),
-        (Some(true), ("ready", "up")),
-        (Some(false), ("degraded", "stale")),
+        (Some(KeysState::Up), ("ready", "up")),
+        (Some(KeysState::Stale), ("degraded", "stale")),
+        (Some(KeysState::Down), ("unready", "down")),
     ] {
         let readiness = Readiness::of(&status, keys);
         let state = readiness.dependencies.keys.state;
