@@ -24,3 +24,4 @@ pub mod runtime;
 pub mod secret;
 
 pub use ordain::Ordain;
+pub use runtime::compile_apart;

@@ -95,6 +95,47 @@ pub fn with_table(entries: u32) -> Vec<u8> {
     with_module(&format!("(module (table {entries} funcref))"))
 }
 
+/// The real component with one more function, which has so many locals.
+pub fn with_locals(count: usize) -> Vec<u8> {
+    with_module(&format!("(module (func (local {})))", "i64 ".repeat(count)))
+}
+
+/// The real component with so many more functions that each keep `locals` values over `loops` loops: of modest
+/// size, and dear to compile.
+pub fn with_dear_functions(functions: usize, locals: usize, loops: usize) -> Vec<u8> {
+    let body: String = (0..loops)
+        .map(|number| {
+            let (one, other) = (1 + number % (locals - 1), 1 + (number * 7) % (locals - 1));
+            format!(
+                "(loop (local.set {one} (i64.add (local.get {one}) (local.get {other})))
+                   (br_if 0 (i64.eqz (local.get {other}))))"
+            )
+        })
+        .collect();
+    let sum: String = (1..locals)
+        .map(|number| format!("(local.set 0 (i64.add (local.get 0) (local.get {number})))"))
+        .collect();
+    let set: String = (1..locals)
+        .map(|number| format!("(local.set {number} (i64.load (i32.const {})))", number * 8))
+        .collect();
+    let function = format!(
+        "(func (result i64) (local {}) {set}{body}{sum}(local.get 0))",
+        "i64 ".repeat(locals)
+    );
+    with_module(&format!(
+        "(module (memory 2) {})",
+        function.repeat(functions)
+    ))
+}
+
+/// The real component with a name as long as this on an import.
+pub fn with_name(length: usize) -> Vec<u8> {
+    with_module(&format!(
+        "(module (func (export \"{}\")))",
+        "n".repeat(length)
+    ))
+}
+
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 /// Sections of a component.
 const CORE_MODULE: u8 = 1;

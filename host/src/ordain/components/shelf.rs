@@ -63,7 +63,7 @@ impl Components {
         let stored = self.origin.component(digest).await?;
         let stored = stored.ok_or_else(|| ComponentError::Unknown(digest.to_owned()))?;
         let signature = stored.signature.as_deref();
-        self.loader.load(&stored.bytes, signature).await?;
+        self.loader.load_for_call(&stored.bytes, signature).await?;
         Ok(())
     }
 
