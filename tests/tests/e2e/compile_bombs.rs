@@ -19,7 +19,7 @@ async fn what_is_plainly_too_much_is_refused_before_it_is_compiled() {
     for (bytes, words) in [
         (made::with_locals(40_000), "40000 locals in one function"),
         (
-            made::with_dear_functions(1, 1_000, 10_000),
+            made::with_dear_functions(1, 1_000, 20_000),
             "bytes in one function",
         ),
         (
@@ -48,7 +48,7 @@ async fn a_compile_bomb_ends_at_a_limit_and_neither_pushes_nor_answers_wait_for_
     let app = App::memory().await;
     app.store("acme", &policy("openai", "m")).await;
     // Each below what is refused at sight, and different from the other.
-    let bombs = [90, 91].map(|functions| made::with_dear_functions(functions, 1_900, 4_000));
+    let bombs = [20, 21].map(|functions| made::with_dear_functions(functions, 1_900, 4_000));
     let memory_before = resident(app.pid());
     let pushes = bombs.map(|bomb| {
         let client: ordain_tests::http::Client = (*app).clone();
@@ -121,7 +121,7 @@ async fn a_process_that_compiles_knows_no_secret_and_is_the_first_to_go() {
         .start()
         .await;
     let client: ordain_tests::http::Client = (*app).clone();
-    let bomb = made::with_dear_functions(89, 1_900, 4_000);
+    let bomb = made::with_dear_functions(22, 1_900, 4_000);
     let push =
         tokio::spawn(async move { client.call("PUT", "/v1/component").body(bomb).send().await });
     let found = || async { compilers(app.pid()).first().copied().ok_or("none compiles") };

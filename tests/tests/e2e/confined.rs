@@ -88,7 +88,8 @@ async fn a_service_without_room_for_its_pool_works_and_says_which_limit_it_is() 
     std::fs::set_permissions(&wrapper, mode).expect("ours");
     let app = App::builder().dev().program(&wrapper).start().await;
     app.store("acme", &policy("openai", "m")).await;
-    let requests = (0..64).map(|_| app.resolve(&serde_json::json!({"tenant": "acme"})));
+    let request = serde_json::json!({"tenant": "acme"});
+    let requests = (0..64).map(|_| app.resolve(&request));
     for reply in futures::future::join_all(requests).await {
         assert_eq!(reply.status, 200, "{reply:?}");
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use ordain_tests::components::{component as test_component, digest, write};
+use ordain_tests::components::{component as test_component, digest, real, write};
 use ordain_tests::process;
 
 /// `ordain ARGS` in this folder, with a key of its own beside the caches.
@@ -60,7 +60,7 @@ fn compiled(cache: &Path, bytes: &[u8]) -> PathBuf {
 fn code_of_another_component_under_the_name_of_a_good_one_is_not_run() {
     let base = tempfile::tempdir().expect("a folder");
     let (cache, settings) = (base.path().join("cache"), base.path().join("settings"));
-    let (good, other) = (test_component("none"), test_component("model:other@never"));
+    let (good, other) = (real(), test_component("none"));
     let good_file = write(base.path(), "good", &good);
     let other_file = write(base.path(), "other", &other);
     for file in [&good_file, &other_file] {

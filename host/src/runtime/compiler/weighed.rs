@@ -32,11 +32,11 @@ const ENTRIES: Limit = Limit {
 };
 const LOCALS: Limit = Limit {
     what: "locals in one function",
-    most: 4_000,
+    most: 2_000,
 };
 const ALL_LOCALS: Limit = Limit {
     what: "locals",
-    most: 400_000,
+    most: 200_000,
 };
 const BODY: Limit = Limit {
     what: "bytes in one function",
@@ -142,5 +142,113 @@ impl Counts {
         FUNCTIONS.holds(self.functions)?;
         ENTRIES.holds(self.entries)?;
         ALL_LOCALS.holds(self.locals)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leb(bytes: &mut Vec<u8>, mut number: usize) {
+        while number >= 0x80 {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+    }
+
+    fn section(bytes: &mut Vec<u8>, id: u8, content: &[u8]) {
+        bytes.push(id);
+        leb(bytes, content.len());
+        bytes.extend_from_slice(content);
+    }
+
+    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+    const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+    /// A component with one module of these sections.
+    fn with(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
+        let mut module = MODULE.to_vec();
+        for (id, content) in sections {
+            section(&mut module, *id, content);
+        }
+        let mut bytes = COMPONENT.to_vec();
+        section(&mut bytes, 1, &module);
+        bytes
+    }
+
+    /// A section of so many equal things.
+    fn many(count: usize, one: &[u8]) -> Vec<u8> {
+        let mut content = Vec::new();
+        leb(&mut content, count);
+        content.extend(one.repeat(count));
+        content
+    }
+
+    #[test]
+    fn what_is_plainly_too_much_is_named_with_its_limit() {
+        let function = |body: Vec<u8>| {
+            let mut code = vec![1];
+            leb(&mut code, body.len());
+            code.extend(body);
+            with(&[(1, many(1, &[0x60, 0, 0])), (3, many(1, &[0])), (10, code)])
+        };
+        let locals = |count| {
+            let mut body = vec![1];
+            leb(&mut body, count);
+            body.extend([0x7e, 0x0b]);
+            function(body)
+        };
+        let nested = |depth| {
+            (0..depth).fold(COMPONENT.to_vec(), |inner, _| {
+                let mut outer = COMPONENT.to_vec();
+                section(&mut outer, 4, &inner);
+                outer
+            })
+        };
+        let export = |length| {
+            let mut content = vec![1];
+            leb(&mut content, length);
+            content.extend(vec![b'n'; length]);
+            content.extend([0, 0]);
+            with(&[(7, content)])
+        };
+        for (bytes, words) in [
+            (locals(2_001), "2001 locals in one function, at most 2000"),
+            (
+                function([vec![0], vec![1; 256 << 10]].concat()),
+                "bytes in one function",
+            ),
+            (with(&[(3, many(20_001, &[0]))]), "20001 functions"),
+            (with(&[(1, many(10_001, &[0x60, 0, 0]))]), "10001 types"),
+            (
+                with(&[(6, many(50_001, &[0x7f, 0, 0x41, 0, 0x0b]))]),
+                "50001 imports, exports, globals",
+            ),
+            (export(1_025), "1025 bytes in the name"),
+            (nested(9), "components in one another"),
+            (
+                [COMPONENT, &with(&[])[COMPONENT.len()..].repeat(64)].concat(),
+                "modules and components",
+            ),
+        ] {
+            let why = weigh(&bytes).expect_err(words);
+            assert!(why.contains(words), "{words}: {why}");
+        }
+        for good in [locals(2_000), export(1_024), nested(7), with(&[])] {
+            assert_eq!(weigh(&good), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_to_the_compiler() {
+        for bytes in [
+            &b""[..],
+            b"\0asm",
+            b"nonsense",
+            &with(&[(1, many(9, &[0x7f]))]),
+        ] {
+            assert_eq!(weigh(bytes), Ok(()));
+        }
     }
 }
