@@ -28,7 +28,7 @@ use crate::request::EgressMode;
 use crate::secret::{Secret, SecretUrl};
 
 pub use access::{AccessConfig, AccessSettings};
-pub use checked::{Environment, Settings};
+pub use checked::{EdgeSettings, Environment, Settings};
 pub use environment::{faulty, prepared, strangers};
 pub use error::ConfigError;
 pub use file::{File, FileError};
@@ -59,6 +59,19 @@ pub struct Config {
     /// production (default), development or test
     #[arg(long, env = "ORDAIN_ENV", value_name = "NAME")]
     pub env: Option<String>,
+
+    /// After SIGTERM: how long requests are still taken, while /readyz says that the instance goes, so that
+    /// load balancers can take it out
+    #[arg(long, env = "ORDAIN_DRAIN", default_value = "0s", value_parser = duration, value_name = "DURATION")]
+    pub drain: Duration,
+
+    /// How long a connection may be without a request; longer than load balancers in front keep theirs
+    #[arg(long, env = "ORDAIN_IDLE_TIMEOUT", default_value = "75s", value_parser = duration, value_name = "DURATION")]
+    pub idle_timeout: Duration,
+
+    /// Most connections at a time [default: what the limit on open files leaves, at most 10000]
+    #[arg(long, env = "ORDAIN_MAX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(1..), value_name = "NUMBER")]
+    pub max_connections: Option<u32>,
 
     /// The component with the rules [default: ordain-policy.wasm beside the executable]
     #[arg(long, env = "ORDAIN_COMPONENT", value_name = "FILE")]
@@ -113,7 +126,7 @@ pub struct Config {
     pub migrate_url: Option<SecretUrl>,
 
     /// Redis, the cache that instances share; without it there is none. redis://, rediss:// (TLS),
-    /// redis+cluster://HOST:PORT,HOST:PORT or rediss+cluster://
+    /// redis+cluster://HOST:PORT,HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/NAME, rediss+...://
     #[arg(long, env = "REDIS_URL", value_name = "URL")]
     pub redis_url: Option<SecretUrl>,
 

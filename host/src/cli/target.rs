@@ -2,6 +2,7 @@
 //! take the same calls and give the same answers.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -189,7 +190,7 @@ async fn database(url: SecretUrl, rules: bool) -> Result<Target, Failure> {
     if rules {
         ordain.opened(PATIENCE / 3).await;
     }
-    let service = crate::http::service(ordain.clone(), deadline, Access::open());
+    let service = crate::http::service(ordain.clone(), deadline, Access::open(), Arc::default());
     Ok(Target::Embedded { ordain, service })
 }
 

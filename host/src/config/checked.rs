@@ -2,6 +2,7 @@
 //! section 7 is here.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Config;
 use super::access::AccessSettings;
@@ -23,11 +24,21 @@ pub enum Environment {
     Test,
 }
 
+/// How connections are taken and kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EdgeSettings {
+    pub drain: Duration,
+    pub idle: Duration,
+    /// `None`: as many as there is room for.
+    pub connections: Option<u32>,
+}
+
 /// A configuration that can work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub options: Options,
     pub listen: Listen,
+    pub edge: EdgeSettings,
     pub environment: Environment,
     pub dev: bool,
     pub access: AccessSettings,
@@ -183,11 +194,20 @@ impl Config {
             _ => {}
         }
         let options = self.noted_options(origin, &mut faults);
+        if self.idle_timeout.is_zero() {
+            faults.push(ConfigError::Zero("ORDAIN_IDLE_TIMEOUT"));
+        }
+        let edge = EdgeSettings {
+            drain: self.drain,
+            idle: self.idle_timeout,
+            connections: self.max_connections,
+        };
         let access = faults.note(self.access.checked());
         let settings = listen.zip(environment).zip(access);
         let settings = settings.map(|((listen, environment), access)| Settings {
             options,
             listen,
+            edge,
             environment,
             dev,
             access,
@@ -260,6 +280,12 @@ impl Settings {
             (
                 "ORDAIN_ENV",
                 Some(format!("{:?}", self.environment).to_lowercase()),
+            ),
+            ("ORDAIN_DRAIN", time(self.edge.drain)),
+            ("ORDAIN_IDLE_TIMEOUT", time(self.edge.idle)),
+            (
+                "ORDAIN_MAX_CONNECTIONS",
+                self.edge.connections.map(|number| number.to_string()),
             ),
             ("ORDAIN_COMPONENT", path(&options.component)),
             ("ORDAIN_WATCH", switch(options.components.reload)),

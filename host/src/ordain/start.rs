@@ -23,6 +23,7 @@ use crate::coherence::origin::OriginReader;
 use crate::coherence::restamp::Restamper;
 use crate::coherence::{Coherence, Moment};
 use crate::options::{Options, OriginChoice};
+use crate::places::Direct;
 use crate::runtime::{
     EngineError, Generation, GuestEngine, LoadError, Loader, Room, Runtime, Vectors, VectorsError,
     inspect,
@@ -31,9 +32,6 @@ use crate::secret::SecretUrl;
 
 /// Fills that wait for the feed at once; one more is dropped, which costs a later miss.
 const LATE_FILLS_MAX: usize = 256;
-/// Calls at once that read or write the origin itself (records, lists, writes): one more is told to
-/// try again.
-const DIRECT_MAX: usize = 256;
 /// For the promoted component to be fetched and loaded, if there is one.
 const COMPONENT_DEADLINE: Duration = Duration::from_secs(20);
 /// For the log, where nothing that is promoted matters.
@@ -196,6 +194,7 @@ impl Ordain {
             };
             tasks.push(tokio::spawn(auditor.run()));
         }
+        let connections = usize::try_from(options.origin_connections).unwrap_or(usize::MAX);
         let inner = Inner {
             options,
             runtime,
@@ -206,7 +205,7 @@ impl Ordain {
             far,
             caches,
             patching: Default::default(),
-            direct: Arc::new(Semaphore::new(DIRECT_MAX)),
+            direct: Direct::new(connections),
             restamps,
             findings,
             tasks,
