@@ -16,6 +16,7 @@ mod service_links;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod unnamed;
 mod values;
 
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ pub use file::{File, FileError};
 pub use listen::{Listen, UNIX, socket_path};
 pub use reference::reference;
 pub use sources::{Source, Sources};
+pub use unnamed::Reader;
 use values::{bytes, instances, mode, signature};
 pub use values::{duration, switch};
 

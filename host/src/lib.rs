@@ -28,3 +28,4 @@ pub mod supervise;
 pub mod utf8;
 
 pub use ordain::Ordain;
+pub use runtime::compile_apart;

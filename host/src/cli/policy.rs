@@ -115,7 +115,7 @@ impl Policy {
             } => {
                 let call = Call::new(Method::GET, tenant_path(tenant, "/policy")?)
                     .header("ordain-min-revision", *min_revision);
-                let reply = target.open().await?.ask(call).await?;
+                let reply = target.open_records().await?.ask(call).await?;
                 if json {
                     return output::raw(&reply.body);
                 }
@@ -161,11 +161,11 @@ impl Policy {
                         if_match.map(|revision| format!("\"{revision}\"")),
                     )
                     .reason(reason.as_ref());
-                let reply = target.open().await?.ask(call).await?;
+                let reply = target.open_records().await?.ask(call).await?;
                 written(&reply, tenant, "deleted", json)
             }
             Policy::List { target, page } => {
-                let target = target.open().await?;
+                let target = target.open_records().await?;
                 let print = |items: &[Value]| {
                     let row = |item: &Value| vec![cell(&item["tenant"]), cell(&item["revision"])];
                     output::table(
@@ -180,7 +180,7 @@ impl Policy {
                 tenant,
                 page,
             } => {
-                let target = target.open().await?;
+                let target = target.open_records().await?;
                 let path = tenant_path(tenant, "/history")?;
                 page.walk(&target, &path, json, changes).await
             }

@@ -40,7 +40,7 @@ impl Log {
             before,
             reason,
         } = self;
-        let target = target.open().await?;
+        let target = target.open_records().await?;
         let (mut pruned, mut revision) = (0, Value::Null);
         loop {
             let call = Call::new(Method::POST, "/v1/log/prune")

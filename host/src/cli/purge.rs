@@ -36,7 +36,7 @@ impl Purge {
         let call = Call::new(Method::POST, "/v1/caches/purge")
             .reason(self.reason.as_ref())
             .body(serde_json::Value::from(body).to_string());
-        let reply = self.target.open().await?.ask(call).await?;
+        let reply = self.target.open_records().await?.ask(call).await?;
         if json {
             return output::raw(&reply.body);
         }

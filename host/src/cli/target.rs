@@ -17,7 +17,7 @@ use super::usage;
 use crate::access::Access;
 use crate::backends::Origin;
 use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError};
-use crate::config::{Config, File, UNIX, faulty, prepared, socket_path, variable};
+use crate::config::{Config, File, Reader, UNIX, faulty, prepared, socket_path, variable};
 use crate::http::Service;
 use crate::ids::Tenant;
 use crate::options::{Options, OriginChoice};
@@ -76,9 +76,18 @@ impl TargetArgs {
     }
 
     pub async fn open(&self) -> Result<Target, Failure> {
+        self.open_with(true).await
+    }
+
+    /// For a command that no rule has a say in: on a database it starts no engine.
+    pub async fn open_records(&self) -> Result<Target, Failure> {
+        self.open_with(false).await
+    }
+
+    async fn open_with(&self, rules: bool) -> Result<Target, Failure> {
         match self.choose(|name| variable(name)?.into_string().ok()) {
             Choice::Server(url) => server(&url, self.token.as_ref()),
-            Choice::Database(url) => database(url).await,
+            Choice::Database(url) => database(url, rules).await,
         }
     }
 }
@@ -172,7 +181,7 @@ fn client(url: &str, builder: reqwest::ClientBuilder) -> Result<reqwest::Client,
     })
 }
 
-async fn database(url: SecretUrl) -> Result<Target, Failure> {
+async fn database(url: SecretUrl, rules: bool) -> Result<Target, Failure> {
     let config = environment()?;
     let origin = OriginChoice::Postgres {
         url,
@@ -185,8 +194,11 @@ async fn database(url: SecretUrl) -> Result<Target, Failure> {
     let deadline = options.request_deadline;
     // One person waits: a database that cannot be reached is the answer, not a reason to wait on.
     reached(&options).await?;
-    let ordain = Ordain::start(options).await.map_err(Failure::new)?;
-    ordain.opened(PATIENCE / 3).await;
+    let ordain = Ordain::start_for_command(options, rules).await;
+    let ordain = ordain.map_err(Failure::new)?;
+    if rules {
+        ordain.opened(PATIENCE / 3).await;
+    }
     let service = crate::http::service(ordain.clone(), deadline, Access::open(), Arc::default());
     Ok(Target::Embedded { ordain, service })
 }
@@ -224,7 +236,7 @@ pub fn environment() -> Result<Config, Failure> {
     if !faults.is_empty() {
         return Err(Failure::Usage(faults.join("\n  ")));
     }
-    let file = File::load(named.as_deref(), &command).map_err(usage)?;
+    let file = File::load(named.as_deref(), &command, Reader::Command).map_err(usage)?;
     let command = match &file {
         Some(file) => file.as_defaults(command),
         None => command,

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::files;
 use super::meant::{kebab, meant};
 use super::secrets::{LISTS, is_secret, reveals};
+use super::unnamed::{Reader, unnamed};
 use crate::utf8;
 
 /// Looked for in the working directory.
@@ -65,6 +66,18 @@ pub enum FileError {
     /// A fault a line.
     #[error("{} cannot be used:{}", path.display(), listed(.faults))]
     Faults { path: PathBuf, faults: Vec<String> },
+    /// A fault a line.
+    #[error(
+        "{} lies in the working directory and nobody named it, so this is not taken from it:{}\n  name the \
+         file, if it is yours: {how}",
+        path.display(),
+        listed(.faults)
+    )]
+    Unnamed {
+        path: PathBuf,
+        faults: Vec<String>,
+        how: &'static str,
+    },
     #[error(
         "{0} holds a secret (`{key}`, line {line}) and its mode {mode:04o} lets everybody read it: chmod 640 {0}",
         path.display()
@@ -88,7 +101,11 @@ fn listed(faults: &[String]) -> String {
 impl File {
     /// Reads the file that is named, else `ordain.toml` of the working directory if there is one.
     /// `options`: a command whose arguments are the options.
-    pub fn load(named: Option<&Path>, options: &Command) -> Result<Option<File>, FileError> {
+    pub fn load(
+        named: Option<&Path>,
+        options: &Command,
+        reader: Reader,
+    ) -> Result<Option<File>, FileError> {
         let named = named.filter(|path| !path.as_os_str().is_empty());
         let path = match named {
             Some(path) => path.to_owned(),
@@ -110,6 +127,9 @@ impl File {
             }
         };
         let values = parse(&path, &text, options)?;
+        if named.is_none() {
+            unnamed(&path, &values, reader)?;
+        }
         let secret = values.iter().find(|one| reveals(&one.id, &one.value));
         if let Some(secret) = secret
             && let Some(mode) = files::open_to_everybody(&path)

@@ -65,7 +65,7 @@ impl Components {
         let stored = stored.ok_or_else(|| ComponentError::Unknown(digest.to_owned()))?;
         as_named(digest, &stored)?;
         let signature = stored.signature.as_deref();
-        self.loader.load(&stored.bytes, signature).await?;
+        self.loader.load_for_call(&stored.bytes, signature).await?;
         Ok(())
     }
 
