@@ -279,7 +279,7 @@ impl Readiness<'_> {
 }
 
 /// What an error says if it has this in it, the first that fits; the last fits all.
-const SERVERS: [(&str, &str); 23] = [
+const SERVERS: [(&str, &str); 25] = [
     ("ordain migrate", "the schema is missing or old"),
     ("OOM ", "its memory is full"),
     ("NOREPLICAS", "too few replicas follow it"),
@@ -287,9 +287,14 @@ const SERVERS: [(&str, &str); 23] = [
     ("LOADING", "it is still loading its data"),
     ("CLUSTERDOWN", "the cluster is not whole"),
     ("NOPERM", "its user may not do what is needed"),
+    (
+        "user executing the script can't",
+        "its user may not do what is needed",
+    ),
     ("DENIED", "it is in protected mode"),
     ("BUSY ", "it is busy with a script"),
     ("unknown command", "it lacks a command that is needed"),
+    ("nknown Redis command", "it lacks a command that is needed"),
     ("max number of clients", "it has too many clients"),
     ("knows no primary", "the sentinels know no such primary"),
     ("redis+cluster://", "it is a node of a cluster"),

@@ -1,6 +1,8 @@
 //! The contract suite against every backend, and what only a real server can show: faults.
 
 mod redis_cluster;
+mod redis_refusals;
+mod redis_sentinel;
 mod redis_tls;
 
 use std::sync::Arc;

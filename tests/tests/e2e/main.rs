@@ -39,6 +39,7 @@ mod purge_prune;
 mod purge_prune_calls;
 mod random;
 mod records;
+mod redis_refusals;
 mod resolve;
 mod revisions;
 mod start;

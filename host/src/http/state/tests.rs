@@ -103,6 +103,14 @@ fn a_far_that_takes_no_values_is_degraded_and_says_of_which_kind_the_reason_is()
             "it lacks a command that is needed",
         ),
         (
+            "far refuses: ERR The user executing the script can't run this command or subcommand (set by the script)",
+            "its user may not do what is needed",
+        ),
+        (
+            "far refuses: ERR Unknown Redis command called from script (set by the script)",
+            "it lacks a command that is needed",
+        ),
+        (
             "far refuses: LOADING Redis is loading the dataset in memory",
             "it is still loading its data",
         ),
