@@ -45,17 +45,13 @@ async fn until_put(far: &RedisFar, key: &str, as_of: u64) {
     }
 }
 
-fn holds(sentinels: &Sentinels, server: usize, key: &str) -> bool {
-    sentinels.servers[server].run(&format!("EXISTS {key}")) == "1"
-}
-
 /// Puts until values arrive at this server: the one before may take some until it is told.
 async fn until_put_at(far: &RedisFar, sentinels: &Sentinels, server: usize, name: &str) {
     let until = Instant::now() + FAILOVER;
     for number in 0.. {
         let key = format!("{name}-{number}");
         until_put(far, &key, 1).await;
-        if holds(sentinels, server, &key) {
+        if sentinels.servers[server].holds(&key) {
             return;
         }
         assert!(Instant::now() < until, "{key} went to the old primary");
