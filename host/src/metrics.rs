@@ -11,13 +11,15 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::http::EdgeStatus;
 use crate::ids::Kind;
 use crate::ordain::Ordain;
 
 /// All metrics of an instance.
-pub fn text(ordain: &Ordain) -> Result<String, fmt::Error> {
+pub fn text(ordain: &Ordain, edge: &EdgeStatus) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshot(ordain.clone())));
+    registry.register_collector(Box::new(Connections(edge.clone())));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -28,6 +30,45 @@ struct Snapshot(Ordain);
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Snapshot")
+    }
+}
+
+#[derive(Debug)]
+struct Connections(EdgeStatus);
+
+impl Collector for Connections {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut to = Writer(encoder);
+        let status = &self.0;
+        to.gauge(
+            "ordain_connections",
+            "Connections of callers that are open",
+            status.open as f64,
+        )?;
+        to.gauge(
+            "ordain_connections_max",
+            "Connections of callers that are taken; those beyond are told so",
+            status.most as f64,
+        )?;
+        to.gauge(
+            "ordain_draining",
+            "1 while the instance serves on though it was asked to stop",
+            flag(status.draining),
+        )?;
+        to.counters(
+            "ordain_connections_taken",
+            "Connections of callers that came, by whether there was room",
+            [("yes", status.taken), ("no", status.refused)]
+                .map(|(room, count)| ([("room", room.to_owned())], count)),
+        )?;
+        to.counters(
+            "ordain_connections_ended",
+            "Connections of callers that were ended: by what they were waited for too long, or to make room",
+            status
+                .ended
+                .iter()
+                .map(|(cause, count)| ([("cause", (*cause).to_owned())], *count)),
+        )
     }
 }
 

@@ -257,6 +257,12 @@ impl Readiness<'_> {
         }
     }
 
+    /// The instance is about to go, whatever it could still answer.
+    pub fn draining(mut self) -> Self {
+        self.status = "draining";
+        self
+    }
+
     /// For everybody: errors in a few words of our own, since those of drivers and files name users, addresses
     /// and paths.
     pub fn public(mut self) -> Self {
