@@ -4,6 +4,7 @@ mod redis_cluster;
 mod redis_refusals;
 mod redis_sentinel;
 mod redis_tls;
+mod redis_users;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -147,16 +147,16 @@ async fn logins_of_servers_and_sentinels_are_told_apart() {
 
     // As few rights as documented.
     for number in 0..3 {
-        sentinels.run_sentinel(number, &crate::redis_refusals::line("ACL SETUSER guard "));
+        sentinels.run_sentinel(number, &crate::redis_users::line("ACL SETUSER guard "));
     }
     let primary = &sentinels.servers[0];
-    let line = crate::redis_refusals::line("ACL SETUSER ordain ");
+    let line = crate::redis_users::line("ACL SETUSER ordain ");
     primary.run(&line);
     let query = "?sentinel_username=guard&sentinel_password=PASSWORD";
     let url = sentinels.url_with("ordain:PASSWORD@", query);
     let said = error(&connect(&url, PATIENT)).await;
     assert!(said.contains("NOPERM") && said.contains("'role'"), "{said}");
-    primary.run(&crate::redis_refusals::line("ACL SETUSER ordain +role"));
+    primary.run(&crate::redis_users::line("ACL SETUSER ordain +role"));
     let far = connect(&url, PATIENT);
     let key = "ordain:o1:acme:policy";
     assert_eq!(far.put(key, &value(1), b"", PATIENT).await, Ok(true));

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ordain_tests::app::App;
+use ordain_tests::odd_redis::OddRedis;
 use ordain_tests::proxy::{Proxy, Upstream};
 use ordain_tests::services::{Redis, Sentinels};
 use ordain_tests::wait::{PATIENCE, eventually, holds};
@@ -335,4 +336,63 @@ async fn failovers_by_sentinels_cost_no_answer_and_are_followed() {
         shown.contains("primary mymaster by the sentinels"),
         "{shown}"
     );
+}
+
+/// Answers that a client must bear, whatever it asked: errors, what belongs to other commands, what
+/// no server should say, and the half of an answer. `None`: it hangs up.
+const ODDITIES: [Option<&str>; 24] = [
+    Some("-LOADING Redis is loading the dataset in memory\r\n"),
+    Some("-READONLY You can't write against a read only replica.\r\n"),
+    Some("-NOAUTH Authentication required.\r\n"),
+    Some("-MOVED 1 127.0.0.1:1\r\n"),
+    Some("-MOVED\r\n"),
+    Some("-ASK 1 :0\r\n"),
+    Some("-\r\n"),
+    Some("-ERR \u{fffd}\u{1f980}\r\n"),
+    Some("+OK\r\n"),
+    Some("+\r\n"),
+    Some(":-9223372036854775808\r\n"),
+    Some("$-1\r\n"),
+    Some("$0\r\n\r\n"),
+    Some("$3\r\nfoo\r\n"),
+    Some("$62\r\no1000000000000000000420000000000000000000000000000000000000000\r\n"),
+    Some("$-2\r\n"),
+    Some("$99999999999999999999\r\n"),
+    Some("$5\r\nab"),
+    Some("*2\r\n+a\r\n"),
+    Some("*-1\r\n"),
+    Some("%1\r\n+a\r\n+b\r\n"),
+    Some(">2\r\n+invalidate\r\n*0\r\n"),
+    Some("HTTP/1.1 400 Bad Request\r\n\r\n"),
+    None,
+];
+
+#[tokio::test]
+async fn whatever_redis_answers_no_request_fails_and_none_is_answered_wrongly() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let redis = OddRedis::start(move |_, command| {
+        let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let greets = command[0] == "PING";
+        let answer = match greets {
+            true => Some("+PONG\r\n"),
+            // Each follows on each.
+            false => ODDITIES[number * 7 % 24].filter(|_| number % 5 != 0),
+        };
+        answer.map(str::to_owned)
+    })
+    .await;
+    let app = start(&redis.url()).await;
+    stored(&app, "some", 10).await;
+    let start = Instant::now();
+    let mut rounds = 0;
+    while start.elapsed() < Duration::from_secs(4) || rounds < 10 {
+        for number in 0..10 {
+            answered(&app, &format!("some-{number}"), number).await;
+        }
+        rounds += 1;
+    }
+    app.get("/readyz").await.expect(200);
+    app.get("/v1/caches").await.expect(200);
+    assert!(redis.connections() > 1, "it was asked");
+    assert!(!app.log().contains("panicked"), "{}", app.log());
 }
