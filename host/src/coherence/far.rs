@@ -98,6 +98,11 @@ impl Far {
         (breaker.is_open() && self.backend.fails_in_part()) || breaker.admits()
     }
 
+    /// What fails is not all of far, if anything fails.
+    pub fn fails_in_part(&self) -> bool {
+        self.backend.fails_in_part()
+    }
+
     /// The raw values of the keys. A reply may be shared, however old: V judges it now. At once an
     /// error while the breaker is open.
     pub async fn get(self: &Arc<Self>, keys: &[Key]) -> (Option<FarFlight>, Reply) {

@@ -51,7 +51,8 @@ pub struct Keys {
 
 #[derive(Serialize)]
 pub struct Backend<'a> {
-    /// `up`, `degraded` (it answers, and takes no values), `down` (its breaker is open) or `off`.
+    /// `up`, `down` (its breaker is open), `degraded` (it answers, and takes no values; or a part of it is
+    /// down) or `off`.
     pub state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<&'a str>,
@@ -132,7 +133,10 @@ fn state(up: bool) -> &'static str {
 impl<'a> Backend<'a> {
     fn of(tier: &'a TierStatus, up: bool) -> Backend<'a> {
         Backend {
-            state: state(up),
+            state: match up || !tier.in_part {
+                true => state(up),
+                false => "degraded",
+            },
             backend: Some(&tier.backend),
             breaker: Some(Breaker::of(&tier.breaker)),
             error: &tier.breaker.why,

@@ -13,6 +13,7 @@ fn tier(backend: &str) -> TierStatus {
             refused: 0,
             why: String::new(),
         },
+        in_part: false,
     }
 }
 
@@ -57,6 +58,12 @@ fn far_down_is_degraded_and_a_lost_origin_is_named() {
         (readiness.status, far.state, far.error),
         ("degraded", "down", "refused")
     );
+    if let Some(far) = &mut status.far {
+        far.in_part = true;
+    }
+    let readiness = Readiness::of(&status, None);
+    let far = &readiness.dependencies.far;
+    assert_eq!((readiness.status, far.state), ("degraded", "degraded"));
     status.ready = false;
     status.feed.connected = false;
     status.feed.error = "the origin did not answer".into();
