@@ -1,6 +1,7 @@
 //! Tests of the window, the test V and the feed, on a scripted change log.
 
 mod background;
+mod far_faults;
 mod feed_task;
 
 use std::sync::Arc;

@@ -58,7 +58,8 @@ pub struct Keys {
 
 #[derive(Serialize)]
 pub struct Backend<'a> {
-    /// `up`, `degraded` (it answers, and takes no values), `down` (its breaker is open) or `off`.
+    /// `up`, `down` (its breaker is open), `degraded` (it answers, and takes no values; or a part of it is
+    /// down) or `off`.
     pub state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<&'a str>,
@@ -142,7 +143,10 @@ fn state(up: bool) -> &'static str {
 impl<'a> Backend<'a> {
     fn of(tier: &'a TierStatus, up: bool) -> Backend<'a> {
         Backend {
-            state: state(up),
+            state: match up || !tier.in_part {
+                true => state(up),
+                false => "degraded",
+            },
             backend: Some(&tier.backend),
             breaker: Some(Breaker::of(&tier.breaker)),
             error: &tier.breaker.why,
@@ -319,9 +323,14 @@ const SERVERS: [(&str, &str); 25] = [
     ("LOADING", "it is still loading its data"),
     ("CLUSTERDOWN", "the cluster is not whole"),
     ("NOPERM", "its user may not do what is needed"),
+    (
+        "user executing the script can't",
+        "its user may not do what is needed",
+    ),
     ("DENIED", "it is in protected mode"),
     ("BUSY ", "it is busy with a script"),
     ("unknown command", "it lacks a command that is needed"),
+    ("nknown Redis command", "it lacks a command that is needed"),
     ("max number of clients", "it has too many clients"),
     ("knows no primary", "the sentinels know no such primary"),
     ("redis+cluster://", "it is a node of a cluster"),

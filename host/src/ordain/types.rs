@@ -96,6 +96,8 @@ pub struct TierStatus {
     /// Which server, without user and password.
     pub backend: String,
     pub breaker: BreakerStatus,
+    /// It has several servers, and some are in order: it is asked though the breaker is open.
+    pub in_part: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -52,6 +52,7 @@ mod purge_prune_calls;
 mod random;
 mod reasons;
 mod records;
+mod redis_refusals;
 mod resolve;
 mod revisions;
 mod secrets;

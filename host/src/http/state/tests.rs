@@ -14,6 +14,7 @@ fn tier(backend: &str) -> TierStatus {
             refused: 0,
             why: String::new(),
         },
+        in_part: false,
     }
 }
 
@@ -59,6 +60,12 @@ fn far_down_is_degraded_and_a_lost_origin_is_named() {
         (readiness.status, far.state, far.error),
         ("degraded", "down", "refused")
     );
+    if let Some(far) = &mut status.far {
+        far.in_part = true;
+    }
+    let readiness = Readiness::of(&status, None);
+    let far = &readiness.dependencies.far;
+    assert_eq!((readiness.status, far.state), ("degraded", "degraded"));
     status.ready = false;
     status.feed.connected = false;
     status.feed.error = "the origin did not answer".into();
@@ -102,6 +109,14 @@ fn a_far_that_takes_no_values_is_degraded_and_says_of_which_kind_the_reason_is()
         ),
         (
             "far refuses: ERR unknown command 'EVAL', with args beginning with: 's3cret'",
+            "it lacks a command that is needed",
+        ),
+        (
+            "far refuses: ERR The user executing the script can't run this command or subcommand (set by the script)",
+            "its user may not do what is needed",
+        ),
+        (
+            "far refuses: ERR Unknown Redis command called from script (set by the script)",
             "it lacks a command that is needed",
         ),
         (
