@@ -313,7 +313,7 @@ impl Readiness<'_> {
 }
 
 /// What an error says if it has this in it, the first that fits; the last fits all.
-const SERVERS: [(&str, &str); 25] = [
+const SERVERS: [(&str, &str); 27] = [
     ("ordain migrate", "the schema is missing or old"),
     ("row level security", "a role gets past row level security"),
     ("read-only", "it takes no changes"),
