@@ -89,7 +89,7 @@ impl Import {
     ) -> Result<Told, Failure> {
         let call = Call::new(Method::POST, PATH)
             .query("dryRun", dry_run.then_some("true"))
-            .header("ordain-reason", self.reason.as_ref().filter(|_| !dry_run))
+            .reason(self.reason.as_ref().filter(|_| !dry_run))
             .lines(lines);
         let progress = Progress::new(if dry_run { "checked" } else { "stored" }, entries.len());
         let mut told = Told::default();
