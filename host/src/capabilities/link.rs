@@ -14,7 +14,7 @@ use crate::runtime::world::VERSIONS;
 /// Subjects of one look-up.
 const SUBJECTS_MAX: usize = 64;
 /// Longest name of a subject, in bytes: `config/` and the longest id.
-const NAME_MAX: usize = 600;
+const NAME_MAX: usize = "config/".len() + 256 * 4;
 
 type Store<'a> = StoreContextMut<'a, HostState>;
 
