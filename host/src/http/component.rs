@@ -15,7 +15,7 @@ use super::resolve::json;
 use super::upkeep::{repeatable, texts};
 use super::{App, headers, input};
 use crate::ordain::{Changed, ComponentError, Intent, InvalidRecord, is_share};
-use crate::request::{Fault, fault};
+use crate::request::{self, Fault, Room, fault};
 use crate::runtime::{BYTES_MAX, LoadError, Plan};
 
 /// Largest body of the other calls.
@@ -150,21 +150,23 @@ pub async fn check(State(app): State<App>, request: Request) -> Result<Response,
         .ordain
         .check_component(bytes, signature.as_deref(), after, CHECK_PATIENCE);
     let checked = within(LOAD_DEADLINE, check).await??;
+    let (room, invalid) = (Room::default(), checked.invalid.into_iter());
     let answer = CheckAnswer {
         digest,
         vectors: checked.vectors,
         records: checked.records,
-        invalid: checked.invalid.into_iter().map(invalid_view).collect(),
+        invalid: invalid.map(|one| invalid_view(one, &room)).collect(),
         next_cursor: checked.more_after,
     };
     json(&answer, app.watermark())
 }
 
-fn invalid_view((tenant, why): (String, InvalidRecord)) -> InvalidView {
-    let errors = match why {
+fn invalid_view((tenant, why): (String, InvalidRecord), room: &Room) -> InvalidView {
+    let mut errors = match why {
         InvalidRecord::Faults(faults) => faults,
         other => vec![fault("", other.to_string())],
     };
+    request::cut(&mut errors, room);
     InvalidView { tenant, errors }
 }
 
