@@ -289,7 +289,7 @@ impl Readiness<'_> {
 }
 
 /// What an error says if it has this in it, the first that fits; the last fits all.
-const SERVERS: [(&str, &str); 25] = [
+const SERVERS: [(&str, &str); 27] = [
     ("ordain migrate", "the schema is missing or old"),
     ("OOM ", "its memory is full"),
     ("NOREPLICAS", "too few replicas follow it"),
@@ -317,6 +317,8 @@ const SERVERS: [(&str, &str); 25] = [
     ("refused", "the connection was refused"),
     ("far refuses", "it refuses what is asked of it"),
     ("time", "it did not answer in time"),
+    ("deadline", "it did not answer in time"),
+    ("no answer", "it did not answer in time"),
     ("", "it does not answer as it should"),
 ];
 const COMPONENTS: [(&str, &str); 5] = [
