@@ -2,6 +2,7 @@
 
 mod background;
 mod far_faults;
+mod feed_task;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -355,7 +356,7 @@ fn follow(origin: &Arc<MemoryOrigin>) -> (Arc<Coherence>, tokio::task::JoinHandl
         Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
         Arc::new(Caches::new(&Options::default())),
     );
-    (coherence, tokio::spawn(feed.run()))
+    (coherence, tokio::spawn(Arc::new(feed).run(0)))
 }
 
 #[tokio::test]

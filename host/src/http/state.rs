@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::access::KeysState;
 use crate::coherence::BreakerStatus;
 use crate::ordain::{FeedStatus, NearStatus, Status, TierStatus};
 
@@ -17,8 +18,13 @@ pub struct Readiness<'a> {
     /// fleet wants, or tokens are checked by keys of before) or `unready`.
     pub status: &'static str,
     pub dependencies: Dependencies<'a>,
-    pub near: Near,
+    /// For admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near: Option<Near>,
     pub waiting: Places,
+    /// Tasks in the background that panicked of late and were begun again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub troubled: Vec<&'static str>,
     pub component: Component<'a>,
 }
 
@@ -42,10 +48,11 @@ pub struct Dependencies<'a> {
     pub keys: Keys,
 }
 
-/// The file of keys that tokens are checked by.
+/// The file or URL of keys that tokens are checked by.
 #[derive(Serialize)]
 pub struct Keys {
-    /// `up`, `stale` (the file cannot be used as it is now, the keys from before are) or `off`.
+    /// `up`, `stale` (it cannot be used as it is now, the keys from before are), `down` (it has given none yet,
+    /// and there is no other) or `off`.
     pub state: &'static str,
 }
 
@@ -92,11 +99,14 @@ struct Breaker {
 #[serde(rename_all = "camelCase")]
 pub struct Feed<'a> {
     pub state: &'static str,
+    /// For admins.
     #[serde(skip_serializing_if = "Option::is_none")]
     watermark: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proven_age_ms: Option<u64>,
-    window: usize,
+    /// For admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<usize>,
     window_max: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     lag_ms: Option<f64>,
@@ -184,7 +194,7 @@ impl<'a> Feed<'a> {
             state: state(feed.connected),
             watermark: feed.watermark,
             proven_age_ms: feed.proven_age.map(millis),
-            window: feed.window.0,
+            window: Some(feed.window.0),
             window_max: feed.window.1,
             lag_ms: feed.lag.map(|lag| lag.as_micros() as f64 / 1e3),
             purges: feed.purges,
@@ -206,20 +216,22 @@ impl From<NearStatus> for Near {
 }
 
 impl Readiness<'_> {
-    /// `keys`: whether the file of keys can be used as it is now; `None`: there is none.
-    pub fn of(status: &Status, keys: Option<bool>) -> Readiness<'_> {
+    /// `keys`: how the file or URL of keys fares; `None`: there is none.
+    pub fn of(status: &Status, keys: Option<KeysState>) -> Readiness<'_> {
         let far_up = status.far.as_ref().is_none_or(|far| !far.breaker.open);
         let takes_values = status.far_writes.as_ref().is_none_or(|puts| !puts.open);
         // The feed asks the origin four times a second: how it fares is how the origin fares.
         let origin_up = status.feed.connected && !status.origin.breaker.open;
+        let steady = !status.tasks.iter().any(|task| task.troubled);
         Readiness {
             status: match (
-                status.ready,
+                status.ready && keys != Some(KeysState::Down),
                 far_up
                     && takes_values
                     && origin_up
+                    && steady
                     && status.component.as_wanted
-                    && keys != Some(false),
+                    && keys != Some(KeysState::Stale),
             ) {
                 (true, true) => "ready",
                 (true, false) => "degraded",
@@ -237,17 +249,24 @@ impl Readiness<'_> {
                 },
                 keys: Keys {
                     state: match keys {
-                        Some(true) => "up",
-                        Some(false) => "stale",
+                        Some(KeysState::Up) => "up",
+                        Some(KeysState::Stale) => "stale",
+                        Some(KeysState::Down) => "down",
                         None => "off",
                     },
                 },
             },
-            near: status.near.into(),
+            near: Some(status.near.into()),
             waiting: Places {
                 used: status.waiting.0,
                 of: status.waiting.1,
             },
+            troubled: status
+                .tasks
+                .iter()
+                .filter(|task| task.troubled)
+                .map(|task| task.name)
+                .collect(),
             component: Component {
                 digest: &status.component.running.digest,
                 as_wanted: status.component.as_wanted,
@@ -261,6 +280,10 @@ impl Readiness<'_> {
         }
     }
 
+    pub fn is_ready(&self) -> bool {
+        !matches!(self.status, "unready" | "draining")
+    }
+
     /// The instance is about to go, whatever it could still answer.
     pub fn draining(mut self) -> Self {
         self.status = "draining";
@@ -268,7 +291,7 @@ impl Readiness<'_> {
     }
 
     /// For everybody: errors in a few words of our own, since those of drivers and files name users, addresses
-    /// and paths.
+    /// and paths; and nothing that tells how many tenants there are, or how often they write.
     pub fn public(mut self) -> Self {
         let Dependencies {
             origin, feed, far, ..
@@ -281,6 +304,7 @@ impl Readiness<'_> {
             }
         }
         feed.error = class(feed.error, &SERVERS);
+        (feed.watermark, feed.window, self.near) = (None, None, None);
         for error in &mut self.component.errors {
             *error = class(error, &COMPONENTS);
         }
@@ -291,6 +315,8 @@ impl Readiness<'_> {
 /// What an error says if it has this in it, the first that fits; the last fits all.
 const SERVERS: [(&str, &str); 27] = [
     ("ordain migrate", "the schema is missing or old"),
+    ("row level security", "a role gets past row level security"),
+    ("read-only", "it takes no changes"),
     ("OOM ", "its memory is full"),
     ("NOREPLICAS", "too few replicas follow it"),
     ("MISCONF", "it cannot write to its disk"),

@@ -48,6 +48,7 @@ impl Ordain {
                 bytes_max: inner.options.near_bytes,
             },
             waiting: inner.runtime.waiting(),
+            tasks: inner.supervised.status(),
             component: self.component_report(),
         }
     }
