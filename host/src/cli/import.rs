@@ -143,8 +143,7 @@ type Outcome = Result<Option<u64>, Vec<Broken>>;
 /// Reads a file of policies.
 pub fn load(file: &str) -> Result<Result<Vec<Entry>, Vec<Broken>>, Failure> {
     let bytes = read_input(file)?;
-    let text =
-        utf8::read(&bytes).map_err(|error| Failure::new(format!("{file} is {error}")))?;
+    let text = utf8::read(&bytes).map_err(|error| Failure::new(format!("{file} is {error}")))?;
     let entries = records::parse(text);
     if entries.as_ref().is_ok_and(Vec::is_empty) {
         // More often a broken export than a wish.

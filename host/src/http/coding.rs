@@ -138,9 +138,7 @@ impl Unpacked {
             decoder
                 .decode_blocks(&mut *source, some())
                 .map_err(broken)?;
-            decoder
-                .collect_to_writer(&mut self.bytes)
-                .map_err(broken)?;
+            decoder.collect_to_writer(&mut self.bytes).map_err(broken)?;
             self.within_limit()?;
             tokio::task::yield_now().await;
         }
@@ -210,8 +208,14 @@ mod tests {
             let (status, _) = unpacked(coding, part.repeat(101)).await.expect_err("many");
             assert_eq!(status, 400);
         }
-        let note = [b"\x50\x2a\x4d\x18\x03\0\0\0abc".as_slice(), &packed(Coding::Zstd, b"x")];
-        assert_eq!(unpacked(Coding::Zstd, note.concat()).await, Ok(b"x".to_vec()));
+        let note = [
+            b"\x50\x2a\x4d\x18\x03\0\0\0abc".as_slice(),
+            &packed(Coding::Zstd, b"x"),
+        ];
+        assert_eq!(
+            unpacked(Coding::Zstd, note.concat()).await,
+            Ok(b"x".to_vec())
+        );
     }
 
     #[tokio::test]
@@ -251,7 +255,13 @@ mod tests {
         assert_eq!(read(&["x-gzip, identity"]), Ok(Some(Coding::Gzip)));
         assert_eq!(read(&["zstd"]), Ok(Some(Coding::Zstd)));
         assert_eq!(read(&["deflate"]), Ok(Some(Coding::Deflate)));
-        for refused in [&["br"][..], &["gzip, gzip"], &["gzip", "zstd"], &["compress"], &["gzip;q=1"]] {
+        for refused in [
+            &["br"][..],
+            &["gzip, gzip"],
+            &["gzip", "zstd"],
+            &["compress"],
+            &["gzip;q=1"],
+        ] {
             assert_eq!(read(refused), Err(415), "{refused:?}");
         }
     }

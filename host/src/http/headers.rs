@@ -243,7 +243,17 @@ enum Tags {
 
 /// What a proxy that compresses writes after a tag: `7-gzip`, `7--gzip`, `7;gzip`, `7:br`.
 const MARKS: [&str; 11] = [
-    "gzip", "x-gzip", "brotli", "br", "zstd", "deflate", "compress", "x-compress", "dcb", "dcz", "identity",
+    "gzip",
+    "x-gzip",
+    "brotli",
+    "br",
+    "zstd",
+    "deflate",
+    "compress",
+    "x-compress",
+    "dcb",
+    "dcz",
+    "identity",
 ];
 
 /// The revision, if the tag is written the way we write it, or as a proxy has marked it, or several.

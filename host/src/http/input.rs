@@ -10,8 +10,8 @@ use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use futures::StreamExt;
 
-use super::edge::Stalled;
 use super::coding;
+use super::edge::Stalled;
 use super::problem::Problem;
 use crate::ids::{Level, Tenant, User};
 use crate::request::Malformed;

@@ -33,7 +33,8 @@ struct PruneAnswer {
 pub async fn purge(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (by, [tenant]) = read(request, ["tenant"]).await?;
     let tenant = tenant.map(|id| Tenant::new(&id)).transpose();
-    let tenant = tenant.map_err(|error| Problem::request(vec![fault("/tenant", error.to_string())]))?;
+    let tenant =
+        tenant.map_err(|error| Problem::request(vec![fault("/tenant", error.to_string())]))?;
     let write = async { Ok(app.ordain.purge(tenant.as_ref(), &by).await?) };
     let revision = settled(app.deadline, write).await.map_err(repeatable)?;
     json(&serde_json::json!({"revision": revision}), revision)
@@ -73,10 +74,7 @@ async fn read<const N: usize>(
 }
 
 /// The texts of a body that is an object of these members and no others.
-pub fn texts<const N: usize>(
-    body: &str,
-    names: [&str; N],
-) -> Result<[Option<String>; N], Problem> {
+pub fn texts<const N: usize>(body: &str, names: [&str; N]) -> Result<[Option<String>; N], Problem> {
     let mut found = [const { None }; N];
     let mut faults = Faults::default();
     for (name, value) in members(body)? {

@@ -128,7 +128,10 @@ mod tests {
         lists.iter_mut().for_each(|list| cut(list, &room));
         assert!(lists[..10].iter().all(|list| list.len() == 101));
         assert!(lists[10..].iter().all(|list| list.len() == 2));
-        assert_eq!(lists[10][1].message, "has 1000 more faults than are listed here");
+        assert_eq!(
+            lists[10][1].message,
+            "has 1000 more faults than are listed here"
+        );
         let mut whole = wrong(3);
         cut(&mut whole, &Room::default());
         assert_eq!(whole, wrong(3));
