@@ -3,6 +3,7 @@
 
 mod access;
 mod checked;
+mod claims;
 mod environment;
 mod error;
 mod file;
@@ -29,7 +30,8 @@ use crate::secret::{Secret, SecretUrl};
 
 pub use access::{AccessConfig, AccessSettings};
 pub use checked::{EdgeSettings, Environment, Settings};
-pub use environment::{faulty, prepared, strangers};
+pub use claims::ClaimsConfig;
+pub use environment::{faulty, prepared, strangers, variable};
 pub use error::ConfigError;
 pub use file::{File, FileError};
 pub use listen::{Listen, UNIX, socket_path};

@@ -72,7 +72,7 @@ impl Caches {
                 }
                 let call = Call::new(Method::PATCH, "/v1/caches")
                     .query("local", local.then_some("true"))
-                    .header("ordain-reason", reason.as_ref())
+                    .reason(reason.as_ref())
                     .body(Value::Object(body).to_string());
                 let reply = target.ask(call).await?;
                 if json {

@@ -145,7 +145,7 @@ impl WriteArgs {
     fn on(&self, call: Call) -> Call {
         let if_match = self.if_match.map(|revision| format!("\"{revision}\""));
         call.header("if-match", if_match)
-            .header("ordain-reason", self.reason.as_ref())
+            .reason(self.reason.as_ref())
     }
 }
 

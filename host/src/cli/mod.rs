@@ -115,7 +115,7 @@ pub fn main() -> ExitCode {
             if !faults.is_empty() {
                 return output::ended(Failure::Usage(faults.join("\n  ")), false);
             }
-            if let Some(variable) = variable_of(&command, &error) {
+            if let Some(variable) = variable_of(&Cli::command(), &error) {
                 output::note(&format!("{variable} is not set to what it must be:"));
             }
             masked(error).exit()
@@ -159,8 +159,8 @@ fn with_file(matches: clap::ArgMatches) -> Result<(clap::ArgMatches, Sources), F
         let sources = Sources::new(&options, serve, None);
         return Ok((matches, sources));
     };
-    let mut command =
-        prepared(Cli::command()).mut_subcommand("serve", |serve| file.as_defaults(serve));
+    let command = Cli::command().mut_subcommand("serve", |serve| file.as_defaults(serve));
+    let mut command = prepared(command);
     let matches = command
         .try_get_matches_from_mut(std::env::args_os())
         .unwrap_or_else(|error| error.exit());

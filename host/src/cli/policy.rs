@@ -139,7 +139,7 @@ impl Policy {
                         if_match.map(|revision| format!("\"{revision}\"")),
                     )
                     .header("if-none-match", create_only.then_some("*"))
-                    .header("ordain-reason", reason.as_ref())
+                    .reason(reason.as_ref())
                     .body(read_input(file)?);
                 let reply = target.open().await?.ask(call).await?;
                 let done = match (dry_run, reply.status.as_u16()) {
@@ -160,7 +160,7 @@ impl Policy {
                         "if-match",
                         if_match.map(|revision| format!("\"{revision}\"")),
                     )
-                    .header("ordain-reason", reason.as_ref());
+                    .reason(reason.as_ref());
                 let reply = target.open_records().await?.ask(call).await?;
                 written(&reply, tenant, "deleted", json)
             }

@@ -44,7 +44,7 @@ impl Log {
         let (mut pruned, mut revision) = (0, Value::Null);
         loop {
             let call = Call::new(Method::POST, "/v1/log/prune")
-                .header("ordain-reason", reason.as_ref())
+                .reason(reason.as_ref())
                 .body(json!({ "before": before }).to_string());
             let reply = target.ask(call).await.inspect_err(|_| {
                 if pruned > 0 {

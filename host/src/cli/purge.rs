@@ -34,7 +34,7 @@ impl Purge {
             body.insert("tenant".to_owned(), tenant.as_str().into());
         }
         let call = Call::new(Method::POST, "/v1/caches/purge")
-            .header("ordain-reason", self.reason.as_ref())
+            .reason(self.reason.as_ref())
             .body(serde_json::Value::from(body).to_string());
         let reply = self.target.open_records().await?.ask(call).await?;
         if json {

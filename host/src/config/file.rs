@@ -13,6 +13,7 @@ use super::files;
 use super::meant::{kebab, meant};
 use super::secrets::{LISTS, is_secret, reveals};
 use super::unnamed::{Reader, unnamed};
+use crate::utf8;
 
 /// Looked for in the working directory.
 const NAME: &str = "ordain.toml";
@@ -158,15 +159,21 @@ fn is_there(path: &Path) -> bool {
 }
 
 fn text_within_limit(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
-    file.take(LIMIT + 1).read_to_string(&mut text)?;
-    match text.len() as u64 <= LIMIT {
-        true => Ok(text),
-        false => Err(std::io::Error::other(format!(
+    file.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(std::io::Error::other(format!(
             "it is larger than {} KiB, which no configuration is",
             LIMIT >> 10
-        ))),
+        )));
+    }
+    match utf8::read(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(error) => Err(std::io::Error::new(
+            ErrorKind::InvalidData,
+            format!("it is {error}"),
+        )),
     }
 }
 
@@ -246,7 +253,9 @@ fn read<'a>(
         .find(|option| option.get_long() == Some(key) && option.get_id() != CONFIG_FILE)
         .ok_or_else(|| unknown(key, options))?;
     let id = option.get_id().as_str();
-    let text = text_of(id, value).map_err(|why| format!("{key}: {why}"))?;
+    let mut text = text_of(id, value).map_err(|why| format!("{key}: {why}"))?;
+    // As in a variable.
+    text.truncate(text.trim_end_matches(['\n', '\r']).len());
     if text.is_empty() {
         return Ok(None);
     }

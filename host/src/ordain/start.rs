@@ -29,6 +29,7 @@ use crate::runtime::{
     inspect,
 };
 use crate::secret::SecretUrl;
+use crate::supervise::Tasks;
 
 /// Fills that wait for the feed at once; one more is dropped, which costs a later miss.
 const LATE_FILLS_MAX: usize = 256;
@@ -165,25 +166,28 @@ impl Ordain {
             (file, seen),
             feed.component.subscribe(),
         ));
-        let mut tasks = vec![tokio::spawn(feed.run())];
+        let supervised = Arc::new(Tasks::default());
+        let feed = Arc::new(feed);
+        let mut tasks = vec![supervised.spawn("feed", move |n| feed.clone().run(n))];
         if room.is_some() {
-            let follow = components.clone().follow(runtime.clone());
-            tasks.push(tokio::spawn(follow));
+            let (follower, runs) = (components.clone(), runtime.clone());
+            let follow = move |_| follower.clone().follow(runs.clone());
+            tasks.push(supervised.spawn("components", follow));
         }
         let restamps = Arc::new(AtomicU64::new(0));
         if let Some(far) = &far {
-            let restamper = Restamper {
+            let restamper = Arc::new(Restamper {
                 coherence: coherence.clone(),
                 far: far.clone(),
                 caches: caches.clone(),
                 ttl: options.far_ttl,
                 count: restamps.clone(),
-            };
-            tasks.push(tokio::spawn(restamper.run()));
+            });
+            tasks.push(supervised.spawn("restamp", move |_| restamper.clone().run()));
         }
         let findings = Arc::new(Findings::default());
         if !options.audit_interval.is_zero() {
-            let auditor = Auditor {
+            let auditor = Arc::new(Auditor {
                 coherence: coherence.clone(),
                 origin: origin.clone(),
                 reader: reader.clone(),
@@ -191,8 +195,8 @@ impl Ordain {
                 caches: caches.clone(),
                 interval: options.audit_interval,
                 findings: findings.clone(),
-            };
-            tasks.push(tokio::spawn(auditor.run()));
+            });
+            tasks.push(supervised.spawn("auditor", move |_| auditor.clone().run()));
         }
         let connections = usize::try_from(options.origin_connections).unwrap_or(usize::MAX);
         let inner = Inner {
@@ -208,6 +212,7 @@ impl Ordain {
             direct: Direct::new(connections),
             restamps,
             findings,
+            supervised,
             tasks,
         };
         let ordain = Ordain {

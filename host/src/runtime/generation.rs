@@ -78,6 +78,10 @@ pub enum LoadError {
     /// Every vector that was answered otherwise, in words.
     #[error("the component answers {} of the decision vectors otherwise: {}", .0.len(), .0.join("; "))]
     Vectors(Vec<String>),
+    #[error(
+        "other bytes are kept under the name {asked}: they are {found}; push the component again"
+    )]
+    OtherBytes { asked: String, found: String },
     /// Worth another try.
     #[error("the component could not be checked now: {0}")]
     Busy(String),
