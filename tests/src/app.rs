@@ -20,6 +20,7 @@ pub struct Builder {
     listen: Option<String>,
     unready: bool,
     name: Option<String>,
+    ulimit: Option<String>,
 }
 
 impl Builder {
@@ -58,6 +59,12 @@ impl Builder {
         self
     }
 
+    /// With other limits of the operating system, as the shell's `ulimit` takes them: `-n 128`.
+    pub fn ulimit(mut self, limit: &str) -> Builder {
+        self.ulimit = Some(limit.to_owned());
+        self
+    }
+
     /// Returns as soon as it listens, ready or not.
     pub fn unready(mut self) -> Builder {
         self.unready = true;
@@ -65,7 +72,15 @@ impl Builder {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(process::binary());
+        let mut command = match &self.ulimit {
+            None => Command::new(process::binary()),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(script).arg(process::binary());
+                shell
+            }
+        };
         process::component();
         for name in process::scrubbed() {
             command.env_remove(name);
@@ -178,6 +193,15 @@ impl App {
             * 1024
     }
 
+    /// As Ctrl-C on a terminal does.
+    pub fn sigint(&self) {
+        self.process.signal(Signal::INT);
+    }
+
+    pub fn sighup(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
     pub fn sigterm(&self) {
         self.process.signal(Signal::TERM);
     }
@@ -195,6 +219,14 @@ impl App {
     /// They go on.
     pub fn thaw(&self) {
         self.process.signal(Signal::CONT);
+    }
+
+    /// The value of a metric: `name` or `name{label="value"}`, as it is written.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.and_then(|rest| rest.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
     pub async fn wait_exit(&mut self) -> ExitStatus {

@@ -13,6 +13,7 @@ pub mod http;
 pub mod oracle;
 pub mod process;
 pub mod proxy;
+pub mod raw;
 pub mod services;
 pub mod tokens;
 pub mod wait;

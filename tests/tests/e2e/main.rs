@@ -27,6 +27,7 @@ mod configs_random;
 mod configuration;
 mod configuration_broken;
 mod configuration_guards;
+mod edge;
 mod feed;
 mod hostile;
 mod lists;
