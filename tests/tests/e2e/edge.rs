@@ -82,12 +82,10 @@ async fn beyond_the_bound_callers_are_told_so_at_once_and_probes_are_answered() 
     let builder = App::builder().dev().arg("--max-connections").arg("4");
     let app = builder.start().await;
     app.store("t", &version(1)).await;
-    // Requests that are under way: their heads are there, and a part of their bodies.
-    let body = "Content-Length: 99\r\nContent-Type: application/json\r\n\r\n{";
-    let mut held = silent(&app, 4).await;
-    for one in &mut held {
-        one.begin("POST /v1/resolve", body).await;
-    }
+    // Requests that are under way: their bodies come, a byte at a time.
+    let holders: Vec<_> = (0..6)
+        .map(|_| tokio::spawn(dripping(app.base().to_owned())))
+        .collect();
     let beyond = || async {
         let mut one = Raw::connect(app.base()).await;
         one.begin(
@@ -113,13 +111,25 @@ async fn beyond_the_bound_callers_are_told_so_at_once_and_probes_are_answered() 
     }
     assert!(one.ends_within(PATIENCE).await);
     probed(&app).await.expect("a probe");
-    // Who has kept the instance waiting makes room for others.
+    holders.iter().for_each(|holder| holder.abort());
     let taken = || async {
         let mut one = Raw::connect(app.base()).await;
         let answer = one.get("/v1/tenants/t/policy").await;
         holds(answer.starts_with("HTTP/1.1 200"), answer)
     };
     eventually("room", PATIENCE, taken).await;
+}
+
+/// Requests whose body comes slowly, one after the other.
+async fn dripping(base: String) {
+    let head = "Content-Length: 99999\r\nContent-Type: application/json\r\n\r\n";
+    loop {
+        let mut one = Raw::connect(&base).await;
+        one.begin("POST /v1/resolve", head).await;
+        while one.send(" ").await {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
 }
 
 #[tokio::test]
