@@ -11,6 +11,7 @@ mod listen;
 mod meant;
 mod reference;
 mod secrets;
+mod service_links;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use clap::{ArgAction, Args};
 
 use crate::options::{InstanceMode, SignatureMode};
 use crate::request::EgressMode;
+use crate::secret::{Secret, SecretUrl};
 
 pub use access::{AccessConfig, AccessSettings};
 pub use checked::{EdgeSettings, Environment, Settings};
@@ -115,16 +117,16 @@ pub struct Config {
 
     /// Postgres, the source of truth; without it policies live in memory (development and test only)
     #[arg(long, env = "DATABASE_URL", value_name = "URL")]
-    pub database_url: Option<String>,
+    pub database_url: Option<SecretUrl>,
 
     /// Postgres as the role that owns the tables, for migrations [default: the database URL]
     #[arg(long, env = "ORDAIN_MIGRATE_URL", value_name = "URL")]
-    pub migrate_url: Option<String>,
+    pub migrate_url: Option<SecretUrl>,
 
     /// Redis, the cache that instances share; without it there is none. redis://, rediss:// (TLS),
-    /// redis+cluster://HOST:PORT,HOST:PORT or rediss+cluster://
+    /// redis+cluster://HOST:PORT,HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/NAME, rediss+...://
     #[arg(long, env = "REDIS_URL", value_name = "URL")]
-    pub redis_url: Option<String>,
+    pub redis_url: Option<SecretUrl>,
 
     /// PEM file of authorities that may certify a Redis with TLS, beside those of the system
     #[arg(long, env = "ORDAIN_REDIS_CA", value_name = "FILE")]
@@ -183,7 +185,7 @@ pub struct Config {
     /// Secret that seals far values, so that nobody with access to Redis can forge one; two, comma
     /// separated, during a change: the first seals, both are accepted
     #[arg(long, env = "ORDAIN_FAR_KEY", value_name = "SECRET")]
-    pub far_key: Option<String>,
+    pub far_key: Option<Secret>,
 
     /// Deadline of one call to the far cache
     #[arg(long, env = "ORDAIN_FAR_DEADLINE", default_value = "20ms", value_parser = duration, value_name = "DURATION")]

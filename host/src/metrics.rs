@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 use crate::http::EdgeStatus;
 use crate::ids::Kind;
-use crate::ordain::{Ordain, TierStatus};
+use crate::ordain::Ordain;
 
 /// All metrics of an instance.
 pub fn text(ordain: &Ordain, edge: &EdgeStatus) -> Result<String, fmt::Error> {
@@ -223,29 +223,30 @@ impl Snapshot {
 
     fn tiers(&self, to: &mut Writer<'_>) -> fmt::Result {
         let status = self.0.status();
-        let mut tiers: Vec<(&str, &TierStatus)> = vec![("origin", &status.origin)];
-        tiers.extend(status.far.as_ref().map(|far| ("far", far)));
+        let mut breakers = vec![("origin", &status.origin.breaker)];
+        breakers.extend(status.far.as_ref().map(|far| ("far", &far.breaker)));
+        breakers.extend(status.far_writes.as_ref().map(|puts| ("far-write", puts)));
         let label = |tier: &str| [("tier", tier.to_owned())];
         to.gauges(
             "ordain_breaker_open",
-            "1 while nobody waits for the tier, because it does not answer",
-            tiers
+            "1 while nobody waits for the tier, because it does not answer; far-write: far takes no values",
+            breakers
                 .iter()
-                .map(|(name, tier)| (label(name), flag(tier.breaker.open))),
+                .map(|(name, breaker)| (label(name), flag(breaker.open))),
         )?;
         to.counters(
             "ordain_breaker_opened",
             "Times that the breaker has opened",
-            tiers
+            breakers
                 .iter()
-                .map(|(name, tier)| (label(name), tier.breaker.opened)),
+                .map(|(name, breaker)| (label(name), breaker.opened)),
         )?;
         to.counters(
             "ordain_breaker_refused",
             "Calls that an open breaker has turned away",
-            tiers
+            breakers
                 .iter()
-                .map(|(name, tier)| (label(name), tier.breaker.refused)),
+                .map(|(name, breaker)| (label(name), breaker.refused)),
         )?;
         let io = self.0.io_counts();
         to.counters(

@@ -18,5 +18,8 @@ fn main() -> anyhow::Result<()> {
     let encoded = encoder.validate(true).encode();
     let encoded = encoded.with_context(|| format!("{} makes no component", module.display()))?;
     let component = Path::new(component);
-    std::fs::write(component, encoded).with_context(|| component.display().to_string())
+    // Renamed into place: what was stopped half way leaves nothing that looks done.
+    let part = component.with_extension("part");
+    std::fs::write(&part, encoded).with_context(|| part.display().to_string())?;
+    std::fs::rename(&part, component).with_context(|| component.display().to_string())
 }

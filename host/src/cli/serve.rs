@@ -14,7 +14,7 @@ use crate::access::Access;
 use crate::caches::Caches;
 use crate::config::{AccessSettings, Config, Settings, Source, Sources, UNIX, strangers};
 use crate::http::{self, Asked, Edge, Listener, NoRoom};
-use crate::options::{OriginChoice, masked_url};
+use crate::options::OriginChoice;
 use crate::ordain::Ordain;
 
 /// Connections to Postgres beside those for reads and writes: for all tenants, feed, LISTEN, spare ones.
@@ -120,7 +120,9 @@ impl Serve {
             && !self.no_migrate
         {
             let url = migrate_url.as_ref().unwrap_or(url);
-            crate::ordain::migrate(url).await.map_err(Failure::new)?;
+            crate::ordain::migrate(url.reveal())
+                .await
+                .map_err(Failure::new)?;
         }
         let ordain = Ordain::start(settings.options.clone())
             .await
@@ -245,7 +247,7 @@ fn report(settings: &Settings) {
             );
         }
         OriginChoice::Postgres { url, .. } => {
-            tracing::info!(url = masked_url(url), "origin: postgres")
+            tracing::info!(%url, "origin: postgres")
         }
     }
     if settings.dev {

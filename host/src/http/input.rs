@@ -10,9 +10,12 @@ use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use futures::StreamExt;
 
+use super::coding;
 use super::edge::Stalled;
 use super::problem::Problem;
 use crate::ids::{Level, Tenant, User};
+use crate::request::Malformed;
+use crate::utf8;
 
 /// Time that a client has to send its body.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -133,8 +136,24 @@ impl Query {
     }
 }
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body that should be JSON, of at most `limit` bytes: its text, without a byte order mark.
+pub async fn json(headers: &HeaderMap, sent: Body, limit: usize) -> Result<String, Problem> {
+    let bytes = body(headers, sent, limit).await?;
+    let text = utf8::read(&bytes).map_err(|error| Malformed(error.to_string()))?;
+    Ok(text.to_owned())
+}
+
+/// Reads a body of at most `limit` bytes, counted after decompression.
 pub async fn body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let coding = coding::of(headers)?;
+    let bytes = as_sent(headers, body, limit).await?;
+    match coding {
+        None => Ok(bytes),
+        Some(coding) => coding::unpack(coding, bytes, limit).await,
+    }
+}
+
+async fn as_sent(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())

@@ -4,6 +4,7 @@
 
 mod admin;
 mod caches;
+mod coding;
 mod component;
 mod config;
 mod edge;

@@ -7,6 +7,7 @@ mod postgres;
 mod proxies;
 mod redis;
 mod redis_cluster;
+mod sentinels;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ pub use self::postgres::Postgres;
 pub use self::proxies::{Proxy, haproxy, nginx};
 pub use self::redis::{Redis, RedisOptions, Snapshot};
 pub use self::redis_cluster::{ClusterOptions, RedisCluster};
+pub use self::sentinels::{SentinelOptions, Sentinels};
 
 /// Finds a program, or says how to install it.
 fn program(name: &str, folders: &[PathBuf], package: &str) -> PathBuf {
