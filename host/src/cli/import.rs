@@ -84,7 +84,7 @@ impl Import {
         let progress = Progress::new("checked", entries.len());
         let mut broken = Vec::new();
         for entry in entries {
-            if let Err(invalid) = ordain.validate(&entry.record).await {
+            if let Err(invalid) = ordain.validate(None, &entry.record).await {
                 broken.extend(faults_of(entry, invalid));
             }
             progress.step();

@@ -195,6 +195,7 @@ impl Ordain {
         };
         let ordain = Ordain {
             inner: Arc::new(inner),
+            operator: false,
         };
         ordain.take_promoted().await;
         Ok(ordain)

@@ -4,6 +4,7 @@
 
 pub mod bindings;
 mod blame;
+mod check;
 mod compiled;
 mod convert;
 mod engine;
@@ -18,6 +19,7 @@ mod sandbox;
 mod shadow;
 pub mod signature;
 mod vectors;
+mod watch;
 pub mod world;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,33 +30,33 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::answer::{Answer, ResolveError};
-use crate::capabilities::Call;
+use crate::capabilities::{Call, Turn};
 use crate::coherence::{Entry, Moment};
 use crate::counts::Counts;
 use crate::effective::EffectiveConfig;
 use crate::ids::Tenant;
 use crate::ordain::InvalidRecord;
 use crate::request::Request;
+use crate::shares::{Shares, Whose};
 
 pub use engine::{EngineError, GuestEngine};
+pub use check::Check;
 use generation::Prompt;
 pub use generation::{BYTES_MAX, Generation, LoadError, Said, digest, inspect};
-pub use lineup::{Lineup, Watch, WatchStatus};
+pub use lineup::Lineup;
 pub use loader::Loader;
-pub use question::Check;
 use question::{Config, Many, One, Question};
 pub use sandbox::services_in_memory;
 pub use shadow::{Plan, Report, Sample, Shadow};
 pub use vectors::{Vectors, VectorsError};
+pub use watch::{Watch, WatchStatus};
 
-use blame::{blame, improves};
+use blame::{CLEARLY, OVERTIME, REPEATS, blame, improves, is_far_quicker, is_time, timed};
 
 /// Ticks of the engine (5 ms each) that the guest may compute through in one call.
 const GUEST_TICKS: u32 = 50;
 /// The same without a break for the thread that it is on: then it goes on where it yields to others.
 const PROMPT_TICKS: u32 = 1;
-/// Why a call of a component ends that could have gone on.
-const OVERTIME: &str = "it computed for too long";
 /// Calls that wait for servers at once; a near hit needs none of these places.
 const WAITING_MAX: usize = 512;
 
@@ -62,7 +64,7 @@ pub struct Runtime {
     lineup: ArcSwap<Lineup>,
     waiting: Semaphore,
     /// Places for calls that compute for long: half of the cores stay free of them.
-    overtime: Semaphore,
+    computing: Shares,
     /// Decisions.
     pub counts: Counts,
     /// Effective configs.
@@ -80,7 +82,7 @@ impl Runtime {
         Runtime {
             lineup: ArcSwap::from_pointee(Lineup::alone(generation)),
             waiting: Semaphore::new(WAITING_MAX),
-            overtime: Semaphore::new(cores().div_ceil(2)),
+            computing: Shares::new(cores().div_ceil(2), cores().div_ceil(2)),
             counts: Counts::default(),
             config_counts: Counts::default(),
             request_deadline,
@@ -135,6 +137,9 @@ impl Runtime {
             deadline: began.plus(deadline),
             ticks: GUEST_TICKS,
             prompt_ticks: GUEST_TICKS,
+            insists: false,
+            turn: None,
+            payer: None,
             trial: None,
             hurried: false,
             shadow: false,
@@ -195,12 +200,14 @@ impl Runtime {
     /// Resolves requests against a record that is stored nowhere.
     pub async fn try_record(
         &self,
+        payer: Whose,
         tenant: &Tenant,
         record: Arc<Entry>,
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
         let mut call = self.waiting_call(tenant, Moment::now());
         call.trial = Some(record);
+        call.payer = Some(payer);
         let mut answers = self.batch(&call, tenant, requests).await;
         for answer in answers.iter_mut().flatten() {
             // It was never written, so it has no revision.
@@ -249,17 +256,29 @@ impl Runtime {
         question: &Q,
     ) -> Result<Said<Q::Outcome>, ResolveError> {
         let current = &lineup.current;
+        let Some(good) = lineup.watching() else {
+            return self.said(current, call, question, true).await;
+        };
         let mut patient = false;
         loop {
-            let good = lineup.watching();
-            let alone = good.is_none();
-            let first = self.said(current, call, question, patient || alone).await;
-            let (Some(why), Some(good)) = (blame(&first, question), good) else {
+            let first = self.said(current, call, question, patient).await;
+            let Some(why) = blame(&first, question) else {
+                if first.is_ok() {
+                    lineup.watch.note_answer(&call.whose());
+                }
                 return first;
             };
             let second = self.said(good, call, question, patient).await;
             if improves(&first, &second, question) {
-                self.fault(lineup, good, &why);
+                let is_to_blame = match (is_time(&why), &second) {
+                    (false, _) | (_, Err(_)) => true,
+                    // The one used all of its ticks.
+                    (true, Ok(good)) if why != OVERTIME => is_far_quicker(good.ticks),
+                    (true, Ok(_)) => self.is_slower(current, good, call, question).await,
+                };
+                if is_to_blame {
+                    self.fault(lineup, good, call, &why);
+                }
                 return second;
             }
             if patient || why != OVERTIME {
@@ -273,12 +292,46 @@ impl Runtime {
         }
     }
 
+    /// Whether one generation computes clearly longer than another at a question, every time that both are
+    /// asked it once more, one after the other on this thread. By its own time: others that compete for the
+    /// cores do not count.
+    async fn is_slower<Q: Question>(
+        &self,
+        slow: &Generation,
+        quick: &Generation,
+        call: &Call,
+        question: &Q,
+    ) -> bool {
+        let Some(_place) = self.computing.try_take(&call.whose()) else {
+            return false;
+        };
+        let call = Call {
+            insists: true,
+            ..call.clone()
+        };
+        for _ in 0..REPEATS {
+            if Moment::now() > call.deadline {
+                return false;
+            }
+            let (said, needed) = timed(|| quick.promptly(&call, question));
+            let Ok(Prompt::Said(_)) = said else {
+                return false;
+            };
+            let (said, taken) = timed(|| slow.promptly(&call, question));
+            if !matches!(said, Ok(Prompt::Overtime)) || taken < CLEARLY * needed {
+                return false;
+            }
+            tokio::task::yield_now().await;
+        }
+        true
+    }
+
     /// Notes that the generation in force failed where the one before did not; after too many, that
     /// one answers again.
-    fn fault(&self, lineup: &Arc<Lineup>, good: &Arc<Generation>, why: &str) {
+    fn fault(&self, lineup: &Arc<Lineup>, good: &Arc<Generation>, call: &Call, why: &str) {
         let current = &lineup.current;
         current.note_error(why);
-        if !lineup.watch.fault(why) {
+        if !lineup.watch.fault(&call.whose(), why) {
             return;
         }
         let back = Lineup {
@@ -323,10 +376,15 @@ impl Runtime {
     ) -> Result<Said<Q::Outcome>, ResolveError> {
         // Once more, if settings changed while the call waited (rule D1).
         for last in [false, true] {
-            let said = match generation.promptly(call, question)? {
+            let prompt = match question.is_heavy() {
+                true => Prompt::Overtime,
+                false => generation.promptly(call, question)?,
+            };
+            let said = match prompt {
                 Prompt::Said(said) => call.in_time(said)?,
                 Prompt::WantsIo => {
-                    let waiting = generation.waiting(call, question);
+                    let waiting = self.turn_of(call, question);
+                    let waiting = generation.waiting(&waiting, question);
                     match self.wait(call, waiting).await {
                         Err(ResolveError::Overloaded) => {
                             call.in_time(hurried(generation, call, question)?)?
@@ -334,16 +392,20 @@ impl Runtime {
                         said => said?,
                     }
                 }
-                Prompt::Overtime if !patient => {
+                Prompt::Overtime if !patient && !question.is_heavy() => {
                     return Err(ResolveError::Component(OVERTIME.to_owned()));
                 }
                 Prompt::Overtime => {
-                    let left = call.deadline.since(Moment::now());
-                    let place = tokio::time::timeout(left, self.overtime.acquire()).await;
-                    let Ok(Ok(_place)) = place else {
-                        return Err(ResolveError::Late);
-                    };
-                    self.wait(call, generation.waiting(call, question)).await?
+                    let waiting = self.turn_of(call, question);
+                    if let Some(turn) = &waiting.turn {
+                        turn.come().await;
+                        if turn.is_refused() {
+                            call.in_time(())?;
+                            return Err(ResolveError::Overloaded);
+                        }
+                    }
+                    let waiting = generation.waiting(&waiting, question);
+                    self.wait(call, waiting).await?
                 }
             };
             if said.current || last {
@@ -375,30 +437,41 @@ impl Runtime {
         answer
     }
 
-    /// Canonical text of a record, or what is wrong with it. Asks no server.
-    pub fn check(&self, check: Check<'_>) -> Result<String, InvalidRecord> {
-        let lineup = self.lineup.load();
-        let call = self.call(None, Moment::now());
-        let outcome = lineup.current.check(&call, check);
-        match (&outcome, lineup.watching()) {
-            (Err(InvalidRecord::Component(why)), Some(good)) => match good.check(&call, check) {
-                Err(InvalidRecord::Component(_) | InvalidRecord::NotOffered) => outcome,
-                second => {
-                    self.fault(&lineup, good, why);
-                    second
-                }
-            },
-            _ => outcome,
-        }
+    /// Canonical text of a record, or what is wrong with it. Asks no server. `payer`: whose share of the
+    /// cores it takes.
+    pub async fn check(&self, payer: Whose, check: Check<'_>) -> Result<String, InvalidRecord> {
+        let lineup = self.lineup.load_full();
+        let call = self.checking_call(payer);
+        check::checked(self.asked(&lineup, &call, &check).await)
     }
 
     /// The same by a generation that need not be in force.
-    pub fn check_by(
+    pub async fn check_by(
         &self,
         generation: &Generation,
         check: Check<'_>,
     ) -> Result<String, InvalidRecord> {
-        generation.check(&self.call(None, Moment::now()), check)
+        let call = self.checking_call(Whose::Operator);
+        check::checked(self.said(generation, &call, &check, true).await)
+    }
+
+    /// What is written afterwards needs some time as well.
+    fn checking_call(&self, payer: Whose) -> Call {
+        let deadline = self.request_deadline * 4 / 5;
+        Call {
+            payer: Some(payer),
+            prompt_ticks: PROMPT_TICKS,
+            ..Runtime::call_of(None, Moment::now(), deadline)
+        }
+    }
+
+    /// The call, where it may wait.
+    fn turn_of<Q: Question>(&self, call: &Call, question: &Q) -> Call {
+        Call {
+            turn: Some(Turn::new(&self.computing, call.whose(), call.deadline)),
+            ticks: call.ticks.saturating_add(question.more_ticks()),
+            ..call.clone()
+        }
     }
 
     /// Lets a call wait for servers, within its deadline and within the cap.
@@ -435,7 +508,6 @@ fn hurried<Q: Question>(
 ) -> Result<Said<Q::Outcome>, ResolveError> {
     let mut call = call.clone();
     call.hurried = true;
-    call.prompt_ticks = call.ticks;
     let Prompt::Said(said) = generation.promptly(&call, question)? else {
         return Err(ResolveError::Overloaded);
     };

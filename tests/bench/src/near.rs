@@ -25,7 +25,7 @@ pub async fn run() -> anyhow::Result<Vec<Row>> {
     ordain
         .put_policy(&tenant, &policy, Default::default(), &Default::default())
         .await?;
-    let mut native = Native::start(&ordain.validate(&policy).await?).await?;
+    let mut native = Native::start(&ordain.validate(None, &policy).await?).await?;
     let cedar = Cedar::new()?;
     let mut rego = Regorus::new()?;
 
