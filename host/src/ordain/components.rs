@@ -2,6 +2,7 @@
 //! kept in the origin and announced by the change log; every instance carries it out by itself
 //! (`follow`). Not for what a component answers.
 
+mod doubt;
 pub(super) mod fleet;
 pub(super) mod follow;
 pub(super) mod report;
