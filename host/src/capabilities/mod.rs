@@ -30,8 +30,8 @@ use crate::shares::Whose;
 
 use limits::Limits;
 pub use link::{link_prompt, link_waiting};
-pub use turn::Turn;
 use services::GuestSettings;
+pub use turn::Turn;
 
 /// Ticks of one call that are put down to an import that waited.
 const WAITS_MAX: u32 = 128;

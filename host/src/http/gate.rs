@@ -12,9 +12,9 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 
-use super::{App, input};
 use super::problem::Problem;
 use super::rules::{Rule, methods, rule};
+use super::{App, input};
 use crate::Ordain;
 use crate::access::{Access, Denied, Need, Principal};
 

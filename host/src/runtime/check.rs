@@ -54,9 +54,7 @@ impl Question for Check<'_> {
     fn newest(&self, policy: &Policy, store: &mut Store<HostState>) -> wasmtime::Result<Outcome> {
         let configs = policy.ordain_policy_configs();
         match self {
-            Check::Policy(record) => policy
-                .ordain_policy_resolver()
-                .call_validate(store, record),
+            Check::Policy(record) => policy.ordain_policy_resolver().call_validate(store, record),
             Check::Level(level) => configs.call_validate(store, level),
             Check::Patch(level, patch) => configs.call_patch(store, level, patch),
         }
@@ -68,7 +66,9 @@ impl Question for Check<'_> {
                 Check::of_one(&export, store)?.call(store, (text,))?.0
             }
             Check::Patch(level, patch) => {
-                Check::of_two(&export, store)?.call(store, (level, patch))?.0
+                Check::of_two(&export, store)?
+                    .call(store, (level, patch))?
+                    .0
             }
         })
     }

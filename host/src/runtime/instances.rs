@@ -150,10 +150,7 @@ impl Instances {
     }
 
     /// `go_on`: what follows a tick of the engine that the guest may compute through.
-    fn store(
-        &self,
-        go_on: fn(&HostState) -> Result<UpdateDeadline, Limit>,
-    ) -> Store<HostState> {
+    fn store(&self, go_on: fn(&HostState) -> Result<UpdateDeadline, Limit>) -> Store<HostState> {
         // A copy of the digest for each: answers count its owners, and threads would meet there.
         let digest = Arc::from(&*self.digest);
         let state = HostState::new(self.services.clone(), digest, MEMORY_MAX);

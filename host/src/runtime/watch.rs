@@ -136,7 +136,10 @@ impl Seen {
     }
 
     fn count(&self) -> u32 {
-        let ones = self.bits.iter().map(|word| word.load(Ordering::Relaxed).count_ones());
+        let ones = self
+            .bits
+            .iter()
+            .map(|word| word.load(Ordering::Relaxed).count_ones());
         ones.sum()
     }
 }

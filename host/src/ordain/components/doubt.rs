@@ -121,7 +121,10 @@ impl Components {
         }
         let lineup = runtime.lineup();
         if **lineup.current.digest() == *doubt.digest && lineup.watch.is_going_well() {
-            let reason = format!("{} failed on one instance and answers well here", doubt.digest);
+            let reason = format!(
+                "{} failed on one instance and answers well here",
+                doubt.digest
+            );
             self.change(fleet.vouched_for_by(&self.name), &reason).await;
         }
     }
@@ -188,6 +191,9 @@ mod tests {
         };
         let again = fleet(&[("previous", "file", 20), ("current", "D", 21)]);
         assert_eq!(failed.step(&again, "me"), Step::End);
-        assert_eq!(failed.step(&fleet(&[("current", "D", 11)]), "me"), Step::End);
+        assert_eq!(
+            failed.step(&fleet(&[("current", "D", 11)]), "me"),
+            Step::End
+        );
     }
 }
