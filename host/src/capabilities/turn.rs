@@ -35,13 +35,11 @@ impl Turn {
 
     /// Waits for a place at first, later for all others that wait for one.
     pub async fn come(&self) {
+        tokio::task::yield_now().await;
         let held = std::mem::replace(&mut *self.lock(), State::None);
         let left = self.deadline.since(Moment::now());
         let place = match held {
-            State::Held(place) => {
-                tokio::task::yield_now().await;
-                place.rotate(left).await
-            }
+            State::Held(place) => place.rotate(left).await,
             _ => self.shares.take(&self.whose, left).await,
         };
         *self.lock() = place.map_or(State::Refused, State::Held);
