@@ -10,15 +10,16 @@ SHELL := /bin/bash
 
 CRATES := -p guest -p ordain -p ordain-tests
 
-.PHONY: help run test soak build guest lint bench model bless audit clean setup servers host
+.PHONY: help run test soak build guest lint bench model bless audit clean setup servers host service component built
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-run: setup host guest ## build everything, start the service with three demo tenants
-	@exec "$(TARGET)/debug/ordain" serve --dev --load docs/demo-policies.jsonl
+run: setup ## build what runs (3 minutes on two idle cores, once), start the service with three demo tenants
+	@$(MAKE) --no-print-directory -j2 service component
+	exec "$(TARGET)/debug/ordain" serve --dev --load docs/demo-policies.jsonl
 
-test: servers host guest ## install what is missing, then run all tests (own Postgres and Redis)
+test: servers built ## install what is missing, then run all tests (own Postgres and Redis)
 	@cargo test --locked $(CRATES)
 	cargo test --locked -p ordain-model
 
@@ -37,7 +38,7 @@ lint: servers host ## format, clippy, generated documents
 	cargo clippy --locked -p ordain-model --all-targets -- -D warnings
 	cargo test --locked -p ordain-tests --test docs
 
-soak: servers host guest ## the history checker with random seeds for SOAK_SECONDS (600); ORDAIN_SEED=n replays one
+soak: servers built ## the history checker with random seeds for SOAK_SECONDS (600); ORDAIN_SEED=n replays one
 	@cargo test --locked $(CRATES) --test history -- --ignored --nocapture --test-threads=1
 
 bench: ## measure beside peers (some: ONLY="outage"); table here, in target/bench and, if whole, in docs
@@ -71,6 +72,16 @@ setup:
 servers:
 	@sh tests/setup.sh servers
 
+# Side by side: the compiler's back end is one crate that a core alone works at for a minute.
+built: setup
+	@$(MAKE) --no-print-directory -j2 host guest
+
 # With the tests' crates in one command, so that all targets agree on features and nothing is built twice.
 host: setup
 	@cargo build --locked $(CRATES)
+
+service: setup
+	@cargo build --locked -p ordain
+
+component: setup
+	@sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/debug"

@@ -8,6 +8,7 @@ DECLARE
     wanted  text;
     member  text;
     granted boolean;
+    how     text := '';
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['ordain_service', 'ordain_tenant'] LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
@@ -19,6 +20,12 @@ BEGIN
             END;
         END IF;
     END LOOP;
+
+    -- Who may become the role is not the role: what it may do is not inherited, where Postgres can say so for
+    -- one grant. (Where not, the policies do: they look at who somebody is, not at who he may become.)
+    IF pg_catalog.current_setting('server_version_num')::int >= 160000 THEN
+        how := ' WITH INHERIT FALSE, SET TRUE';
+    END IF;
 
     -- Whoever may be the one may be the other: hosts that were granted `ordain_service` need no new grant.
     FOR wanted, member IN VALUES ('ordain_service', current_user::text), ('ordain_tenant', 'ordain_service') LOOP
@@ -37,7 +44,7 @@ BEGIN
             END IF;
             EXIT WHEN granted;
             BEGIN
-                EXECUTE pg_catalog.format('GRANT %I TO %I', wanted, member);
+                EXECUTE pg_catalog.format('GRANT %I TO %I', wanted, member) || how;
             EXCEPTION
                 WHEN unique_violation THEN NULL;
                 WHEN internal_error THEN
@@ -50,27 +57,5 @@ BEGIN
             RAISE EXCEPTION 'cannot grant % to %: other grants are in the way', wanted, member;
         END IF;
     END LOOP;
-END
-$$;
-
--- Who the log belongs to must see all of it (the fifth migration says why). Where the table was given to
--- another role in the meantime, its policy and its view follow. Looks first: the change locks the log.
-DO $$
-DECLARE
-    keeper oid;
-BEGIN
-    SELECT relowner INTO keeper FROM pg_catalog.pg_class
-        WHERE oid = pg_catalog.to_regclass('public.changes') AND relforcerowsecurity;
-    IF keeper IS NULL OR NOT pg_catalog.pg_has_role(keeper, 'USAGE') THEN
-        RETURN;
-    END IF;
-    IF EXISTS (SELECT FROM pg_catalog.pg_policy WHERE polrelid = 'public.changes'::pg_catalog.regclass
-        AND polname = 'owner_keeps_the_log' AND polroles <> ARRAY[keeper]) THEN
-        EXECUTE pg_catalog.format('ALTER POLICY owner_keeps_the_log ON public.changes TO %I',
-            pg_catalog.pg_get_userbyid(keeper));
-    END IF;
-    IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass('public.log') AND relowner <> keeper) THEN
-        EXECUTE pg_catalog.format('ALTER VIEW public.log OWNER TO %I', pg_catalog.pg_get_userbyid(keeper));
-    END IF;
 END
 $$;

@@ -1,9 +1,9 @@
 #!/bin/sh
 # guest-build.sh TARGET_DIR FOLDER...
 #
-# Builds the component with cargo-component and puts it as ordain-policy.wasm into every FOLDER, beside
-# the binaries that look for it there. With TEST_COMPONENT=1 the component of the tests of isolation goes
-# there too, as test-component.wasm. Copies only what changed.
+# Builds the component and puts it as ordain-policy.wasm into every FOLDER, beside the binaries that look
+# for it there. With TEST_COMPONENT=1 the component of the tests of isolation goes there too, as
+# test-component.wasm. Copies only what changed.
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -21,17 +21,20 @@ esac
 # The paths of this machine stay out of the component, so that equal source gives equal bytes.
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/crates --remap-path-prefix=$root=/src --remap-path-prefix=$toolchain=/toolchain"
 
-# RUSTUP_TOOLCHAIN would make cargo-component ask rustup for a target that is not used; CARGO and
-# RUSTC are set when another cargo calls this script.
-build() { # -p CRATE...
+# What another cargo that calls this script has set is not for this one.
+build() { # CRATE
     env -u RUSTUP_TOOLCHAIN -u CARGO -u RUSTC -u RUSTFLAGS -u CARGO_ENCODED_RUSTFLAGS -u CARGO_TARGET_DIR -u CARGO_BUILD_TARGET \
         PATH="$toolchain/bin:$PATH" \
-        cargo component build --quiet --locked "$@" --profile guest \
+        cargo build --quiet --locked -p "$1" --profile guest \
         --target wasm32-unknown-unknown --target-dir "$target_dir/guest"
 }
 
 put() { # FILE NAME FOLDER...
-    built=$target_dir/guest/wasm32-unknown-unknown/guest/$1
+    module=$target_dir/guest/wasm32-unknown-unknown/guest/$1
+    built=$target_dir/guest/${2%.wasm}.component
+    if [ ! "$built" -nt "$module" ]; then
+        "$target_dir/debug/encode" "$module" "$built"
+    fi
     name=$2
     shift 2
     for folder in "$@"; do
@@ -47,9 +50,16 @@ put() { # FILE NAME FOLDER...
 }
 
 # Each by itself: what one package wants of a shared crate is not put upon the other.
-build -p ordain-policy
+for crate in ordain-policy ${TEST_COMPONENT:+test-components}; do
+    [ -d "$target_dir/guest" ] || echo "guest: building the component (half a minute, once)" >&2
+    build "$crate"
+done
+
+# What makes a component of the compiler's module: of this machine's own toolchain. Built last, so that this
+# script can run beside a build of the service, which it has its crates from.
+cargo build --quiet --locked -p encode --target-dir "$target_dir"
+
 put ordain_policy.wasm ordain-policy.wasm "$@"
 if [ -n "${TEST_COMPONENT:-}" ]; then
-    build -p test-components
     put test_components.wasm test-component.wasm "$@"
 fi

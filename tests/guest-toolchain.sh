@@ -1,10 +1,9 @@
 #!/bin/sh
 # guest-toolchain.sh DIR
 #
-# Makes DIR/bin/{rustc,cargo}: a toolchain that builds for wasm32-unknown-unknown and that
-# cargo-component accepts. It is a private sysroot of symbolic links and a `rustc` that points to it,
-# so nothing outside DIR changes (except Debian packages, in the last resort). Where the target's
-# standard library comes from, in this order:
+# Makes DIR/bin/{rustc,cargo}: a toolchain that builds for wasm32-unknown-unknown. It is a private
+# sysroot of symbolic links and a `rustc` that points to it, so nothing outside DIR changes (except
+# Debian packages, in the last resort). Where the target's standard library comes from, in this order:
 #   1. the toolchain in use has the target already;
 #   2. rustup can add it;
 #   3. Debian's compiler and its source package: the library is built once, about a minute.
@@ -77,8 +76,7 @@ sysroot=$("$rustc" --print sysroot)
 host=$("$rustc" -vV | sed -n 's/^host: //p')
 rm -rf "${dir:?}"/*
 mkdir -p "$dir/bin"
-# All that cargo-component wants of this target, which is not used, is that the folder exists.
-mkdir -p "$dir/lib/rustlib/wasm32-wasip1"
+mkdir -p "$dir/lib/rustlib"
 # Build scripts and procedural macros run on this machine and need its library; rust-lld is in there too.
 ln -s "$sysroot/lib/rustlib/$host" "$dir/lib/rustlib/$host"
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # setup.sh [servers|bench]
 #
-# Installs what this machine lacks: build tools as Debian packages and cargo-component with cargo; with
-# `servers` also Postgres and Redis (their binaries: tests and bench start servers of their own), with
+# Installs what this machine lacks: build tools as Debian packages; with
+# `servers` also Postgres, Redis and proxies (their binaries: tests and bench start servers of their own), with
 # `bench` those and the load generator wrk.
 # Silent and quick when nothing is missing.
 set -eu
@@ -30,6 +30,10 @@ esac
 if [ "$servers" ]; then
     need redis-server redis-server
     need openssl openssl
+    # Debian has these where only root looks.
+    PATH=$PATH:/usr/sbin
+    need nginx nginx
+    need haproxy haproxy
 fi
 if [ "$servers" ] && ! postgres_there; then
     # Debian 12 has 15; elsewhere whatever is current.
@@ -62,11 +66,4 @@ fi
 if ! command -v cargo >/dev/null; then
     echo "setup: no cargo: install Rust's stable toolchain with rustup first" >&2
     exit 1
-fi
-
-if ! cargo component --version >/dev/null 2>&1; then
-    echo "setup: installing cargo-component (a few minutes, once)" >&2
-    # Not optimised: it builds in half the time and runs for a fraction of a second.
-    env -u CARGO_TARGET_DIR CARGO_PROFILE_DEV_DEBUG=0 \
-        cargo install --quiet --locked --debug cargo-component --version 0.21.1
 fi

@@ -11,6 +11,7 @@ mod listen;
 mod meant;
 mod reference;
 mod secrets;
+mod service_links;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -23,9 +24,10 @@ use clap::{ArgAction, Args};
 
 use crate::options::{InstanceMode, SignatureMode};
 use crate::request::EgressMode;
+use crate::secret::{Secret, SecretUrl};
 
 pub use access::{AccessConfig, AccessSettings};
-pub use checked::{Environment, Settings};
+pub use checked::{EdgeSettings, Environment, Settings};
 pub use environment::{faulty, prepared, strangers};
 pub use error::ConfigError;
 pub use file::{File, FileError};
@@ -55,6 +57,19 @@ pub struct Config {
     /// production (default), development or test
     #[arg(long, env = "ORDAIN_ENV", value_name = "NAME")]
     pub env: Option<String>,
+
+    /// After SIGTERM: how long requests are still taken, while /readyz says that the instance goes, so that
+    /// load balancers can take it out
+    #[arg(long, env = "ORDAIN_DRAIN", default_value = "0s", value_parser = duration, value_name = "DURATION")]
+    pub drain: Duration,
+
+    /// How long a connection may be without a request; longer than load balancers in front keep theirs
+    #[arg(long, env = "ORDAIN_IDLE_TIMEOUT", default_value = "75s", value_parser = duration, value_name = "DURATION")]
+    pub idle_timeout: Duration,
+
+    /// Most connections at a time [default: what the limit on open files leaves, at most 10000]
+    #[arg(long, env = "ORDAIN_MAX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(1..), value_name = "NUMBER")]
+    pub max_connections: Option<u32>,
 
     /// The component with the rules [default: ordain-policy.wasm beside the executable]
     #[arg(long, env = "ORDAIN_COMPONENT", value_name = "FILE")]
@@ -102,16 +117,16 @@ pub struct Config {
 
     /// Postgres, the source of truth; without it policies live in memory (development and test only)
     #[arg(long, env = "DATABASE_URL", value_name = "URL")]
-    pub database_url: Option<String>,
+    pub database_url: Option<SecretUrl>,
 
     /// Postgres as the role that owns the tables, for migrations [default: the database URL]
     #[arg(long, env = "ORDAIN_MIGRATE_URL", value_name = "URL")]
-    pub migrate_url: Option<String>,
+    pub migrate_url: Option<SecretUrl>,
 
     /// Redis, the cache that instances share; without it there is none. redis://, rediss:// (TLS),
-    /// redis+cluster://HOST:PORT,HOST:PORT or rediss+cluster://
+    /// redis+cluster://HOST:PORT,HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/NAME, rediss+...://
     #[arg(long, env = "REDIS_URL", value_name = "URL")]
-    pub redis_url: Option<String>,
+    pub redis_url: Option<SecretUrl>,
 
     /// PEM file of authorities that may certify a Redis with TLS, beside those of the system
     #[arg(long, env = "ORDAIN_REDIS_CA", value_name = "FILE")]
@@ -170,7 +185,7 @@ pub struct Config {
     /// Secret that seals far values, so that nobody with access to Redis can forge one; two, comma
     /// separated, during a change: the first seals, both are accepted
     #[arg(long, env = "ORDAIN_FAR_KEY", value_name = "SECRET")]
-    pub far_key: Option<String>,
+    pub far_key: Option<Secret>,
 
     /// Deadline of one call to the far cache
     #[arg(long, env = "ORDAIN_FAR_DEADLINE", default_value = "20ms", value_parser = duration, value_name = "DURATION")]

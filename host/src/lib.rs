@@ -19,8 +19,11 @@ pub mod ids;
 pub mod metrics;
 pub mod options;
 pub mod ordain;
+pub mod places;
 pub mod request;
 pub mod runtime;
+pub mod secret;
 pub mod shares;
+pub mod utf8;
 
 pub use ordain::Ordain;

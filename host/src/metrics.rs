@@ -11,13 +11,15 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::http::EdgeStatus;
 use crate::ids::Kind;
-use crate::ordain::{Ordain, TierStatus};
+use crate::ordain::Ordain;
 
 /// All metrics of an instance.
-pub fn text(ordain: &Ordain) -> Result<String, fmt::Error> {
+pub fn text(ordain: &Ordain, edge: &EdgeStatus) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Snapshot(ordain.clone())));
+    registry.register_collector(Box::new(Connections(edge.clone())));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -28,6 +30,45 @@ struct Snapshot(Ordain);
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Snapshot")
+    }
+}
+
+#[derive(Debug)]
+struct Connections(EdgeStatus);
+
+impl Collector for Connections {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut to = Writer(encoder);
+        let status = &self.0;
+        to.gauge(
+            "ordain_connections",
+            "Connections of callers that are open",
+            status.open as f64,
+        )?;
+        to.gauge(
+            "ordain_connections_max",
+            "Connections of callers that are taken; those beyond are told so",
+            status.most as f64,
+        )?;
+        to.gauge(
+            "ordain_draining",
+            "1 while the instance serves on though it was asked to stop",
+            flag(status.draining),
+        )?;
+        to.counters(
+            "ordain_connections_taken",
+            "Connections of callers that came, by whether there was room",
+            [("yes", status.taken), ("no", status.refused)]
+                .map(|(room, count)| ([("room", room.to_owned())], count)),
+        )?;
+        to.counters(
+            "ordain_connections_ended",
+            "Connections of callers that were ended: by what they were waited for too long, or to make room",
+            status
+                .ended
+                .iter()
+                .map(|(cause, count)| ([("cause", (*cause).to_owned())], *count)),
+        )
     }
 }
 
@@ -182,29 +223,30 @@ impl Snapshot {
 
     fn tiers(&self, to: &mut Writer<'_>) -> fmt::Result {
         let status = self.0.status();
-        let mut tiers: Vec<(&str, &TierStatus)> = vec![("origin", &status.origin)];
-        tiers.extend(status.far.as_ref().map(|far| ("far", far)));
+        let mut breakers = vec![("origin", &status.origin.breaker)];
+        breakers.extend(status.far.as_ref().map(|far| ("far", &far.breaker)));
+        breakers.extend(status.far_writes.as_ref().map(|puts| ("far-write", puts)));
         let label = |tier: &str| [("tier", tier.to_owned())];
         to.gauges(
             "ordain_breaker_open",
-            "1 while nobody waits for the tier, because it does not answer",
-            tiers
+            "1 while nobody waits for the tier, because it does not answer; far-write: far takes no values",
+            breakers
                 .iter()
-                .map(|(name, tier)| (label(name), flag(tier.breaker.open))),
+                .map(|(name, breaker)| (label(name), flag(breaker.open))),
         )?;
         to.counters(
             "ordain_breaker_opened",
             "Times that the breaker has opened",
-            tiers
+            breakers
                 .iter()
-                .map(|(name, tier)| (label(name), tier.breaker.opened)),
+                .map(|(name, breaker)| (label(name), breaker.opened)),
         )?;
         to.counters(
             "ordain_breaker_refused",
             "Calls that an open breaker has turned away",
-            tiers
+            breakers
                 .iter()
-                .map(|(name, tier)| (label(name), tier.breaker.refused)),
+                .map(|(name, breaker)| (label(name), breaker.refused)),
         )?;
         let io = self.0.io_counts();
         to.counters(

@@ -1,16 +1,17 @@
 //! What an [`Ordain`](crate::ordain::Ordain) needs to start, with the defaults of DESIGN section 5.
 //! Not where the values come from: flags and environment are read in `config`.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::request::EgressMode;
+pub use crate::secret::masked_url;
+use crate::secret::{Secret, SecretUrl};
 
 /// Pause between two reads of the change log (rule F3).
 pub const FEED_INTERVAL: Duration = Duration::from_millis(250);
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// File of the component.
     pub component: PathBuf,
@@ -20,7 +21,7 @@ pub struct Options {
     pub instances: InstanceMode,
     pub origin: OriginChoice,
     /// `None`: there is no far cache.
-    pub redis_url: Option<String>,
+    pub redis_url: Option<SecretUrl>,
     /// PEM file of authorities that may certify a Redis with TLS, beside those of the system.
     pub redis_ca: Option<PathBuf>,
     /// Egress mode before any tenant, user or caller has a say.
@@ -44,7 +45,7 @@ pub struct Options {
     /// How long a value stays in far.
     pub far_ttl: Duration,
     /// Keys that seal far values; the first one seals, all are accepted. Empty: no seal.
-    pub far_keys: Vec<String>,
+    pub far_keys: Vec<Secret>,
     pub far_deadline: Duration,
     pub origin_deadline: Duration,
     /// Connections for reads and writes of records; the feed has two of its own.
@@ -104,14 +105,14 @@ impl Default for ComponentOptions {
 }
 
 /// The source of truth.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OriginChoice {
     /// Gone when the process ends; for development and tests.
     Memory,
     Postgres {
-        url: String,
+        url: SecretUrl,
         /// Role that owns the tables; `None`: the one of `url`.
-        migrate_url: Option<String>,
+        migrate_url: Option<SecretUrl>,
     },
 }
 
@@ -186,133 +187,9 @@ pub fn default_compiled_cache() -> Option<PathBuf> {
     caches.is_absolute().then(|| caches.join("ordain"))
 }
 
-/// A connection URL as it may be shown: passwords in it are masked. What does not look like a URL is
-/// masked as a whole, for it may be anything.
-pub fn masked_url(url: &str) -> String {
-    const MASK: &str = "***";
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return MASK.to_owned();
-    };
-    // The last `@` ends the user: an unescaped one inside a password must not show its tail.
-    let (user, place) = match rest.rfind('@') {
-        Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
-        None => (None, rest),
-    };
-    let (place, query) = match place.split_once('?') {
-        Some((place, query)) => (place, Some(query)),
-        None => (place, None),
-    };
-    let mut shown = format!("{scheme}://");
-    if let Some(user) = user {
-        match user.split_once(':') {
-            Some((name, _)) => shown.push_str(&format!("{name}:{MASK}@")),
-            None => shown.push_str(&format!("{user}@")),
-        }
-    }
-    shown.push_str(place);
-    for (index, pair) in query
-        .into_iter()
-        .flat_map(|query| query.split('&'))
-        .enumerate()
-    {
-        shown.push(if index == 0 { '?' } else { '&' });
-        match pair.split_once('=') {
-            Some((name, _)) if name.to_ascii_lowercase().contains("pass") => {
-                shown.push_str(&format!("{name}={MASK}"));
-            }
-            _ => shown.push_str(pair),
-        }
-    }
-    shown
-}
-
-impl fmt::Debug for OriginChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OriginChoice::Memory => f.write_str("Memory"),
-            OriginChoice::Postgres { url, migrate_url } => f
-                .debug_struct("Postgres")
-                .field("url", &masked_url(url))
-                .field("migrate_url", &migrate_url.as_deref().map(masked_url))
-                .finish(),
-        }
-    }
-}
-
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("component", &self.component)
-            .field("components", &self.components)
-            .field("instances", &self.instances)
-            .field("origin", &self.origin)
-            .field("redis_url", &self.redis_url.as_deref().map(masked_url))
-            .field("redis_ca", &self.redis_ca)
-            .field("base_egress", &self.base_egress)
-            .field("local_providers", &self.local_providers)
-            .field("deployment_default", &self.deployment_default)
-            .field("bound", &self.bound)
-            .field("stale_limit", &self.stale_limit)
-            .field("min_revision_wait", &self.min_revision_wait)
-            .field("feed_deadline", &self.feed_deadline)
-            .field("window", &self.window)
-            .field("near_bytes", &self.near_bytes)
-            .field("far_ttl", &self.far_ttl)
-            .field("far_keys", &format_args!("{} keys", self.far_keys.len()))
-            .field("far_deadline", &self.far_deadline)
-            .field("origin_deadline", &self.origin_deadline)
-            .field("origin_connections", &self.origin_connections)
-            .field("request_deadline", &self.request_deadline)
-            .field("audit_interval", &self.audit_interval)
-            .field("switches", &self.switches)
-            .finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn passwords_of_urls_are_masked_and_the_rest_stays_readable() {
-        assert_eq!(
-            masked_url("postgres://me:s3cret@db:5432/x"),
-            "postgres://me:***@db:5432/x"
-        );
-        assert_eq!(
-            masked_url("postgres://me:a@b/c?d@db/x"),
-            "postgres://me:***@db/x"
-        );
-        assert_eq!(
-            masked_url("redis://:s3cret@cache/0"),
-            "redis://:***@cache/0"
-        );
-        assert_eq!(masked_url("redis://cache:6379"), "redis://cache:6379");
-        assert_eq!(
-            masked_url("rediss://me:s3cret@cache:6380/1"),
-            "rediss://me:***@cache:6380/1"
-        );
-        assert_eq!(
-            masked_url("redis+cluster://me:s3cret@a:1,b:2,[::1]:3/0"),
-            "redis+cluster://me:***@a:1,b:2,[::1]:3/0"
-        );
-        assert_eq!(
-            masked_url("rediss+cluster://:s3,cr@t:/?x@a:1,b:2?protocol=3"),
-            "rediss+cluster://:***@a:1,b:2?protocol=3"
-        );
-        assert_eq!(
-            masked_url("redis+cluster://a:1,b:2"),
-            "redis+cluster://a:1,b:2"
-        );
-        // Not how it is written, and no reason to show a password.
-        let twice = masked_url("redis+cluster://me:s3cret@a:1,me:s3cret@b:2");
-        assert!(!twice.contains("s3cret"), "{twice}");
-        assert_eq!(
-            masked_url("postgres://db/x?user=me&password=s3cret&sslmode=require"),
-            "postgres://db/x?user=me&password=***&sslmode=require"
-        );
-        assert_eq!(masked_url("host=db password=s3cret"), "***");
-    }
 
     #[test]
     fn debug_output_holds_no_secret() {

@@ -15,7 +15,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures::StreamExt;
-use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, ResolveError};
 use crate::backends::{
@@ -27,8 +26,9 @@ use crate::coherence::auditor::Findings;
 use crate::coherence::far::Far;
 use crate::coherence::origin::OriginReader;
 use crate::coherence::{Coherence, Entry, Moment};
-use crate::ids::{Key, Tenant};
+use crate::ids::{Key, Kind, Tenant};
 use crate::options::Options;
+use crate::places::{Direct, Places};
 use crate::request::{Request, TenantRequest};
 use crate::runtime::{Check, Runtime};
 use crate::shares::Whose;
@@ -95,8 +95,7 @@ struct Inner {
     caches: Arc<Caches>,
     /// Turns of those who patch a level of config.
     patching: configs::Turns,
-    /// Places of those who read or write the origin itself.
-    direct: Arc<Semaphore>,
+    direct: Direct,
     /// Values put into far again (rule A5).
     restamps: Arc<AtomicU64>,
     /// What the auditor found.
@@ -139,6 +138,7 @@ impl Ordain {
         tenant: &Tenant,
         request: &Request,
     ) -> Result<Answer, ResolveError> {
+        self.possible(Kind::Policy, request.min_revision)?;
         self.inner.runtime.resolve(tenant, request).await
     }
 
@@ -149,8 +149,12 @@ impl Ordain {
         requests: Vec<TenantRequest>,
     ) -> Vec<Result<Answer, ResolveError>> {
         let mut tenants: HashMap<&Tenant, Vec<usize>> = HashMap::new();
+        let mut answers: Vec<_> = requests.iter().map(|_| Err(ResolveError::Late)).collect();
         for (index, item) in requests.iter().enumerate() {
-            tenants.entry(&item.tenant).or_default().push(index);
+            match self.possible(Kind::Policy, item.request.min_revision) {
+                Ok(()) => tenants.entry(&item.tenant).or_default().push(index),
+                Err(error) => answers[index] = Err(error),
+            }
         }
         // One start for all: the request is the batch, and its deadline is that of one request.
         let began = Moment::now();
@@ -167,7 +171,6 @@ impl Ordain {
                 )
             });
         }
-        let mut answers: Vec<_> = requests.iter().map(|_| Err(ResolveError::Late)).collect();
         let mut groups = futures::stream::iter(groups).buffer_unordered(BATCH_TENANTS);
         while let Some((indices, group)) = groups.next().await {
             for (index, answer) in indices.into_iter().zip(group) {
@@ -175,6 +178,17 @@ impl Ordain {
             }
         }
         answers
+    }
+
+    /// Refuses at once to demand what cannot have been written yet: nobody waits for it, and no server is
+    /// asked.
+    fn possible(&self, kind: Kind, min_revision: u64) -> Result<(), ResolveError> {
+        if self.inner.coherence.may_exist(min_revision) {
+            return Ok(());
+        }
+        let error = ResolveError::RevisionUnknown;
+        self.counts(kind).note(Err(&error));
+        Err(error)
     }
 
     /// Checks a record and returns its canonical text; stores nothing. At the expense of the tenant, if
@@ -244,7 +258,7 @@ impl Ordain {
     ) -> Result<Written, WriteError> {
         let inner = self.inner.clone();
         let by = by.clone();
-        self.written(async move {
+        self.written(whose(&key), async move {
             let written = inner.origin.write(&key, change, precondition, &by).await?;
             inner.coherence.raise_fence(&key, written.revision);
             Ok(written)
@@ -252,16 +266,21 @@ impl Ordain {
         .await
     }
 
-    /// Runs a write of the origin, unless that is known not to answer or too many are at it. It goes on
-    /// if the caller leaves: once it is committed, this host must know it before it answers anyone.
+    /// Runs a write of the origin, unless that is known not to answer or there is no place for it in time. It
+    /// goes on if the caller leaves: once it is committed, this host must know it before it answers anyone.
     async fn written<T: Send + 'static>(
         &self,
+        whose: Whose,
         write: impl Future<Output = Result<T, WriteError>> + Send + 'static,
     ) -> Result<T, WriteError> {
         let reader = self.inner.reader.clone();
         reader.admit()?;
-        let place = self.inner.direct.clone().try_acquire_owned();
-        let place = place.map_err(|_| WriteError::Busy)?;
+        // Who waits in vain is told to try again while there is still time to tell.
+        let patience = self
+            .patience()
+            .min(self.inner.options.origin_deadline * 3 / 5);
+        let place = self.inner.direct.writes.take(&whose, patience).await;
+        let place = place.ok_or(WriteError::Busy)?;
         let write = async move {
             let _place = place;
             write.await.inspect_err(|error| {
@@ -318,10 +337,13 @@ impl Ordain {
     }
 
     async fn stored(&self, key: Key, min_revision: u64) -> Result<Stored, ReadError> {
-        self.await_revision(min_revision).await;
+        self.await_revision(min_revision).await?;
         let keys = [key];
         let before = self.inner.reader.before();
-        let snapshot = self.asked(self.inner.origin.read(&keys)).await?;
+        let (reads, whose) = (&self.inner.direct.reads, whose(&keys[0]));
+        let read = self.inner.origin.read(&keys);
+        let snapshot = self.asked(reads, &whose, read).await;
+        let snapshot = snapshot.inspect_err(|error| self.suspect(error))?;
         self.inner.reader.learn(&before, snapshot.as_of, &keys);
         known(snapshot.as_of, min_revision)?;
         let record = snapshot.records.into_iter().next().flatten();
@@ -338,9 +360,11 @@ impl Ordain {
         limit: u32,
         min_revision: u64,
     ) -> Result<Page<TenantEntry>, ReadError> {
-        self.await_revision(min_revision).await;
+        self.await_revision(min_revision).await?;
         let before = self.inner.reader.before();
-        let page = self.asked(self.inner.origin.tenants(after, limit)).await?;
+        let (lists, whose) = (&self.inner.direct.lists, Whose::Operator);
+        let list = self.inner.origin.tenants(after, limit);
+        let page = self.asked(lists, &whose, list).await?;
         let shown: Vec<Key> = page
             .items
             .iter()
@@ -371,39 +395,62 @@ impl Ordain {
         limit: u32,
         min_revision: u64,
     ) -> Result<Page<HistoryEntry>, ReadError> {
-        self.await_revision(min_revision).await;
+        self.await_revision(min_revision).await?;
         let earlier = self.inner.reader.before();
         let shown = [key];
+        let (lists, whose) = (&self.inner.direct.lists, whose(&shown[0]));
         let history = self.inner.origin.history(&shown[0], before, limit);
-        let page = self.asked(history).await?;
+        let page = self.asked(lists, &whose, history).await?;
         self.inner.reader.learn(&earlier, page.as_of, &shown);
         known(page.as_of, min_revision)?;
         Ok(page)
     }
 
-    /// Reads the origin for a caller who wants just that, unless it is known not to answer, or too many
-    /// are at it already: then at once an error.
+    /// Reads the origin for a caller who wants just that, unless it is known not to answer, or there is no
+    /// place for it in time. A failure makes nothing suspect: a list that takes too long says nothing of
+    /// short reads.
     async fn asked<T>(
         &self,
+        places: &Places,
+        whose: &Whose,
         read: impl Future<Output = Result<T, OriginError>>,
     ) -> Result<T, ReadError> {
         self.inner.reader.admit()?;
-        let _place = self
-            .inner
-            .direct
-            .try_acquire()
-            .map_err(|_| ReadError::Overloaded)?;
-        Ok(read.await.inspect_err(|_| self.inner.reader.suspect())?)
+        let place = places.take(whose, self.patience()).await;
+        let _place = place.ok_or(ReadError::Overloaded)?;
+        Ok(read.await?)
+    }
+
+    fn suspect(&self, error: &ReadError) {
+        if let ReadError::Origin(_) = error {
+            self.inner.reader.suspect();
+        }
+    }
+
+    /// How long a call may wait for a place: what is left of the request is the origin's.
+    fn patience(&self) -> Duration {
+        let options = &self.inner.options;
+        let left = options.request_deadline;
+        let left = left.saturating_sub(options.origin_deadline);
+        left.max(options.request_deadline / 5)
+    }
+
+    /// Places of those who read or write the origin itself.
+    pub fn places(&self) -> &Direct {
+        &self.inner.direct
     }
 
     /// Waits until this instance knows the log up to a demanded revision, for a bounded time.
     pub(crate) async fn known_up_to(&self, min_revision: u64) -> Result<(), ReadError> {
-        self.await_revision(min_revision).await;
+        self.await_revision(min_revision).await?;
         known(self.watermark(), min_revision)
     }
 
     /// A demanded revision that this host does not know yet is waited for, as in resolve (rule R2).
-    async fn await_revision(&self, min_revision: u64) {
+    async fn await_revision(&self, min_revision: u64) -> Result<(), ReadError> {
+        if !self.inner.coherence.may_exist(min_revision) {
+            return Err(ReadError::RevisionUnknown);
+        }
         if self
             .inner
             .coherence
@@ -418,6 +465,7 @@ impl Ordain {
                 .wait(min_revision, any_age, limit)
                 .await;
         }
+        Ok(())
     }
 
     /// What runs.
@@ -435,6 +483,11 @@ impl Ordain {
         let tasks = self.inner.tasks.iter();
         tasks.for_each(tokio::task::JoinHandle::abort);
     }
+}
+
+/// Whose share work on a record is part of.
+fn whose(key: &Key) -> Whose {
+    key.tenant.as_ref().map_or(Whose::Operator, Whose::from)
 }
 
 fn known(as_of: u64, min_revision: u64) -> Result<(), ReadError> {

@@ -1,6 +1,7 @@
 //! A resolve request (DESIGN 4.2) and its JSON form. Shape only (types, names, unknown fields); the
 //! limits of its values are rules of the guest.
 
+mod faults;
 mod json;
 #[cfg(test)]
 mod tests;
@@ -9,7 +10,8 @@ mod trial;
 
 use crate::ids::Tenant;
 
-pub use json::{BATCH_LIMIT, Body, Item, Malformed, parse};
+pub use faults::{Faults, Room, cut, fault, pointer};
+pub use json::{BATCH_LIMIT, Body, Faulty, Item, Malformed, parse};
 pub use trial::{Trial, parse_trial};
 
 /// Egress mode (DESIGN 4.3).

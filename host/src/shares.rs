@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::ids::Tenant;
 
-/// Callers that wait for a place of one share; more are refused at once.
+/// Callers that wait for a place of one share, unless something else is said; more are refused at once.
 const QUEUE: usize = 64;
 
 /// Whose share it is.
@@ -39,6 +39,8 @@ pub struct Shares {
 struct State {
     /// Most places of one share.
     each: usize,
+    /// Callers that wait in one share.
+    queue: usize,
     /// Places that no tenant has, and that no operator has.
     free: usize,
     kept: usize,
@@ -84,6 +86,7 @@ impl Shares {
     pub fn new(places: usize, each: usize) -> Shares {
         let state = State {
             each,
+            queue: QUEUE,
             free: places,
             kept: each,
             shares: HashMap::new(),
@@ -92,6 +95,13 @@ impl Shares {
         Shares {
             state: Arc::new(Mutex::new(state)),
         }
+    }
+
+    /// The same, where `queue` callers may wait in one share.
+    pub fn with_queue(places: usize, each: usize, queue: usize) -> Shares {
+        let shares = Shares::new(places, each);
+        shares.lock().queue = queue;
+        shares
     }
 
     /// A place that can be had at once.
@@ -194,9 +204,10 @@ impl State {
 
     /// Waits for a share; `None`: too many do.
     fn queue(&mut self, whose: &Whose) -> Option<oneshot::Receiver<Place>> {
+        let queue = self.queue;
         let share = self.shares.entry(whose.clone()).or_default();
         share.waiting.retain(|caller| !caller.is_closed());
-        if share.waiting.len() >= QUEUE {
+        if share.waiting.len() >= queue {
             return None;
         }
         let (caller, turn) = oneshot::channel();

@@ -10,6 +10,7 @@ pub mod components;
 pub mod fault_proxy;
 pub mod generate;
 pub mod http;
+pub mod odd_redis;
 pub mod oracle;
 pub mod process;
 pub mod proxy;

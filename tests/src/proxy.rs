@@ -1,5 +1,6 @@
 //! A forwarder in front of a server that counts what passes: how often a text was sent to the
-//! server. The exact way to say "no I/O" or "one read". It changes nothing on the way.
+//! server. The exact way to say "no I/O" or "one read". It changes nothing on the way. Also the balancer
+//! or the name that leads new connections to another server from some time on.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,7 @@ type Watches = Arc<Mutex<Vec<Arc<Watch>>>>;
 pub struct Proxy {
     port: u16,
     watches: Watches,
+    upstream: Arc<Mutex<Upstream>>,
 }
 
 /// How often a text was sent to the server since the watch began.
@@ -45,13 +47,27 @@ impl Proxy {
             .expect("a bound socket has an address")
             .port();
         let watches = Watches::default();
-        let shared = watches.clone();
+        let upstream = Arc::new(Mutex::new(upstream));
+        let (shared, current) = (watches.clone(), upstream.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(client, upstream.clone(), shared.clone()));
+                let upstream = current
+                    .lock()
+                    .expect("no holder of the lock panics")
+                    .clone();
+                tokio::spawn(forward(client, upstream, shared.clone()));
             }
         });
-        Proxy { port, watches }
+        Proxy {
+            port,
+            watches,
+            upstream,
+        }
+    }
+
+    /// New connections lead there; those that exist stay where they are.
+    pub fn switch(&self, upstream: Upstream) {
+        *self.upstream.lock().expect("no holder of the lock panics") = upstream;
     }
 
     pub fn port(&self) -> u16 {

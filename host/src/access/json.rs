@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 /// The members of a text that is one object.
 pub fn object(text: &[u8]) -> Option<Map<String, Value>> {
-    match serde_json::from_slice(text) {
+    match serde_json::from_str(crate::utf8::read(text).ok()?) {
         Ok(Strict(Value::Object(members))) => Some(members),
         _ => None,
     }

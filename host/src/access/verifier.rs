@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
+use tokio::sync::Notify;
 
 use super::Denied;
 use super::claims::{self, Rules, Span};
@@ -49,6 +50,8 @@ pub struct Verifier {
     /// Digest of the file as it was last looked at; `None`: it could not be read.
     seen: Mutex<Option<[u8; 32]>>,
     current: AtomicBool,
+    /// Somebody asks to look at the file now.
+    asked: Arc<Notify>,
 }
 
 impl Verifier {
@@ -65,6 +68,7 @@ impl Verifier {
             hash: rand::random(),
             seen: Mutex::new(content.map(|content| content.digest())),
             current: AtomicBool::new(true),
+            asked: Arc::default(),
         })
     }
 
@@ -105,15 +109,21 @@ impl Verifier {
         Ok(principal)
     }
 
+    /// Keys are looked at now, not when it is time again.
+    pub fn reload(&self) {
+        self.asked.notify_one();
+    }
+
     /// Follows the file until nobody uses this any more.
     pub fn follow(self: &Arc<Verifier>) {
         if self.file.is_none() {
             return;
         }
-        let verifier = Arc::downgrade(self);
+        let (verifier, asked) = (Arc::downgrade(self), self.asked.clone());
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(LOOK).await;
+                // An error means that nobody asked, and it is time anyway.
+                let _ = tokio::time::timeout(LOOK, asked.notified()).await;
                 let Some(verifier) = verifier.upgrade() else {
                     return;
                 };

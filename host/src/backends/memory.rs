@@ -19,8 +19,8 @@ pub use self::far::MemoryFar;
 
 use super::{
     Attribution, Audit, Change, ChangeLog, FleetSetting, HistoryEntry, LevelPlace, LogRow, MIXED,
-    NAMELESS, Origin, OriginError, Page, Precondition, Pruned, Record, Snapshot, StoredComponent,
-    TenantEntry, WriteError, Written,
+    NAMELESS, Origin, OriginError, PAGE_BYTES, Page, Precondition, Pruned, Record, Snapshot,
+    StoredComponent, TenantEntry, WriteError, Written,
 };
 use crate::ids::{Key, RecordName, Tenant};
 
@@ -103,6 +103,32 @@ impl Clone for MemoryOrigin {
     }
 }
 
+/// As much of what is left, with its sizes, as one page may have.
+fn paged<T>(items: impl Iterator<Item = (usize, T)>, limit: u32, as_of: u64) -> Page<T> {
+    let mut page = Page {
+        items: Vec::new(),
+        more: false,
+        as_of,
+    };
+    let mut bytes = 0;
+    for (size, item) in items {
+        bytes += size;
+        let fits = page.items.is_empty() || bytes <= PAGE_BYTES;
+        if page.items.len() == limit as usize || !fits {
+            page.more = true;
+            break;
+        }
+        page.items.push(item);
+    }
+    page
+}
+
+/// Since 1970.
+fn micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(0)
+}
+
 /// A panic elsewhere leaves no half-done state behind: changes are made on valid values only.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -117,11 +143,7 @@ impl State {
 
     /// O1: grows, has gaps, follows the clock.
     fn next(&self) -> u64 {
-        let micros = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_micros();
-        (self.head() + 1).max(u64::try_from(micros).unwrap_or(0))
+        (self.head() + 1).max(micros())
     }
 
     fn get(&self, key: &Key) -> Option<&Record> {
@@ -277,6 +299,10 @@ impl Origin for MemoryOrigin {
         policies.iter().try_for_each(|(_, body)| check(body))?;
         let mut state = self.state();
         for (tenant, body) in policies {
+            let stored = state.policies.get(tenant.as_str());
+            if stored.is_some_and(|record| record.body == *body) {
+                continue;
+            }
             state.apply(&Key::policy(tenant), &Change::Put(body.clone()), by);
         }
         let head = state.head();
@@ -292,19 +318,12 @@ impl Origin for MemoryOrigin {
     ) -> Result<Page<TenantEntry>, OriginError> {
         let state = self.state();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = state.policies.range::<str, _>((from, Bound::Unbounded));
-        let items = (&mut rest)
-            .take(limit as usize)
-            .map(|(tenant, record)| TenantEntry {
-                tenant: tenant.clone(),
-                revision: record.revision,
-            })
-            .collect();
-        Ok(Page {
-            items,
-            more: rest.next().is_some(),
-            as_of: state.head(),
-        })
+        let rest = state.policies.range::<str, _>((from, Bound::Unbounded));
+        let items = rest.map(|(tenant, record)| {
+            let (tenant, revision) = (tenant.clone(), record.revision);
+            (tenant.len(), TenantEntry { tenant, revision })
+        });
+        Ok(paged(items, limit, state.head()))
     }
 
     async fn policies(
@@ -312,17 +331,18 @@ impl Origin for MemoryOrigin {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError> {
-        let tenants = self.tenants(after, limit).await?;
         let state = self.state();
-        let items = tenants.items.into_iter().filter_map(|entry| {
-            let record = state.policies.get(&entry.tenant)?;
-            Some((entry, record.body.clone()))
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = state.policies.range::<str, _>((from, Bound::Unbounded));
+        let items = rest.map(|(tenant, record)| {
+            let (tenant, revision) = (tenant.clone(), record.revision);
+            let size = tenant.len() + record.body.len();
+            (
+                size,
+                (TenantEntry { tenant, revision }, record.body.clone()),
+            )
         });
-        Ok(Page {
-            items: items.collect(),
-            more: tenants.more,
-            as_of: tenants.as_of,
-        })
+        Ok(paged(items, limit, state.head()))
     }
 
     async fn levels(
@@ -346,13 +366,11 @@ impl Origin for MemoryOrigin {
             .filter(|(place, _)| after.is_none_or(|after| place > after))
             .collect();
         levels.sort();
-        let more = levels.len() > limit as usize;
-        levels.truncate(limit as usize);
-        Ok(Page {
-            items: levels,
-            more,
-            as_of: state.head(),
-        })
+        let items = levels.into_iter().map(|(place, body)| {
+            let size = place.tenant.len() + place.user.len() + body.len();
+            (size, (place, body))
+        });
+        Ok(paged(items, limit, state.head()))
     }
 
     async fn history(
@@ -363,19 +381,14 @@ impl Origin for MemoryOrigin {
     ) -> Result<Page<HistoryEntry>, OriginError> {
         let state = self.state();
         let end = before.map_or(state.changes.len(), |before| state.below(before));
-        let mut rest = state.changes[..end]
-            .iter()
-            .rev()
-            .filter(|change| change.is_of(key));
-        let items = (&mut rest)
-            .take(limit as usize)
-            .map(|change| change.entry.clone())
-            .collect();
-        Ok(Page {
-            items,
-            more: rest.next().is_some(),
-            as_of: state.head(),
-        })
+        let changes = state.changes[..end].iter().rev();
+        let items = changes.filter(|change| change.is_of(key)).map(|change| {
+            let entry = &change.entry;
+            let texts = [&entry.body, &entry.reason, &entry.request_id];
+            let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
+            (texts + entry.actor.len() + 100, entry.clone())
+        });
+        Ok(paged(items, limit, state.head()))
     }
 
     async fn set_settings(
@@ -468,6 +481,10 @@ impl ChangeLog for MemoryOrigin {
 
     fn lag(&self) -> Option<Duration> {
         Some(Duration::ZERO)
+    }
+
+    fn clock(&self) -> Option<u64> {
+        Some(micros())
     }
 
     async fn changed(&self) {

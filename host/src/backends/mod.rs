@@ -100,12 +100,14 @@ pub struct Written {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// Refused, broken connection, wrong password, a replica instead of the primary. The text is
-    /// for the log and names no secret.
+    /// Refused, broken connection, wrong password. The text is for the log and names no secret.
     #[error("the origin is unavailable: {0}")]
     Unavailable(String),
     #[error("the origin did not answer within its deadline")]
     Late,
+    /// It answers, and takes no changes: a replica, or a primary that was set so.
+    #[error("{0}")]
+    ReadOnly(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -129,7 +131,11 @@ pub enum WriteError {
     Origin(#[from] OriginError),
 }
 
-/// One page of a keyset listing.
+/// Text of one page: items are left for the next one where there would be more, save the first. Whoever
+/// reads it must not make the origin send, and this process hold, as much as anybody ever stored.
+pub const PAGE_BYTES: usize = 1 << 20;
+
+/// One page of a keyset listing: at most as many items as were asked for, and at most [`PAGE_BYTES`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     pub items: Vec<T>,
@@ -214,8 +220,9 @@ pub trait Origin: Send + Sync + 'static {
         by: &Attribution,
     ) -> Result<Written, WriteError>;
 
-    /// Puts many policies in one transaction, all or none; callers send at most 500 at a time.
-    /// Returns the revision of the last one.
+    /// Puts many policies in one transaction, all or none; those that are stored as they are given stay as
+    /// they are, so that the same again changes nothing. Callers send as many at a time as take a moment:
+    /// other writes wait for it (rule O2). Returns a revision by which all of them are stored.
     async fn put_many(
         &self,
         policies: &[(Tenant, Arc<str>)],
@@ -351,6 +358,10 @@ pub trait ChangeLog: Send + Sync + 'static {
     /// primary alone; `None`: there was none yet.
     fn lag(&self) -> Option<std::time::Duration>;
 
+    /// The clock of the primary at the latest `since`, in microseconds since 1970, as positions count;
+    /// `None`: there was none yet.
+    fn clock(&self) -> Option<u64>;
+
     /// Returns when the log may have grown. Only a hint (rule F5): it may come late or never.
     async fn changed(&self);
 }
@@ -364,6 +375,9 @@ pub const FAR_FORMAT: &str = "o1";
 pub enum FarError {
     #[error("far is unavailable: {0}")]
     Unavailable(String),
+    /// It answers, and not what was asked for.
+    #[error("far refuses: {0}")]
+    Refused(String),
     #[error("far did not answer within its deadline")]
     Late,
 }

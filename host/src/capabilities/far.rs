@@ -18,7 +18,7 @@ impl HostState {
                 if services.coherence.view().is_none() {
                     Some(Unavailable::NotReady)
                 } else {
-                    (!far.breaker.admits()).then_some(Unavailable::Failed)
+                    (!far.admits()).then_some(Unavailable::Failed)
                 }
             }
             _ => Some(Unavailable::Off),
@@ -51,7 +51,9 @@ impl HostState {
         let values = match reply {
             Ok(values) => values,
             Err(FarError::Late) => return LookedUp::Unavailable(Unavailable::Late),
-            Err(FarError::Unavailable(_)) => return LookedUp::Unavailable(Unavailable::Failed),
+            Err(FarError::Unavailable(_) | FarError::Refused(_)) => {
+                return LookedUp::Unavailable(Unavailable::Failed);
+            }
         };
         for (key, value) in keys.into_iter().zip(values.iter()) {
             let Some(value) = value else {

@@ -43,7 +43,7 @@ impl HostState {
         let reading = match reply {
             Ok(reading) => reading,
             Err(OriginError::Late) => return LookedUp::Unavailable(Unavailable::Late),
-            Err(OriginError::Unavailable(_)) => {
+            Err(OriginError::Unavailable(_) | OriginError::ReadOnly(_)) => {
                 return LookedUp::Unavailable(Unavailable::Failed);
             }
         };

@@ -174,6 +174,9 @@ fn detail(state: &Value) -> String {
     if let Some(open) = state["breaker"]["openForMs"].as_u64() {
         parts.push(format!("breaker open for {open} ms"));
     }
+    if let Some(open) = state["writes"]["breaker"]["openForMs"].as_u64() {
+        parts.push(format!("takes no values for {open} ms"));
+    }
     if !state["error"].is_null() {
         parts.push(cell(&state["error"]));
     }

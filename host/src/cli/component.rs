@@ -181,14 +181,15 @@ impl Component {
                 digest,
                 reason,
             } => {
-                let mut call = Call::new(Method::POST, "/v1/component/promote");
-                if let Some(digest) = digest {
-                    call = call.body(json!({ "digest": digest }).to_string());
-                }
+                let body = match digest {
+                    Some(digest) => json!({ "digest": digest }),
+                    None => json!({}),
+                };
+                let call = Call::new(Method::POST, "/v1/component/promote").body(body.to_string());
                 change(target, call, reason, as_json).await
             }
             Component::Rollback { target, reason } => {
-                let call = Call::new(Method::POST, "/v1/component/rollback");
+                let call = Call::new(Method::POST, "/v1/component/rollback").body("{}");
                 change(target, call, reason, as_json).await
             }
             Component::Withdraw { target, reason } => {

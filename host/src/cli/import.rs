@@ -13,6 +13,7 @@ use super::target::{Call, Reply, Target, TargetArgs, tenant_path};
 use crate::access::Principal;
 use crate::backends::Attribution;
 use crate::ordain::{ImportError, InvalidRecord, Ordain};
+use crate::utf8;
 
 /// Calls to a server at a time: checks share nothing, writes share the log's lock (rule O2).
 const CHECKS: usize = 8;
@@ -142,8 +143,7 @@ type Outcome = Result<Option<u64>, Vec<Broken>>;
 /// Reads a file of policies.
 pub fn load(file: &str) -> Result<Result<Vec<Entry>, Vec<Broken>>, Failure> {
     let bytes = read_input(file)?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|error| Failure::new(format!("{file} is not UTF-8: {error}")))?;
+    let text = utf8::read(&bytes).map_err(|error| Failure::new(format!("{file} is {error}")))?;
     let entries = records::parse(text);
     if entries.as_ref().is_ok_and(Vec::is_empty) {
         // More often a broken export than a wish.

@@ -25,6 +25,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, File, Sources, faulty, prepared};
+use crate::secret::SecretUrl;
 use output::Failure;
 
 /// Which provider and model may serve this tenant, user and task
@@ -94,11 +95,11 @@ enum Command {
 struct Migrate {
     /// Postgres as the role that owns the tables
     #[arg(long, env = "DATABASE_URL", value_name = "URL")]
-    database_url: Option<String>,
+    database_url: Option<SecretUrl>,
 
     /// Wins over the database URL
     #[arg(long, env = "ORDAIN_MIGRATE_URL", value_name = "URL")]
-    migrate_url: Option<String>,
+    migrate_url: Option<SecretUrl>,
 }
 
 /// Runs the program.
@@ -232,10 +233,12 @@ impl Migrate {
                 "set --database-url or DATABASE_URL: which database to migrate".to_owned(),
             )
         })?;
-        crate::ordain::migrate(url).await.map_err(Failure::new)?;
+        crate::ordain::migrate(url.reveal())
+            .await
+            .map_err(Failure::new)?;
         if json {
             return output::line(r#"{"migrated":true}"#);
         }
-        output::line(&format!("migrated {}", crate::options::masked_url(url)))
+        output::line(&format!("migrated {url}"))
     }
 }

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::output::Failure;
 use crate::http::RECORD_LIMIT;
 use crate::ids::Tenant;
+use crate::utf8;
 
 /// One policy of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
 /// Reads the policies of a file in any of its three forms.
 pub fn parse(text: &str) -> Result<Vec<Entry>, Vec<Broken>> {
-    let text = text.trim_start_matches('\u{feff}');
+    let text = utf8::unmarked(text);
     let whole = |error: serde_json::Error| {
         vec![Broken {
             place: "file".to_owned(),
@@ -103,6 +104,8 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Vec<Broken>> {
     };
     let lines: Vec<(usize, &str)> = text
         .lines()
+        // A file that was put together of several may have a mark in the middle.
+        .map(utf8::unmarked)
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
         .collect();

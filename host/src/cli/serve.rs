@@ -2,6 +2,7 @@
 //! and stops in order.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -12,9 +13,14 @@ use super::output::{self, Failure};
 use crate::access::Access;
 use crate::caches::Caches;
 use crate::config::{AccessSettings, Config, Settings, Source, Sources, UNIX, strangers};
-use crate::http::Listener;
-use crate::options::{OriginChoice, masked_url};
+use crate::http::{self, Asked, Edge, Listener, NoRoom};
+use crate::options::OriginChoice;
 use crate::ordain::Ordain;
+
+/// Connections to Postgres beside those for reads and writes: for all tenants, feed, LISTEN, spare ones.
+const POSTGRES_MORE: usize = 12;
+/// Connections to Redis: the nodes of a cluster, and new ones beside old ones.
+const REDIS: usize = 32;
 
 /// Run the HTTP service
 #[derive(Args)]
@@ -66,11 +72,15 @@ impl Serve {
         }
         let access = settings.access.start(self.dev);
         let access = access.map_err(|error| refused(error.to_string()))?;
+        let room = self
+            .room(&settings)
+            .map_err(|error| refused(error.to_string()))?;
         // Signals count from here on: a stop during the start must not be lost.
         let mut stop = Stop::new()?;
+        reload_on_hangup(access.clone())?;
         let (ordain, listener, address) = tokio::select! {
             started = self.start(&settings) => started?,
-            () = stop.asked() => {
+            _ = stop.asked() => {
                 tracing::info!("stopped before the start was complete");
                 return Ok(());
             }
@@ -80,11 +90,25 @@ impl Serve {
             verifier.follow();
         }
         let deadline = settings.options.request_deadline;
-        let service = crate::http::service(ordain.clone(), deadline, access);
-        let served = crate::http::serve(listener, service, async || stop.asked().await).await;
+        let edge = Arc::new(Edge::new(room, settings.edge.idle));
+        let service = http::service(ordain.clone(), deadline, access, edge);
+        let asked = async || stop.asked().await;
+        http::serve(listener, service, settings.dev, settings.edge.drain, asked).await;
         ordain.close().await;
         tracing::info!("stopped");
-        served.map_err(|error| Failure::new(format!("serving failed: {error}")))
+        Ok(())
+    }
+
+    /// How many connections there is room for beside those to servers.
+    fn room(&self, settings: &Settings) -> Result<usize, NoRoom> {
+        let options = &settings.options;
+        let postgres = match &options.origin {
+            OriginChoice::Memory => 0,
+            OriginChoice::Postgres { .. } => options.origin_connections as usize + POSTGRES_MORE,
+        };
+        let redis = options.redis_url.as_ref().map_or(0, |_| REDIS);
+        let wanted = settings.edge.connections.map(|number| number as usize);
+        http::room(wanted, postgres + redis)
     }
 
     async fn start(&self, settings: &Settings) -> Result<(Ordain, Listener, String), Failure> {
@@ -96,7 +120,9 @@ impl Serve {
             && !self.no_migrate
         {
             let url = migrate_url.as_ref().unwrap_or(url);
-            crate::ordain::migrate(url).await.map_err(Failure::new)?;
+            crate::ordain::migrate(url.reveal())
+                .await
+                .map_err(Failure::new)?;
         }
         let ordain = Ordain::start(settings.options.clone())
             .await
@@ -175,22 +201,40 @@ struct Stop {
 
 impl Stop {
     fn new() -> Result<Stop, Failure> {
-        let open = |kind| {
-            signal(kind)
-                .map_err(|error| Failure::new(format!("signals cannot be received: {error}")))
-        };
         Ok(Stop {
-            terminate: open(SignalKind::terminate())?,
-            interrupt: open(SignalKind::interrupt())?,
+            terminate: received(SignalKind::terminate())?,
+            interrupt: received(SignalKind::interrupt())?,
         })
     }
 
-    async fn asked(&mut self) {
+    /// A service manager has others to tell; whoever presses Ctrl-C waits.
+    async fn asked(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Asked::ToLeave,
+            _ = self.interrupt.recv() => Asked::ToStop,
         }
     }
+}
+
+/// SIGHUP means what it means to most services, and never that this one ends.
+fn reload_on_hangup(access: Access) -> Result<(), Failure> {
+    let mut hangup = received(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match &access {
+                Access::Tokens(verifier) => {
+                    tracing::info!("SIGHUP: keys are read again");
+                    verifier.reload();
+                }
+                Access::Open(_) => tracing::info!("SIGHUP: there are no keys to read again"),
+            }
+        }
+    });
+    Ok(())
+}
+
+fn received(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::new(format!("signals cannot be received: {error}")))
 }
 
 /// Says what the configuration amounts to, each cache with the reason if it is off.
@@ -203,7 +247,7 @@ fn report(settings: &Settings) {
             );
         }
         OriginChoice::Postgres { url, .. } => {
-            tracing::info!(url = masked_url(url), "origin: postgres")
+            tracing::info!(%url, "origin: postgres")
         }
     }
     if settings.dev {

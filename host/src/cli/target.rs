@@ -2,6 +2,7 @@
 //! take the same calls and give the same answers.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -17,8 +18,9 @@ use crate::access::Access;
 use crate::config::{Config, File, UNIX, faulty, prepared, socket_path};
 use crate::http::Service;
 use crate::ids::Tenant;
-use crate::options::{OriginChoice, masked_url};
+use crate::options::OriginChoice;
 use crate::ordain::Ordain;
+use crate::secret::{Secret, SecretUrl, masked_url};
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7171";
 /// Longest wait for a server; its own deadlines are much shorter.
@@ -39,17 +41,17 @@ pub struct TargetArgs {
 
     /// Work on this database without a server [env: DATABASE_URL]
     #[arg(long, value_name = "URL")]
-    pub database_url: Option<String>,
+    pub database_url: Option<SecretUrl>,
 
     /// Who asks the server: a token, as `ordain token` makes them
     #[arg(long, env = "ORDAIN_TOKEN", value_name = "TOKEN")]
-    pub token: Option<String>,
+    pub token: Option<Secret>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Choice {
     Server(String),
-    Database(String),
+    Database(SecretUrl),
 }
 
 impl TargetArgs {
@@ -57,17 +59,18 @@ impl TargetArgs {
     pub fn choose(&self, variable: impl Fn(&str) -> Option<String>) -> Choice {
         let variable = |name| variable(name).filter(|text| !text.is_empty());
         let given = |flag: &Option<String>| flag.clone().filter(|text| !text.is_empty());
+        let database = self.database_url.clone().filter(|url| !url.is_empty());
         given(&self.server)
             .map(Choice::Server)
-            .or_else(|| given(&self.database_url).map(Choice::Database))
+            .or_else(|| database.map(Choice::Database))
             .or_else(|| variable("ORDAIN_SERVER").map(Choice::Server))
-            .or_else(|| variable("DATABASE_URL").map(Choice::Database))
+            .or_else(|| variable("DATABASE_URL").map(|url| Choice::Database(url.into())))
             .unwrap_or_else(|| Choice::Server(DEFAULT_SERVER.to_owned()))
     }
 
     pub async fn open(&self) -> Result<Target, Failure> {
         match self.choose(|name| std::env::var(name).ok()) {
-            Choice::Server(url) => server(&url, self.token.as_deref()),
+            Choice::Server(url) => server(&url, self.token.as_ref()),
             Choice::Database(url) => database(url).await,
         }
     }
@@ -89,7 +92,7 @@ pub enum Target {
     },
 }
 
-fn server(url: &str, token: Option<&str>) -> Result<Target, Failure> {
+fn server(url: &str, token: Option<&Secret>) -> Result<Target, Failure> {
     let token = token.filter(|token| !token.is_empty()).map(bearer);
     let token = token.transpose()?;
     if let Some(path) = url.strip_prefix(UNIX) {
@@ -104,11 +107,10 @@ fn server(url: &str, token: Option<&str>) -> Result<Target, Failure> {
     }
     let base = url.trim_end_matches('/').to_owned();
     let no_url = || {
-        // Only what has a user in it can hide a password.
-        let shown = if url.contains('@') {
-            masked_url(url)
-        } else {
-            url.to_owned()
+        // A name of a host without more is no secret.
+        let shown = match url.contains(['/', '@', '?', '#', '=', '%']) {
+            true => masked_url(url),
+            false => url.to_owned(),
         };
         Failure::Usage(format!("{shown} is no URL like {DEFAULT_SERVER}"))
     };
@@ -136,8 +138,8 @@ fn server(url: &str, token: Option<&str>) -> Result<Target, Failure> {
     })
 }
 
-fn bearer(token: &str) -> Result<HeaderValue, Failure> {
-    let value = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+fn bearer(token: &Secret) -> Result<HeaderValue, Failure> {
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.reveal().trim()));
     let mut value = value.map_err(|_| {
         Failure::Usage(
             "ORDAIN_TOKEN (--token) is no token: it has characters that none has".to_owned(),
@@ -163,7 +165,7 @@ fn client(url: &str, builder: reqwest::ClientBuilder) -> Result<reqwest::Client,
     })
 }
 
-async fn database(url: String) -> Result<Target, Failure> {
+async fn database(url: SecretUrl) -> Result<Target, Failure> {
     let config = environment()?;
     let origin = OriginChoice::Postgres {
         url,
@@ -176,7 +178,7 @@ async fn database(url: String) -> Result<Target, Failure> {
     let deadline = options.request_deadline;
     let ordain = Ordain::start(options).await.map_err(Failure::new)?;
     ordain.opened(PATIENCE / 3).await;
-    let service = crate::http::service(ordain.clone(), deadline, Access::open());
+    let service = crate::http::service(ordain.clone(), deadline, Access::open(), Arc::default());
     Ok(Target::Embedded { ordain, service })
 }
 

@@ -94,7 +94,7 @@ fn the_demo_file_can_be_read() {
 fn a_flag_wins_over_a_variable_and_a_server_over_a_database() {
     let args = |server: Option<&str>, database: Option<&str>| TargetArgs {
         server: server.map(str::to_owned),
-        database_url: database.map(str::to_owned),
+        database_url: database.map(Into::into),
         token: None,
     };
     let all = |name: &str| Some(format!("{name} value"));

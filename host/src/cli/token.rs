@@ -12,6 +12,7 @@ use super::output::{self, Failure};
 use crate::access::{Role, Signer, Wish};
 use crate::config::duration;
 use crate::ids::Tenant;
+use crate::secret::Secret;
 
 /// Largest file of a key.
 const KEY_LIMIT: u64 = 64 << 10;
@@ -64,18 +65,19 @@ pub struct Token {
 
     /// Secret to sign with, without a key file
     #[arg(long, env = "ORDAIN_JWT_HS256_SECRET", value_name = "SECRET")]
-    jwt_hs256_secret: Option<String>,
+    jwt_hs256_secret: Option<Secret>,
 }
 
 impl Token {
     pub fn run(&self, json: bool) -> Result<(), Failure> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let signer = match (given(&self.key), given(&self.jwt_hs256_secret)) {
+        let secret = self.jwt_hs256_secret.as_ref();
+        let signer = match (given(&self.key), secret.filter(|text| !text.is_empty())) {
             (Some(file), _) => {
                 let pem = private(&file)?;
                 Signer::pem(&pem).map_err(|error| Failure::new(format!("{file}: {error}")))?
             }
-            (None, Some(secret)) => Signer::secret(secret.as_bytes())
+            (None, Some(secret)) => Signer::secret(secret.reveal().as_bytes())
                 .map_err(|error| Failure::Usage(format!("ORDAIN_JWT_HS256_SECRET: {error}")))?,
             (None, None) => {
                 return Err(Failure::Usage(

@@ -1,5 +1,6 @@
-//! The circuit breaker of a tier (far, origin). A failed call makes the tier suspect, and a probe in
-//! the background finds out: if it fails as well, the breaker is open until a later one succeeds.
+//! The circuit breaker of a tier (far, origin), or of one kind of call to it. A failed call makes the
+//! tier suspect, and a probe in the background, a call of the same kind, finds out: if it fails as
+//! well, the breaker is open until a later one succeeds.
 //! While it is open callers are told so at once, and nobody but the probe waits for the tier. There
 //! is no count of failures to tune: one that the probe cannot repeat opens nothing. Not for
 //! deadlines (the backends have them) nor for what is answered instead (the guest).
@@ -15,6 +16,21 @@ use super::clock::Moment;
 
 /// Pause between two probes of a tier that is down.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+/// What fails again so soon after it was repaired has not been repaired: it is no news for the log.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// What the log says of a breaker: one line when an outage begins, and one when it is over.
+pub struct Lines {
+    pub begins: &'static str,
+    pub over: &'static str,
+}
+
+impl Lines {
+    pub const ANSWERS: Lines = Lines {
+        begins: "does not answer as it should: nobody waits for it until it does",
+        over: "answers again",
+    };
+}
 
 const CLOSED: u8 = 0;
 const SUSPECT: u8 = 1;
@@ -22,11 +38,14 @@ const OPEN: u8 = 2;
 
 pub struct Breaker {
     tier: &'static str,
+    lines: Lines,
     state: AtomicU8,
     /// Times that it opened.
     opened: AtomicU64,
     /// `Moment` in nanoseconds of the latest opening.
     since: AtomicU64,
+    /// The same of the latest closing; 0: none.
+    closed: AtomicU64,
     /// Calls that were turned away.
     refused: AtomicU64,
     why: Mutex<String>,
@@ -46,12 +65,14 @@ pub struct BreakerStatus {
 }
 
 impl Breaker {
-    pub fn new(tier: &'static str) -> Arc<Breaker> {
+    pub fn new(tier: &'static str, lines: Lines) -> Arc<Breaker> {
         Arc::new(Breaker {
             tier,
+            lines,
             state: AtomicU8::new(CLOSED),
             opened: AtomicU64::new(0),
             since: AtomicU64::new(0),
+            closed: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             why: Mutex::default(),
             hint: Notify::new(),
@@ -114,34 +135,35 @@ impl Breaker {
     }
 
     fn open(&self, error: String) {
-        let tier = self.tier;
         if self.is_open() {
             *self.why() = error;
             return;
         }
-        tracing::warn!(
-            tier,
-            error,
-            "does not answer: nobody waits for it until it does"
-        );
+        let (tier, now) = (self.tier, Moment::now());
+        let closed = self.closed.load(Ordering::Relaxed);
+        if closed == 0 || now.since(Moment::from_nanos(closed)) >= SETTLED {
+            tracing::warn!(tier, error, "{}", self.lines.begins);
+        }
         *self.why() = error;
-        self.since.store(Moment::now().nanos(), Ordering::Relaxed);
+        self.since.store(now.nanos(), Ordering::Relaxed);
         self.opened.fetch_add(1, Ordering::Relaxed);
         self.state.store(OPEN, Ordering::Release);
     }
 
     fn close(&self) {
         if self.is_open() {
-            tracing::info!(tier = self.tier, "answers again");
+            // Never 0, which means none.
+            let now = Moment::now().nanos().max(1);
+            self.closed.store(now, Ordering::Relaxed);
         }
         self.why().clear();
         self.state.store(CLOSED, Ordering::Release);
     }
 }
 
-struct Closing(Arc<Breaker>);
+struct Closing<'a>(&'a Breaker);
 
-impl Drop for Closing {
+impl Drop for Closing<'_> {
     fn drop(&mut self) {
         self.0.close();
     }
@@ -152,9 +174,25 @@ where
     P: Fn() -> F,
     F: Future<Output = Option<Result<(), String>>>,
 {
+    let before = breaker.opened.load(Ordering::Relaxed);
+    until_it_answers(&breaker, probe).await;
+    let outage = breaker.opened.load(Ordering::Relaxed);
+    if outage == before {
+        return;
+    }
+    tokio::time::sleep(SETTLED).await;
+    if !breaker.is_open() && breaker.opened.load(Ordering::Relaxed) == outage {
+        tracing::info!(tier = breaker.tier, "{}", breaker.lines.over);
+    }
+}
+
+async fn until_it_answers<P, F>(breaker: &Breaker, probe: P)
+where
+    P: Fn() -> F,
+    F: Future<Output = Option<Result<(), String>>>,
+{
     // However this ends, also by a panic: a breaker without a probe must not stay open.
-    let breaker = Closing(breaker);
-    let breaker = &breaker.0;
+    let _closing = Closing(breaker);
     let mut pause = PAUSE.0;
     loop {
         match probe().await {
@@ -188,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_that_the_probe_cannot_repeat_opens_nothing() {
-        let breaker = Breaker::new("far");
+        let breaker = Breaker::new("far", Lines::ANSWERS);
         let probes = Arc::new(AtomicUsize::new(0));
         let counted = probes.clone();
         breaker.suspect(move || {
@@ -203,7 +241,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_opens_when_the_probe_fails_and_closes_when_one_succeeds() {
-        let breaker = Breaker::new("far");
+        let breaker = Breaker::new("far", Lines::ANSWERS);
         let up = Arc::new(AtomicBool::new(false));
         let tier = up.clone();
         breaker.suspect(move || {

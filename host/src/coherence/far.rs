@@ -9,14 +9,18 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::sync::Semaphore;
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Lines};
 use super::far_value::{FarCodec, far_key};
 use super::flight::{Flight, Flights};
-use crate::backends::{self, FAR_HEADER, FarError, Record};
+use crate::backends::{self, FAR_FORMAT, FAR_HEADER, FarError, Record};
 use crate::ids::Key;
 
 /// Puts under way at once; one more is dropped, which costs a later miss.
 const PUTS_MAX: usize = 256;
+
+/// What the probe of puts puts, and for how long: under a key of its own that belongs to the node of
+/// a cluster which serves the failed one, and so small that no limit of size stops it.
+const PROBE: (&[u8], Duration) = (b"probe", Duration::from_millis(1));
 
 type Reply = Result<Arc<Vec<Option<Vec<u8>>>>, FarError>;
 /// Keeps a shared reply findable while a call that uses it lasts.
@@ -27,7 +31,10 @@ pub struct Far {
     codec: FarCodec,
     flights: Flights<Reply>,
     puts: Arc<Semaphore>,
+    /// Of look-ups; while it is open far is not asked for anything.
     pub breaker: Arc<Breaker>,
+    /// Of puts, which a server may refuse or lose though it answers look-ups.
+    pub writes: Arc<Breaker>,
     pub counts: Counts,
 }
 
@@ -41,6 +48,8 @@ pub struct Counts {
     /// Puts given up because too many were under way.
     pub puts_dropped: AtomicU64,
     pub errors: AtomicU64,
+    /// Those of puts among them.
+    pub put_errors: AtomicU64,
     /// Values that were damaged, foreign, or not provably current (rule A3).
     pub unusable: AtomicU64,
 }
@@ -53,7 +62,14 @@ impl Far {
             codec: FarCodec::new(keys),
             flights: Flights::default(),
             puts: Arc::new(Semaphore::new(PUTS_MAX)),
-            breaker: Breaker::new("far"),
+            breaker: Breaker::new("far", Lines::ANSWERS),
+            writes: Breaker::new(
+                "far",
+                Lines {
+                    begins: "takes no values: what it holds is used, nothing is put until it does",
+                    over: "takes values again",
+                },
+            ),
             counts: Counts::default(),
         }
     }
@@ -66,10 +82,26 @@ impl Far {
         self.backend.describe()
     }
 
+    /// Whether far may be asked. A call that is turned away is counted.
+    pub fn admits(&self) -> bool {
+        self.admits_to(&self.breaker)
+    }
+
+    /// Whether values may be put.
+    pub fn takes_puts(&self) -> bool {
+        (!self.breaker.is_open() || self.backend.fails_in_part()) && self.admits_to(&self.writes)
+    }
+
+    /// Of a cluster that fails in part the breaker tells, and turns nobody away: the backend lets
+    /// nobody wait for a node that is down, and the others go on.
+    fn admits_to(&self, breaker: &Breaker) -> bool {
+        (breaker.is_open() && self.backend.fails_in_part()) || breaker.admits()
+    }
+
     /// The raw values of the keys. A reply may be shared, however old: V judges it now. At once an
     /// error while the breaker is open.
     pub async fn get(self: &Arc<Self>, keys: &[Key]) -> (Option<FarFlight>, Reply) {
-        if !self.breaker.admits() {
+        if !self.admits() {
             let open = FarError::Unavailable("the breaker is open".into());
             return (None, Err(open));
         }
@@ -79,7 +111,7 @@ impl Far {
                 let names: Vec<String> = keys.iter().map(far_key).collect();
                 self.counts.gets.fetch_add(1, Ordering::Relaxed);
                 let reply = self.backend.get(&names).await;
-                self.note(&reply, names);
+                self.note_look_up(&reply, names);
                 match reply {
                     Ok(values) if values.len() == keys.len() => Ok(Arc::new(values)),
                     Ok(_) => Err(FarError::Unavailable("wrong number of values".into())),
@@ -100,7 +132,7 @@ impl Far {
         seen: Vec<u8>,
         ttl: Duration,
     ) {
-        if self.breaker.is_open() {
+        if !self.takes_puts() {
             return;
         }
         let Ok(permit) = self.puts.clone().try_acquire_owned() else {
@@ -116,7 +148,7 @@ impl Far {
             if put.is_ok() {
                 far.counts.puts.fetch_add(1, Ordering::Relaxed);
             }
-            far.note(&put, vec![name]);
+            far.note_put(&put, name);
             drop(permit);
         });
     }
@@ -129,7 +161,7 @@ impl Far {
         as_of: u64,
         ttl: Duration,
     ) -> bool {
-        if self.breaker.is_open() {
+        if !self.takes_puts() {
             return false;
         }
         let name = far_key(key);
@@ -137,21 +169,20 @@ impl Far {
         // The very same value may stand there already, if the log was quiet: it gets a new life (A4).
         let seen = &value[..FAR_HEADER.min(value.len())];
         let put = self.backend.put(&name, &value, seen, jittered(ttl)).await;
-        self.note(&put, vec![name]);
+        self.note_put(&put, name);
         put == Ok(true)
     }
 
-    /// A failed call makes far suspect; the probe repeats it as a look-up.
-    fn note<T>(self: &Arc<Self>, outcome: &Result<T, FarError>, names: Vec<String>) {
-        let Err(error) = outcome else {
-            return;
-        };
-        self.counts.errors.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(far = self.describe(), %error, "a call to far failed");
-        // One node of a cluster: the backend lets nobody wait for it, and the others go on.
-        if self.backend.fails_in_part() {
-            return;
+    /// A failed look-up makes far suspect; the probe repeats it.
+    fn note_look_up<T>(self: &Arc<Self>, outcome: &Result<T, FarError>, names: Vec<String>) {
+        if let Err(error) = outcome {
+            self.counts.errors.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(far = self.describe(), %error, "a look-up in far failed");
+            self.suspect(names);
         }
+    }
+
+    fn suspect(self: &Arc<Self>, names: Vec<String>) {
         let far = Arc::downgrade(self);
         self.breaker.suspect(move || {
             let (far, names) = (far.upgrade(), names.clone());
@@ -161,6 +192,40 @@ impl Far {
             }
         });
     }
+
+    /// A failed put makes far suspect of taking none; the probe is a put.
+    fn note_put<T>(self: &Arc<Self>, outcome: &Result<T, FarError>, name: String) {
+        let Err(error) = outcome else {
+            return;
+        };
+        self.counts.errors.fetch_add(1, Ordering::Relaxed);
+        self.counts.put_errors.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(far = self.describe(), %error, "a put into far failed");
+        let far = Arc::downgrade(self);
+        self.writes.suspect(move || {
+            let (far, name) = (far.upgrade(), name.clone());
+            async move { far?.try_put(name).await }
+        });
+    }
+
+    /// `None`: it is not only the puts that fail.
+    async fn try_put(self: Arc<Self>, name: String) -> Option<Result<(), String>> {
+        let (value, ttl) = PROBE;
+        let put = self.backend.put(&probe_key(&name), value, b"", ttl).await;
+        let Err(error) = put else {
+            return Some(Ok(()));
+        };
+        if !self.writes.is_open() && self.backend.get(std::slice::from_ref(&name)).await.is_err() {
+            self.suspect(vec![name]);
+            return None;
+        }
+        Some(Err(error.to_string()))
+    }
+}
+
+/// Under the same permissions as the key, and in the same slot of a cluster. Keys have no braces.
+fn probe_key(name: &str) -> String {
+    format!("ordain:{FAR_FORMAT}:{{{name}}}")
 }
 
 /// Values that were put together should not all expire together.

@@ -156,6 +156,9 @@ impl Feed {
                 if let Some(lag) = self.log.lag() {
                     self.coherence.note_lag(lag);
                 }
+                if let Some(clock) = self.log.clock() {
+                    self.coherence.note_clock(clock, Moment::now());
+                }
             });
             if whole {
                 return Ok(());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::breaker::Breaker;
+use super::breaker::{Breaker, Lines};
 use super::clock::Moment;
 use super::flight::{Flight, Flights};
 use super::window::Coherence;
@@ -27,6 +27,8 @@ pub struct OriginReader {
     coherence: Arc<Coherence>,
     flights: Flights<Reply>,
     pub breaker: Arc<Breaker>,
+    /// What opened the breaker is that it answers and is the wrong server.
+    read_only: AtomicBool,
     /// Reads that were sent, since the start.
     pub reads: AtomicU64,
 }
@@ -48,7 +50,8 @@ impl OriginReader {
             origin,
             coherence,
             flights: Flights::default(),
-            breaker: Breaker::new("origin"),
+            breaker: Breaker::new("origin", Lines::ANSWERS),
+            read_only: AtomicBool::new(false),
             reads: AtomicU64::new(0),
         }
     }
@@ -133,10 +136,12 @@ impl OriginReader {
     /// Nobody waits for an origin that is known not to answer.
     pub fn admit(&self) -> Result<(), OriginError> {
         if self.breaker.admits() {
-            Ok(())
-        } else {
-            Err(OriginError::Unavailable("the breaker is open".into()))
+            return Ok(());
         }
+        Err(match self.read_only.load(Ordering::Relaxed) {
+            true => OriginError::ReadOnly("it is not the primary, and the breaker is open".into()),
+            false => OriginError::Unavailable("the breaker is open".into()),
+        })
     }
 
     /// A call to the origin has failed, of whatever kind: a read of one record finds out whether
@@ -148,7 +153,10 @@ impl OriginReader {
             async move {
                 // As for a tenant, since that is what has to work; who is meant makes no difference.
                 let nobody = Key::policy(&Tenant::new("nobody").ok()?);
-                let outcome = reader?.origin.read(&[nobody]).await;
+                let reader = reader?;
+                let outcome = reader.origin.read(&[nobody]).await;
+                let read_only = matches!(outcome, Err(OriginError::ReadOnly(_)));
+                reader.read_only.store(read_only, Ordering::Relaxed);
                 Some(outcome.map(drop).map_err(|error| error.to_string()))
             }
         });

@@ -47,7 +47,7 @@ impl Restamper {
 
     pub(super) async fn pass(&self) {
         let far_of = self.caches.in_force().far;
-        if !far_of.any() || self.far.breaker.is_open() {
+        if !far_of.any() || !self.far.takes_puts() {
             return;
         }
         // The watermark first, then the entries: what near holds afterwards was the state at the

@@ -21,6 +21,8 @@ const STRIPES: usize = 64;
 /// More fences than this at once become one fence for all keys (rule N4).
 const FENCES_MAX: usize = 10_000;
 const NONE: u64 = u64::MAX;
+/// By how much the clock of the primary may have jumped since the feed read it.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
 /// Watermark and proof, taken together before a look-up (rule N1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +89,8 @@ pub struct Coherence {
     queue: AtomicU64,
     /// Microseconds; `NONE`: not known.
     lag: AtomicU64,
+    /// The clock of the primary in microseconds, less the `Moment` at which it was read; 0: not known.
+    clock: AtomicU64,
     /// Held while a reply of the feed is applied and while purging, so that no reply that was sent
     /// for before a purge is applied after it.
     step: Mutex<()>,
@@ -117,6 +121,7 @@ impl Coherence {
             ordered_purges: AtomicU64::new(0),
             queue: AtomicU64::new(0),
             lag: AtomicU64::new(NONE),
+            clock: AtomicU64::new(0),
             step: Mutex::new(()),
         }
     }
@@ -196,6 +201,23 @@ impl Coherence {
     pub(super) fn note_lag(&self, lag: Duration) {
         let micros = u64::try_from(lag.as_micros()).unwrap_or(NONE);
         self.lag.store(micros, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_clock(&self, micros: u64, read: Moment) {
+        let offset = micros.saturating_sub(read.nanos() / 1000);
+        self.clock.store(offset, Ordering::Relaxed);
+    }
+
+    /// Whether a position may have been given out by now: positions follow the clock of the primary (O1),
+    /// or its log where that is ahead of it. Everything may while neither is known.
+    pub fn may_exist(&self, position: u64) -> bool {
+        let offset = self.clock.load(Ordering::Relaxed);
+        if position == 0 || offset == 0 {
+            return true;
+        }
+        let clock = offset.saturating_add(Moment::now().nanos() / 1000);
+        let latest = clock.max(self.watermark().unwrap_or(0));
+        position <= latest.saturating_add(CLOCK_SLACK.as_micros() as u64)
     }
 
     pub(super) fn window_max(&self) -> usize {

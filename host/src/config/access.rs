@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::ConfigError;
-use super::checked::given;
+use super::checked::{given, given_secret};
 use crate::access::{Access, Configured, JwksError, Key, KeyError, Rules, Verifier};
+use crate::secret::Secret;
 
 const SECRET: &str = "ORDAIN_JWT_HS256_SECRET";
 const PUBLIC: &str = "ORDAIN_JWT_PUBLIC_KEY";
@@ -18,7 +19,7 @@ const PUBLIC: &str = "ORDAIN_JWT_PUBLIC_KEY";
 pub struct AccessConfig {
     /// Secret of at least 32 bytes that HS256 tokens are checked by
     #[arg(long, env = "ORDAIN_JWT_HS256_SECRET", value_name = "SECRET")]
-    pub jwt_hs256_secret: Option<String>,
+    pub jwt_hs256_secret: Option<Secret>,
 
     /// Public key in PEM that tokens are checked by: RSA (RS256), EC P-256 (ES256) or Ed25519 (EdDSA)
     #[arg(long, env = "ORDAIN_JWT_PUBLIC_KEY", value_name = "PEM")]
@@ -40,7 +41,7 @@ pub struct AccessConfig {
 /// Values that can work. Files are read at the start.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct AccessSettings {
-    secret: Option<String>,
+    secret: Option<Secret>,
     public_key: Option<String>,
     file: Option<PathBuf>,
     rules: Rules,
@@ -71,7 +72,7 @@ pub enum AccessError {
 impl AccessConfig {
     pub fn checked(&self) -> Result<AccessSettings, ConfigError> {
         let settings = AccessSettings {
-            secret: given(&self.jwt_hs256_secret),
+            secret: given_secret(&self.jwt_hs256_secret),
             public_key: given(&self.jwt_public_key),
             file: self
                 .jwks_file
@@ -91,8 +92,8 @@ impl AccessSettings {
         let named = |name| move |error: KeyError| ConfigError::AccessKey(name, error);
         let secret = self
             .secret
-            .as_deref()
-            .map(|text| Key::secret(text.as_bytes()));
+            .as_ref()
+            .map(|secret| Key::secret(secret.reveal().as_bytes()));
         let public = self.public_key.as_deref().map(Key::public);
         let secret = secret.transpose().map_err(named(SECRET))?;
         let public = public.transpose().map_err(named(PUBLIC))?;
@@ -132,7 +133,7 @@ impl AccessSettings {
         let one_line = |pem: &String| pem.trim().replace('\n', "\\n");
         let file = self.file.as_ref().map(|path| path.display().to_string());
         [
-            (SECRET, self.secret.as_ref().map(|_| "***".to_owned())),
+            (SECRET, self.secret.as_ref().map(Secret::to_string)),
             (PUBLIC, self.public_key.as_ref().map(one_line)),
             ("ORDAIN_JWKS_FILE", file),
             ("ORDAIN_JWT_ISSUER", self.rules.issuer.clone()),

@@ -2,6 +2,7 @@
 //! section 7 is here.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Config;
 use super::access::AccessSettings;
@@ -11,9 +12,10 @@ use super::values::list;
 use crate::ids::is_id;
 use crate::options::{
     ComponentOptions, FEED_INTERVAL, InstanceMode, Options, OriginChoice, SignatureMode, Switches,
-    default_compiled_cache, default_component, masked_url,
+    default_compiled_cache, default_component,
 };
 use crate::runtime::signature;
+use crate::secret::{MASK, Secret, SecretUrl};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
@@ -22,11 +24,21 @@ pub enum Environment {
     Test,
 }
 
+/// How connections are taken and kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EdgeSettings {
+    pub drain: Duration,
+    pub idle: Duration,
+    /// `None`: as many as there is room for.
+    pub connections: Option<u32>,
+}
+
 /// A configuration that can work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub options: Options,
     pub listen: Listen,
+    pub edge: EdgeSettings,
     pub environment: Environment,
     pub dev: bool,
     pub access: AccessSettings,
@@ -52,7 +64,7 @@ impl Config {
             components: faults.note(self.components()).unwrap_or_default(),
             instances: self.instances,
             origin,
-            redis_url: given(&self.redis_url),
+            redis_url: given_url(&self.redis_url),
             redis_ca: self
                 .redis_ca
                 .clone()
@@ -67,7 +79,15 @@ impl Config {
             window: self.window,
             near_bytes: self.near_bytes,
             far_ttl: self.far_ttl,
-            far_keys: list(self.far_key.as_deref().unwrap_or_default()),
+            far_keys: list(
+                self.far_key
+                    .as_ref()
+                    .map(Secret::reveal)
+                    .unwrap_or_default(),
+            )
+            .into_iter()
+            .map(Secret::from)
+            .collect(),
             far_deadline: self.far_deadline,
             origin_deadline: self.origin_deadline,
             origin_connections: self.origin_connections,
@@ -98,15 +118,15 @@ impl Config {
             faults.push(ConfigError::Bound(deadline));
         }
         if let Some(url) = &options.redis_url
-            && let Err(why) = crate::backends::redis::check_url(url)
+            && let Err(why) = crate::backends::redis::check_url(url.reveal())
         {
             faults.push(ConfigError::Url("REDIS_URL", why));
         }
         if let Some(number) = options.local_providers.iter().position(|id| !is_id(id)) {
             faults.push(ConfigError::LocalProvider(number + 1));
         }
-        let short = |key: &String| key.len() < FAR_KEY_MIN;
-        let number = match options.far_keys.is_empty() && given(&self.far_key).is_some() {
+        let short = |key: &Secret| key.reveal().len() < FAR_KEY_MIN;
+        let number = match options.far_keys.is_empty() && given_secret(&self.far_key).is_some() {
             // Commas alone: whoever wrote them wants a seal.
             true => Some(0),
             false => options.far_keys.iter().position(short),
@@ -149,15 +169,16 @@ impl Config {
             ("DATABASE_URL", &self.database_url),
             ("ORDAIN_MIGRATE_URL", &self.migrate_url),
         ] {
-            let url = given(url);
-            if let Some(Err(why)) = url.as_deref().map(crate::backends::postgres::check_url) {
+            let url = given_url(url);
+            let checked = url.map(|url| crate::backends::postgres::check_url(url.reveal()));
+            if let Some(Err(why)) = checked {
                 faults.push(ConfigError::Url(name, why));
             }
         }
-        let origin = match (given(&self.database_url), environment) {
+        let origin = match (given_url(&self.database_url), environment) {
             (Some(url), _) => OriginChoice::Postgres {
                 url,
-                migrate_url: given(&self.migrate_url),
+                migrate_url: given_url(&self.migrate_url),
             },
             (None, Some(Environment::Production)) => {
                 faults.push(ConfigError::MemoryOrigin);
@@ -173,11 +194,20 @@ impl Config {
             _ => {}
         }
         let options = self.noted_options(origin, &mut faults);
+        if self.idle_timeout.is_zero() {
+            faults.push(ConfigError::Zero("ORDAIN_IDLE_TIMEOUT"));
+        }
+        let edge = EdgeSettings {
+            drain: self.drain,
+            idle: self.idle_timeout,
+            connections: self.max_connections,
+        };
         let access = faults.note(self.access.checked());
         let settings = listen.zip(environment).zip(access);
         let settings = settings.map(|((listen, environment), access)| Settings {
             options,
             listen,
+            edge,
             environment,
             dev,
             access,
@@ -214,6 +244,14 @@ pub(super) fn given(value: &Option<String>) -> Option<String> {
     value.clone().filter(|text| !text.is_empty())
 }
 
+pub(super) fn given_secret(value: &Option<Secret>) -> Option<Secret> {
+    value.clone().filter(|secret| !secret.is_empty())
+}
+
+pub(super) fn given_url(value: &Option<SecretUrl>) -> Option<SecretUrl> {
+    value.clone().filter(|url| !url.is_empty())
+}
+
 impl Settings {
     /// Every setting under the name of its variable, secrets masked.
     pub fn shown(&self) -> Vec<(&'static str, Option<String>)> {
@@ -230,8 +268,8 @@ impl Settings {
         let (database, migrate) = match &options.origin {
             OriginChoice::Memory => (None, None),
             OriginChoice::Postgres { url, migrate_url } => (
-                Some(masked_url(url)),
-                migrate_url.as_deref().map(masked_url),
+                Some(url.to_string()),
+                migrate_url.as_ref().map(SecretUrl::to_string),
             ),
         };
         let (provider, model) = options.deployment_default.clone().unzip();
@@ -242,6 +280,12 @@ impl Settings {
             (
                 "ORDAIN_ENV",
                 Some(format!("{:?}", self.environment).to_lowercase()),
+            ),
+            ("ORDAIN_DRAIN", time(self.edge.drain)),
+            ("ORDAIN_IDLE_TIMEOUT", time(self.edge.idle)),
+            (
+                "ORDAIN_MAX_CONNECTIONS",
+                self.edge.connections.map(|number| number.to_string()),
             ),
             ("ORDAIN_COMPONENT", path(&options.component)),
             ("ORDAIN_WATCH", switch(options.components.reload)),
@@ -284,7 +328,10 @@ impl Settings {
             ),
             ("DATABASE_URL", database),
             ("ORDAIN_MIGRATE_URL", migrate),
-            ("REDIS_URL", options.redis_url.as_deref().map(masked_url)),
+            (
+                "REDIS_URL",
+                options.redis_url.as_ref().map(SecretUrl::to_string),
+            ),
             ("ORDAIN_REDIS_CA", options.redis_ca.as_ref().and_then(path)),
             (
                 "ORDAIN_EGRESS_MODE",
@@ -305,7 +352,7 @@ impl Settings {
             ("ORDAIN_FAR_TTL", time(options.far_ttl)),
             (
                 "ORDAIN_FAR_KEY",
-                (!options.far_keys.is_empty()).then(|| "***".to_owned()),
+                (!options.far_keys.is_empty()).then(|| MASK.to_owned()),
             ),
             ("ORDAIN_FAR_DEADLINE", time(options.far_deadline)),
             ("ORDAIN_ORIGIN_DEADLINE", time(options.origin_deadline)),

@@ -8,6 +8,7 @@ use clap::Command;
 use super::file::fault;
 use super::meant::{kebab, meant};
 use super::secrets::is_secret;
+use super::service_links::is_service_link;
 
 /// Variables that are read outside of [`Config`](super::Config).
 const OTHERS: [&str; 3] = ["ORDAIN_SERVER", "ORDAIN_LOG", "ORDAIN_TOKEN"];
@@ -31,9 +32,6 @@ pub fn prepared(command: Command) -> Command {
         .mut_subcommands(prepared)
 }
 
-/// What Kubernetes makes of a service called `ordain`, in every pod beside it.
-const OF_KUBERNETES: [&str; 2] = ["ORDAIN_SERVICE_", "ORDAIN_PORT"];
-
 /// Every `ORDAIN_` variable that nothing reads, in words, with the one that was probably meant.
 pub fn strangers(
     options: &Command,
@@ -48,10 +46,10 @@ pub fn strangers(
     let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
     let mut strangers: Vec<String> = variables
         .filter(|(_, value)| !value.is_empty())
-        .filter_map(|(name, _)| name.into_string().ok())
-        .filter(|name| name.starts_with("ORDAIN_") && !known.contains(&name.as_str()))
-        .filter(|name| !OF_KUBERNETES.iter().any(|made| name.starts_with(made)))
-        .map(|name| {
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| name.starts_with("ORDAIN_") && !known.contains(&name.as_str()))
+        .filter(|(name, value)| !is_service_link(name, &value.to_string_lossy()))
+        .map(|(name, _)| {
             let meant = meant(&kebab(&name), &plain)
                 .and_then(|meant| known.iter().find(|known| kebab(known) == meant));
             match meant {

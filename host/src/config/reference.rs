@@ -36,7 +36,7 @@ option does not take, stop the start; all of them are listed, each with its line
 commands that work on a database without a server.
 
 A variable that begins with `ORDAIN_` and that nothing reads stops `ordain serve`, too (save those that Kubernetes
-makes of a service called `ordain`: `ORDAIN_SERVICE_*`, `ORDAIN_PORT*`).
+makes of services whose names begin with `ordain`: `ORDAIN_X_SERVICE_HOST=10.0.0.7`, `ORDAIN_X_PORT=tcp://10.0.0.7:80` and the like).
 
 Durations are whole milliseconds, at most 49 days: `250ms`, `1s`, `15m`. Sizes: `268435456`, `256MiB`, `1GiB`. Switches: `on`,
 `off`, `true`, `false`, `yes`, `no`, `1`, `0`, in any case. Options marked *secret* are never shown: not by `--print-config`, not in a log, not in an error. A file that

@@ -1,7 +1,7 @@
 //! Which options hold secrets, by id, and which are lists. Not for how they are masked where they are
 //! shown (`Settings::shown`).
 
-use crate::options::masked_url;
+use crate::secret::masked_url;
 
 /// Secret whatever they are.
 const SECRETS: [&str; 2] = ["far_key", "jwt_hs256_secret"];

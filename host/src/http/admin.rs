@@ -15,9 +15,14 @@ pub async fn healthz() -> Response {
 pub async fn readyz(State(app): State<App>) -> Response {
     let status = app.ordain.status();
     let readiness = Readiness::of(&status, app.access.keys_are_current());
+    let leaving = app.edge.is_leaving();
+    let readiness = match leaving {
+        true => readiness.draining(),
+        false => readiness,
+    };
     // Everybody may look.
     let body = Json(readiness.public());
-    if status.ready {
+    if status.ready && !leaving {
         return body.into_response();
     }
     let retry = [(RETRY_AFTER, HeaderValue::from_static("1"))];
@@ -25,7 +30,7 @@ pub async fn readyz(State(app): State<App>) -> Response {
 }
 
 pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
-    let text = crate::metrics::text(&app.ordain).map_err(|error| {
+    let text = crate::metrics::text(&app.ordain, &app.edge.status()).map_err(|error| {
         tracing::error!(%error, "metrics cannot be written");
         Problem::internal()
     })?;

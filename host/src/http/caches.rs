@@ -8,13 +8,14 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::Serialize;
 
-use super::object::{fault, members, pointer};
+use super::object::members;
 use super::policy::settled;
 use super::problem::Problem;
 use super::resolve::json;
 use super::state::Readiness;
 use super::{App, headers, input};
 use crate::caches::{Setting, SettingReport, Source, Value};
+use crate::request::{Faults, fault, pointer};
 
 /// Largest body of a PATCH.
 const BODY_LIMIT: usize = 16 << 10;
@@ -101,14 +102,15 @@ pub async fn get(
 
 pub async fn patch(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let local = input::Query::read(&parts.uri, &["local"])?.flag("local")?;
+    let query = input::Query::read(&parts.uri, &["local", "reason"])?;
+    let local = query.flag("local")?;
     headers::expect_json(&parts.headers)?;
-    let by = headers::attribution(&parts.headers, &parts.extensions)?;
-    let body = input::body(&parts.headers, body, BODY_LIMIT).await?;
+    let by = headers::attribution(&parts, &query)?;
+    let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
     let changes = parse(&body, &app)?;
     if local {
         let outcome = app.ordain.override_settings(&changes);
-        outcome.map_err(|error| Problem::request(vec![fault("", error)]))?;
+        outcome.map_err(|error| Problem::request(vec![fault("", error.to_string())]))?;
         return report(&app);
     }
     let write = async { Ok(app.ordain.set_settings(&changes, &by).await?) };
@@ -156,19 +158,18 @@ fn report(app: &App) -> Result<Response, Problem> {
 }
 
 /// A merge patch of settings: every fault with its pointer, or all changes.
-fn parse(body: &[u8], app: &App) -> Result<Vec<(Setting, Option<Value>)>, Problem> {
+fn parse(body: &str, app: &App) -> Result<Vec<(Setting, Option<Value>)>, Problem> {
     let mut changes: Vec<(Setting, Option<Value>)> = Vec::new();
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     for (name, value) in members(body)? {
-        let pointer = pointer(&name);
         let Some(setting) = Setting::of_member(&name) else {
             let known = Setting::ALL.map(Setting::member).join(", ");
             let message = format!("unknown setting; known are {known}");
-            faults.push(fault(&pointer, message));
+            faults.add(|| (pointer(&name), message));
             continue;
         };
         if changes.iter().any(|(earlier, _)| *earlier == setting) {
-            faults.push(fault(&pointer, "the field appears more than once"));
+            faults.add(|| (pointer(&name), "the field appears more than once"));
             continue;
         }
         match read(setting, value.get()).and_then(|value| {
@@ -176,13 +177,13 @@ fn parse(body: &[u8], app: &App) -> Result<Vec<(Setting, Option<Value>)>, Proble
             checked.map(|()| value).map_err(|error| error.to_string())
         }) {
             Ok(value) => changes.push((setting, value)),
-            Err(message) => faults.push(fault(&pointer, message)),
+            Err(message) => faults.add(|| (pointer(&name), message)),
         }
     }
     if faults.is_empty() {
         Ok(changes)
     } else {
-        Err(Problem::request(faults))
+        Err(Problem::request(faults.into_list()))
     }
 }
 

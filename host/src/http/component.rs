@@ -9,14 +9,13 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 
-use super::object::fault;
 use super::policy::{settled, within};
 use super::problem::Problem;
 use super::resolve::json;
 use super::upkeep::{repeatable, texts};
 use super::{App, headers, input};
 use crate::ordain::{Changed, ComponentError, Intent, InvalidRecord, is_share};
-use crate::request::Fault;
+use crate::request::{Fault, fault};
 use crate::runtime::{BYTES_MAX, LoadError, Plan};
 
 /// Largest body of the other calls.
@@ -67,10 +66,10 @@ pub async fn put(State(app): State<App>, request: Request) -> Result<Response, P
     let (parts, body) = request.into_parts();
     // First: whoever is still sending would not read what else is wrong.
     let bytes: Arc<[u8]> = input::body(&parts.headers, body, BYTES_MAX).await?[..].into();
-    let query = input::Query::read(&parts.uri, &["promote", "share", "promoteAfter"])?;
+    let query = input::Query::read(&parts.uri, &["promote", "share", "promoteAfter", "reason"])?;
     let intent = intent(&query)?;
     let signature = headers::signature(&parts.headers)?;
-    let by = headers::attribution(&parts.headers, &parts.extensions)?;
+    let by = headers::attribution(&parts, &query)?;
     let push = app.ordain.push_component(bytes, signature, intent, &by);
     let changed = settled(LOAD_DEADLINE, async { Ok(push.await?) }).await;
     let state = match intent {
@@ -103,9 +102,9 @@ fn intent(query: &input::Query) -> Result<Intent, Problem> {
 
 pub async fn promote(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    input::Query::read(&parts.uri, &[])?;
-    let by = headers::attribution(&parts.headers, &parts.extensions)?;
-    let body = input::body(&parts.headers, body, BODY_LIMIT).await?;
+    let query = input::Query::read(&parts.uri, &["reason"])?;
+    let by = headers::attribution(&parts, &query)?;
+    let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
     let [digest] = match body.is_empty() {
         true => [None],
         false => texts(&body, ["digest"])?,
@@ -132,12 +131,12 @@ pub async fn withdraw(State(app): State<App>, request: Request) -> Result<Respon
 /// Who asks for what needs no body; an empty object is one, too.
 async fn bodiless(request: Request) -> Result<crate::backends::Attribution, Problem> {
     let (parts, body) = request.into_parts();
-    input::Query::read(&parts.uri, &[])?;
-    let body = input::body(&parts.headers, body, BODY_LIMIT).await?;
+    let query = input::Query::read(&parts.uri, &["reason"])?;
+    let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
     if !body.is_empty() {
         texts::<0>(&body, [])?;
     }
-    headers::attribution(&parts.headers, &parts.extensions)
+    headers::attribution(&parts, &query)
 }
 
 pub async fn check(State(app): State<App>, request: Request) -> Result<Response, Problem> {
@@ -164,7 +163,7 @@ pub async fn check(State(app): State<App>, request: Request) -> Result<Response,
 fn invalid_view((tenant, why): (String, InvalidRecord)) -> InvalidView {
     let errors = match why {
         InvalidRecord::Faults(faults) => faults,
-        other => vec![fault("", other)],
+        other => vec![fault("", other.to_string())],
     };
     InvalidView { tenant, errors }
 }
@@ -187,7 +186,7 @@ impl From<ComponentError> for Problem {
                 let errors = match &why {
                     LoadError::Size { .. } => return Problem::too_large(BYTES_MAX),
                     LoadError::World(all) | LoadError::Vectors(all) => {
-                        all.iter().map(|one| fault("", one)).collect()
+                        all.iter().map(|one| fault("", one.as_str())).collect()
                     }
                     _ => Vec::new(),
                 };

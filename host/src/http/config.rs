@@ -83,14 +83,11 @@ pub async fn get(
 pub async fn patch(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let level = input::level(&parts.uri)?;
-    input::Query::read(&parts.uri, &[])?;
+    let query = input::Query::read(&parts.uri, &["reason"])?;
     headers::expect_merge_patch(&parts.headers)?;
-    let by = headers::attribution(&parts.headers, &parts.extensions)?;
+    let by = headers::attribution(&parts, &query)?;
     let condition = headers::condition(&parts.headers)?;
-    let body = input::body(&parts.headers, body, PATCH_LIMIT).await?;
-    let patch = std::str::from_utf8(&body)
-        .map_err(|error| Problem::bad("malformed-json", format!("the body is not UTF-8: {error}")))?
-        .to_owned();
+    let patch = input::json(&parts.headers, body, PATCH_LIMIT).await?;
     let (deadline, watermark) = (app.deadline, app.watermark());
     let ordain = gate::front_door(&app, &parts.extensions)?;
     let patched = settled(deadline, async move {
@@ -109,8 +106,8 @@ pub async fn patch(State(app): State<App>, request: Request) -> Result<Response,
 pub async fn delete(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let level = input::level(&parts.uri)?;
-    input::Query::read(&parts.uri, &[])?;
-    let by = headers::attribution(&parts.headers, &parts.extensions)?;
+    let query = input::Query::read(&parts.uri, &["reason"])?;
+    let by = headers::attribution(&parts, &query)?;
     let condition = headers::condition(&parts.headers)?;
     let deadline = app.deadline;
     let written = settled(deadline, async move {

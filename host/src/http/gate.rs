@@ -97,6 +97,8 @@ pub fn front_door(app: &App, extensions: &Extensions) -> Result<Ordain, Problem>
 /// Why somebody does not pass.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Denial {
+    /// Whoever they are.
+    Problem(Box<Problem>),
     Denied(Denied),
     /// They are known, and there is nothing for them.
     Nothing,
@@ -118,6 +120,7 @@ impl Denial {
             let _ = tokio::time::timeout(DRAIN_TIME, drain(body)).await;
         }
         match self {
+            Denial::Problem(problem) => problem.into_response(),
             Denial::Denied(denied) => Problem::from(denied).into_response(),
             Denial::Nothing => super::nothing_at(head.uri.path()).into_response(),
             Denial::Method => {

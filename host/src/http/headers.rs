@@ -1,12 +1,15 @@
 //! Reads and writes the headers that Ordain knows: conditions, demanded revisions, who asks and
-//! why. Not for bodies (`body`).
+//! why. Not for bodies (`input`).
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use axum::http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
-use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::gate;
+use super::input::Query;
 use super::problem::Problem;
 use crate::backends::{Attribution, Precondition};
 
@@ -53,37 +56,49 @@ impl RequestId {
 }
 
 /// Who writes, in which request, and why.
-pub fn attribution(headers: &HeaderMap, extensions: &Extensions) -> Result<Attribution, Problem> {
-    let request_id = extensions
+pub fn attribution(parts: &Parts, query: &Query) -> Result<Attribution, Problem> {
+    let request_id = parts
+        .extensions
         .get::<RequestId>()
         .map(|id| id.as_str().to_owned());
     Ok(Attribution {
-        actor: gate::principal(extensions)?.actor().to_owned(),
+        actor: gate::principal(&parts.extensions)?.actor().to_owned(),
         request_id,
-        reason: reason(headers)?,
+        reason: reason(&parts.headers, query)?,
     })
 }
 
-fn reason(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = single(headers, &REASON)? else {
-        return Ok(None);
+/// Header or parameter: not every client can send every text in a header, and not all agree on how.
+fn reason(headers: &HeaderMap, query: &Query) -> Result<Option<String>, Problem> {
+    let (place, text) = match (single(headers, &REASON)?, query.get("reason")) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            let detail = "the reason is given twice: in Ordain-Reason and by ?reason=";
+            return Err(Problem::bad("invalid-header", detail));
+        }
+        (None, Some(text)) => (("invalid-parameter", "reason"), Cow::Borrowed(text)),
+        (Some(value), None) => {
+            let decoded = percent_encoding::percent_decode(value.as_bytes()).decode_utf8();
+            let text = decoded.map_err(|_| {
+                let detail = "Ordain-Reason is not UTF-8: encode what is not ASCII by percent signs \
+                              (caf%C3%A9; % itself is %25), or send it as ?reason=";
+                Problem::bad("invalid-header", detail)
+            })?;
+            (("invalid-header", "Ordain-Reason"), text)
+        }
     };
-    if value.len() > REASON_LIMIT {
-        let detail = format!(
-            "Ordain-Reason has {} bytes, at most {REASON_LIMIT} are kept",
-            value.len()
-        );
-        return Err(Problem::bad("invalid-header", detail));
+    let ((code, name), size) = (place, text.len());
+    if size > REASON_LIMIT {
+        let detail = format!("{name} has {size} bytes, at most {REASON_LIMIT} are kept");
+        return Err(Problem::bad(code, detail));
     }
-    let text = std::str::from_utf8(value.as_bytes())
-        .map_err(|_| Problem::bad("invalid-header", "Ordain-Reason is not UTF-8"))?;
     if text.chars().any(char::is_control) {
         return Err(Problem::bad(
-            "invalid-header",
-            "Ordain-Reason has a control character",
+            code,
+            format!("{name} has a control character"),
         ));
     }
-    Ok((!text.is_empty()).then(|| text.to_owned()))
+    Ok((!text.is_empty()).then(|| text.into_owned()))
 }
 
 /// The revision that the answer must reflect; 0 without the header.
@@ -149,7 +164,7 @@ pub fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(status, "unsupported-media-type", detail))
 }
 
-fn media_type(value: &HeaderValue) -> String {
+pub fn media_type(value: &HeaderValue) -> String {
     let text = value.to_str().unwrap_or_default();
     let kind = text.split(';').next().unwrap_or_default();
     kind.trim().to_ascii_lowercase()
@@ -197,13 +212,7 @@ pub fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
         )),
         (Some(Tags::Any), None) => Ok(Condition::Plain(Precondition::Present)),
         (Some(Tags::List(list)), None) => {
-            if list.iter().any(|tag| tag.weak) {
-                return Err(Problem::bad(
-                    "invalid-header",
-                    "If-Match takes no weak tags (W/)",
-                ));
-            }
-            let mut revisions: Vec<u64> = list.iter().filter_map(Tag::revision).collect();
+            let mut revisions: Vec<u64> = list.iter().filter_map(|tag| revision(tag)).collect();
             match revisions.len() {
                 // No record has revision 0, so a tag that is none of ours matches nothing.
                 0 => Ok(Condition::Plain(Precondition::Revision(0))),
@@ -217,30 +226,55 @@ pub fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
 }
 
 /// Whether a reader already has this revision (`If-None-Match`, weak comparison).
-pub fn already_known(headers: &HeaderMap, revision: u64) -> Result<bool, Problem> {
+pub fn already_known(headers: &HeaderMap, known: u64) -> Result<bool, Problem> {
     Ok(match tags(headers, &IF_NONE_MATCH)? {
         None => false,
         Some(Tags::Any) => true,
-        Some(Tags::List(list)) => list.iter().any(|tag| tag.revision() == Some(revision)),
+        Some(Tags::List(list)) => list.iter().any(|tag| revision(tag) == Some(known)),
     })
 }
 
 enum Tags {
     Any,
-    List(Vec<Tag>),
+    /// What stands between the quotes. Whether a tag is weak does not matter: a revision names one
+    /// record exactly, however a proxy has packed it.
+    List(Vec<String>),
 }
 
-struct Tag {
-    weak: bool,
-    text: String,
-}
+/// What a proxy that compresses writes after a tag: `7-gzip`, `7--gzip`, `7;gzip`, `7:br`.
+const MARKS: [&str; 11] = [
+    "gzip",
+    "x-gzip",
+    "brotli",
+    "br",
+    "zstd",
+    "deflate",
+    "compress",
+    "x-compress",
+    "dcb",
+    "dcz",
+    "identity",
+];
 
-impl Tag {
-    /// The revision, if the tag is written the way we write it.
-    fn revision(&self) -> Option<u64> {
-        let revision: u64 = self.text.parse().ok()?;
-        (revision.to_string() == self.text).then_some(revision)
+/// The revision, if the tag is written the way we write it, or as a proxy has marked it, or several.
+fn revision(tag: &str) -> Option<u64> {
+    let digits = tag.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, mut marks) = tag.split_at(digits);
+    while !marks.is_empty() {
+        let mark = marks.trim_start_matches(['-', ';', ':', '+', '.', '_']);
+        let name = MARKS.iter().find(|name| begins_with(mark, name))?;
+        if mark.len() == marks.len() {
+            return None;
+        }
+        marks = &mark[name.len()..];
     }
+    let revision: u64 = number.parse().ok()?;
+    (revision.to_string() == number).then_some(revision)
+}
+
+fn begins_with(text: &str, name: &str) -> bool {
+    let start = text.as_bytes().get(..name.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// Reads a list of entity tags (RFC 9110 8.8.3), over several lines if need be.
@@ -260,10 +294,7 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem>
             continue;
         }
         while !rest.is_empty() {
-            let (weak, quoted) = match rest.strip_prefix("W/") {
-                Some(quoted) => (true, quoted),
-                None => (false, rest),
-            };
+            let quoted = rest.strip_prefix("W/").unwrap_or(rest);
             let (text, after) = quoted
                 .strip_prefix('"')
                 .and_then(|open| open.split_once('"'))
@@ -271,10 +302,7 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem>
             if text.bytes().any(|byte| byte <= b' ') {
                 return Err(broken());
             }
-            list.push(Tag {
-                weak,
-                text: text.to_owned(),
-            });
+            list.push(text.to_owned());
             let after = after.trim_start();
             rest = match after.strip_prefix(',') {
                 Some(next) => next.trim_start_matches([' ', '\t', ',']),

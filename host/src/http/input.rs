@@ -10,8 +10,12 @@ use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use futures::StreamExt;
 
+use super::coding;
+use super::edge::Stalled;
 use super::problem::Problem;
 use crate::ids::{Level, Tenant, User};
+use crate::request::Malformed;
+use crate::utf8;
 
 /// Time that a client has to send its body.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -132,8 +136,24 @@ impl Query {
     }
 }
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body that should be JSON, of at most `limit` bytes: its text, without a byte order mark.
+pub async fn json(headers: &HeaderMap, sent: Body, limit: usize) -> Result<String, Problem> {
+    let bytes = body(headers, sent, limit).await?;
+    let text = utf8::read(&bytes).map_err(|error| Malformed(error.to_string()))?;
+    Ok(text.to_owned())
+}
+
+/// Reads a body of at most `limit` bytes, counted after decompression.
 pub async fn body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let coding = coding::of(headers)?;
+    let bytes = as_sent(headers, body, limit).await?;
+    match coding {
+        None => Ok(bytes),
+        Some(coding) => coding::unpack(coding, bytes, limit).await,
+    }
+}
+
+async fn as_sent(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
@@ -165,8 +185,7 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
     let mut whole = Vec::new();
     let mut size = 0;
     while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|_| Problem::bad("body-incomplete", "the body ended too early"))?;
+        let chunk = chunk.map_err(unreadable)?;
         size += chunk.len();
         if size > limit {
             // Dropped; only its end is of interest.
@@ -187,6 +206,18 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
         (true, _) => Err(Problem::too_large(limit)),
         (false, true) => Ok(first),
         (false, false) => Ok(whole.into()),
+    }
+}
+
+fn unreadable(error: axum::Error) -> Problem {
+    let error = error.into_inner();
+    match error.downcast_ref::<Stalled>() {
+        Some(stalled) => Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body-timeout",
+            stalled.to_string(),
+        ),
+        None => Problem::bad("body-incomplete", "the body ended too early"),
     }
 }
 

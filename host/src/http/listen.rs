@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener, UnixSocket};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream as Stream};
 
 use crate::config::Listen;
 
@@ -48,7 +48,28 @@ pub enum Listener {
     Unix(UnixListener, SocketFile),
 }
 
+/// A connection that was taken.
+pub enum Accepted {
+    Tcp(TcpStream),
+    Unix(Stream),
+}
+
 impl Listener {
+    /// The next connection. Dropped before it is done, it takes none.
+    pub async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Answers are small and awaited: none may wait for an acknowledgement of the one before.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY was refused");
+                }
+                Ok(Accepted::Tcp(stream))
+            }
+            Listener::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+
     pub async fn bind(listen: &Listen) -> Result<Listener, ListenError> {
         match listen {
             Listen::Tcp(address) => TcpListener::bind(address)
@@ -86,7 +107,9 @@ pub struct SocketFile {
     identity: Identity,
 }
 
-/// Device, inode and the moment of its last change: a number alone may soon name another file.
+/// Device, inode and the moment at which it was made: a number alone may soon name another file. That moment is
+/// the one of its last modification, as nothing is ever written to a socket's file. Its last change
+/// (`ctime`) would be another after a `chgrp` or `chmod`, which is how operators let callers in.
 type Identity = (u64, u64, i64, i64);
 
 impl Drop for SocketFile {
@@ -100,7 +123,7 @@ impl Drop for SocketFile {
 }
 
 fn identity(file: &Metadata) -> Identity {
-    (file.dev(), file.ino(), file.ctime(), file.ctime_nsec())
+    (file.dev(), file.ino(), file.mtime(), file.mtime_nsec())
 }
 
 /// Waits for the disk, and for whoever answers on the socket.
@@ -191,6 +214,22 @@ mod tests {
         assert_eq!(mode & 0o777, MODE);
         let address = listener.address().expect("an address");
         assert_eq!(address, format!("unix:{}", path.display()));
+        drop(listener);
+        assert!(!path.exists());
+        let _ = std::fs::remove_dir_all(folder);
+    }
+
+    #[tokio::test]
+    async fn a_socket_whose_mode_was_changed_meanwhile_goes_with_its_listener_too() {
+        let folder = folder();
+        let path = folder.join("s");
+        let listener = at(&path).await.expect("a socket");
+        let made = std::fs::metadata(&path).expect("a file").ctime_nsec();
+        // The clock of files ticks every few milliseconds.
+        while std::fs::metadata(&path).expect("a file").ctime_nsec() == made {
+            let mode = Permissions::from_mode(0o666);
+            std::fs::set_permissions(&path, mode).expect("the file is ours");
+        }
         drop(listener);
         assert!(!path.exists());
         let _ = std::fs::remove_dir_all(folder);

@@ -4,13 +4,16 @@
 
 mod admin;
 mod caches;
+mod coding;
 mod component;
 mod config;
+mod edge;
 mod gate;
 mod headers;
 mod input;
 mod listen;
 mod lists;
+mod local;
 mod object;
 mod policy;
 mod problem;
@@ -20,25 +23,22 @@ mod service;
 mod state;
 mod upkeep;
 
-use std::future::IntoFuture;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
-use axum::{Router, ServiceExt};
 
 use crate::access::Access;
 use crate::ordain::Ordain;
 use problem::Problem;
 
+pub use edge::{Asked, Edge, IDLE, NoRoom, Status as EdgeStatus, room, serve};
 pub use listen::{ListenError, Listener};
 pub use policy::RECORD_LIMIT;
 pub use service::Service;
-
-/// Time that requests under way have to end once the service is asked to stop.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// What every handler has.
 #[derive(Clone)]
@@ -47,6 +47,7 @@ struct App {
     /// Deadline of calls that the library does not bound by itself.
     deadline: Duration,
     access: Access,
+    edge: Arc<Edge>,
 }
 
 impl App {
@@ -65,11 +66,12 @@ impl App {
 }
 
 /// All routes, as a service that is called without a listener, too. A new one needs a line in `rules`.
-pub fn service(ordain: Ordain, deadline: Duration, access: Access) -> Service {
+pub fn service(ordain: Ordain, deadline: Duration, access: Access, edge: Arc<Edge>) -> Service {
     let app = App {
         ordain,
         deadline,
         access,
+        edge,
     };
     let policy = get(policy::get).put(policy::put).delete(policy::delete);
     let component = get(component::get)
@@ -109,67 +111,6 @@ pub fn service(ordain: Ordain, deadline: Duration, access: Access) -> Service {
         .method_not_allowed_fallback(unknown_method)
         .with_state(app.clone());
     Service::new(app, routes)
-}
-
-/// Serves until `stop` is done, then lets requests under way end, for a bounded time; a second
-/// `stop` ends the wait.
-pub async fn serve(
-    listener: Listener,
-    service: Service,
-    stop: impl AsyncFnMut(),
-) -> std::io::Result<()> {
-    match listener {
-        Listener::Tcp(listener) => {
-            // Answers are small and awaited: none may wait for an acknowledgement of the one before.
-            let listener = listener.tap_io(|stream| {
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "TCP_NODELAY was refused");
-                }
-            });
-            serve_on(listener, (), service, stop).await
-        }
-        Listener::Unix(listener, file) => serve_on(listener, file, service, stop).await,
-    }
-}
-
-/// `open`: dropped as soon as no more connections are taken.
-async fn serve_on<L>(
-    listener: L,
-    open: impl Send,
-    service: Service,
-    mut stop: impl AsyncFnMut(),
-) -> std::io::Result<()>
-where
-    L: axum::serve::Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let (tell, told) = tokio::sync::oneshot::channel::<()>();
-    let service = ServiceExt::<Request>::into_make_service(service);
-    let server = axum::serve(listener, service)
-        .with_graceful_shutdown(async move {
-            // An error means that the sender is gone, which is the same news.
-            let _ = told.await;
-        })
-        .into_future();
-    tokio::pin!(server);
-    tokio::select! {
-        ended = &mut server => return ended,
-        () = stop() => {}
-    }
-    tracing::info!("stopping: requests under way have {} s", GRACE.as_secs());
-    drop(open);
-    let _ = tell.send(());
-    tokio::select! {
-        ended = &mut server => ended,
-        () = tokio::time::sleep(GRACE) => {
-            tracing::warn!("requests under way were cut off after {} s", GRACE.as_secs());
-            Ok(())
-        }
-        () = stop() => {
-            tracing::warn!("requests under way were cut off: asked to stop again");
-            Ok(())
-        }
-    }
 }
 
 async fn unknown_route(request: Request) -> Problem {

@@ -7,30 +7,15 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::problem::Problem;
-use crate::request::Fault;
+use crate::request::{Malformed, fault};
 
 /// The members of a body that is an object, in order.
-pub fn members(body: &[u8]) -> Result<Vec<(String, &RawValue)>, Problem> {
-    let malformed = |why: String| Problem::bad("malformed-json", format!("the body is {why}"));
-    let text =
-        std::str::from_utf8(body).map_err(|error| malformed(format!("not UTF-8: {error}")))?;
-    let whole: &RawValue =
-        serde_json::from_str(text).map_err(|error| malformed(format!("not JSON: {error}")))?;
+pub fn members(body: &str) -> Result<Vec<(String, &RawValue)>, Problem> {
+    let malformed = |error: serde_json::Error| Malformed(error.to_string());
+    let whole: &RawValue = serde_json::from_str(body).map_err(malformed)?;
     match serde_json::from_str(whole.get()) {
         Ok(Members(members)) => Ok(members),
         Err(_) => Err(Problem::request(vec![fault("", "must be an object")])),
-    }
-}
-
-/// The pointer of a member of the document (RFC 6901).
-pub fn pointer(name: &str) -> String {
-    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
-}
-
-pub fn fault(pointer: &str, message: impl ToString) -> Fault {
-    Fault {
-        pointer: pointer.to_owned(),
-        message: message.to_string(),
     }
 }
 

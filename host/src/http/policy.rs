@@ -52,14 +52,12 @@ pub async fn get(
 pub async fn put(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let tenant = input::tenant(&parts.uri)?;
-    let dry_run = input::Query::read(&parts.uri, &["dryRun"])?.flag("dryRun")?;
+    let query = input::Query::read(&parts.uri, &["dryRun", "reason"])?;
+    let dry_run = query.flag("dryRun")?;
     headers::expect_json(&parts.headers)?;
-    let by = headers::attribution(&parts.headers, &parts.extensions)?;
+    let by = headers::attribution(&parts, &query)?;
     let condition = headers::condition(&parts.headers)?;
-    let body = input::body(&parts.headers, body, RECORD_LIMIT).await?;
-    let record = std::str::from_utf8(&body)
-        .map_err(|error| Problem::bad("malformed-json", format!("the body is not UTF-8: {error}")))?
-        .to_owned();
+    let record = input::json(&parts.headers, body, RECORD_LIMIT).await?;
     let ordain = gate::front_door(&app, &parts.extensions)?;
     if dry_run {
         within(app.deadline, ordain.validate(Some(&tenant), &record)).await??;
@@ -84,8 +82,8 @@ pub async fn put(State(app): State<App>, request: Request) -> Result<Response, P
 pub async fn delete(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let tenant = input::tenant(&parts.uri)?;
-    input::Query::read(&parts.uri, &[])?;
-    let by = headers::attribution(&parts.headers, &parts.extensions)?;
+    let query = input::Query::read(&parts.uri, &["reason"])?;
+    let by = headers::attribution(&parts, &query)?;
     let condition = headers::condition(&parts.headers)?;
     let deadline = app.deadline;
     let written = settled(deadline, async move {
@@ -102,12 +100,8 @@ pub async fn try_out(State(app): State<App>, request: Request) -> Result<Respons
     input::Query::read(&parts.uri, &[])?;
     headers::expect_json(&parts.headers)?;
     let min_revision = headers::min_revision(&parts.headers)?;
-    let body = input::body(&parts.headers, body, BODY_LIMIT).await?;
+    let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
     let trial = request::parse_trial(&body, &tenant)?.map_err(Problem::request)?;
-    let principal = gate::principal(&parts.extensions)?;
-    for other in &trial.others {
-        principal.require(Need::Write(other.as_str()))?;
-    }
     if trial.record.len() > RECORD_LIMIT {
         return Err(Problem::too_large(RECORD_LIMIT));
     }
@@ -116,6 +110,12 @@ pub async fn try_out(State(app): State<App>, request: Request) -> Result<Respons
         Body::TooMany(count) => return Err(Problem::batch_too_large(count)),
         Body::One(_) => return Err(Problem::internal()),
     };
+    let principal = gate::principal(&parts.extensions)?;
+    for faulty in items.iter().filter_map(|item| item.as_ref().err()) {
+        for named in &faulty.tenants {
+            principal.require(Need::Write(named.as_str()))?;
+        }
+    }
     let (requests, outcome) = split(items, min_revision);
     // A trial reads nothing that is stored: there is no revision that it could lack.
     let requests: Vec<_> = requests

@@ -1,11 +1,12 @@
 //! Errors of the HTTP interface: RFC 9457 problems with stable codes. The one place that knows which
 //! error has which status, and the one place that logs failures. Not for refusals, which are answers.
 
-use axum::http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::coding;
 use super::gate;
 use super::headers::{self, REVISION};
 use crate::answer::ResolveError;
@@ -168,6 +169,9 @@ impl IntoResponse for Problem {
         if let Some((name, value)) = gate::challenge(&self) {
             map.insert(name, value);
         }
+        if self.code == "unsupported-encoding" {
+            map.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding::TAKEN));
+        }
         if self.retry {
             map.insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
         }
@@ -234,11 +238,15 @@ fn component_failed() -> Problem {
 impl From<OriginError> for Problem {
     fn from(error: OriginError) -> Problem {
         tracing::warn!(%error, "a request failed");
-        let detail = match error {
-            OriginError::Unavailable(_) => "the origin cannot be reached",
-            OriginError::Late => "the origin did not answer in time",
+        let (code, detail) = match error {
+            OriginError::Unavailable(_) => ("unavailable", "the origin cannot be reached"),
+            OriginError::Late => ("unavailable", "the origin did not answer in time"),
+            OriginError::ReadOnly(_) => (
+                "origin-read-only",
+                "the database answers and takes no changes: it is a replica, or was set read-only",
+            ),
         };
-        Problem::later("unavailable", detail)
+        Problem::later(code, detail)
     }
 }
 

@@ -1,7 +1,6 @@
 //! `POST /v1/resolve`: one request or a list of them. Parses, asks [`Ordain`](crate::ordain::Ordain)
 //! and writes the answer; nothing is decided here.
 
-use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
@@ -11,9 +10,9 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use super::headers::{self, REVISION};
 use super::problem::Problem;
 use super::{App, gate, input};
-use crate::access::Need;
+use crate::access::{Denied, Need, Principal};
 use crate::answer::{Answer, ResolveError};
-use crate::request::{self, Body, Fault, Item, TenantRequest};
+use crate::request::{self, Body, Fault, Item, Room, TenantRequest};
 
 /// Largest body, one request or many.
 pub const BODY_LIMIT: usize = 4 << 20;
@@ -26,24 +25,35 @@ pub async fn resolve(State(app): State<App>, request: Request) -> Result<Respons
     input::Query::read(&parts.uri, &[])?;
     headers::expect_json(&parts.headers)?;
     let min_revision = headers::min_revision(&parts.headers)?;
-    let body: Bytes = input::body(&parts.headers, body, BODY_LIMIT).await?;
+    let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
     match request::parse(&body, None)? {
         Body::One(item) => {
-            let mut one = item.map_err(Problem::request)?;
-            principal.require(Need::Resolve(one.tenant.as_str()))?;
+            allowed(principal, &item)?;
+            let mut one = item.map_err(|faulty| Problem::request(faulty.faults))?;
             one.request.min_revision = one.request.min_revision.max(min_revision);
             let answer = app.ordain.resolve(&one.tenant, &one.request).await?;
             json(&answer, answer.provenance.position)
         }
         Body::Many(items) => {
-            let (requests, outcome) = split(items, min_revision);
-            for one in &requests {
-                principal.require(Need::Resolve(one.tenant.as_str()))?;
+            for item in &items {
+                allowed(principal, item)?;
             }
+            let (requests, outcome) = split(items, min_revision);
             let answers = app.ordain.resolve_batch(requests).await;
             outcome.respond(answers, app.watermark())
         }
         Body::TooMany(count) => Err(Problem::batch_too_large(count)),
+    }
+}
+
+/// Whether they may ask for every tenant that a request names, be it right otherwise or not.
+fn allowed(principal: &Principal, item: &Item) -> Result<(), Denied> {
+    match item {
+        Ok(one) => principal.require(Need::Resolve(one.tenant.as_str())),
+        Err(faulty) => faulty
+            .tenants
+            .iter()
+            .try_for_each(|tenant| principal.require(Need::Resolve(tenant.as_str()))),
     }
 }
 
@@ -58,7 +68,7 @@ pub fn split(items: Vec<Item>, min_revision: u64) -> (Vec<TenantRequest>, Outcom
                 requests.push(one);
                 None
             }
-            Err(faults) => Some(faults),
+            Err(faulty) => Some(faulty.faults),
         })
         .collect();
     (requests, Outcome { faulty })
@@ -83,15 +93,21 @@ impl Outcome {
             .map(|answer| answer.provenance.position)
             .min();
         let mut answers = answers.iter();
+        // A stored record that breaks the rules has as many faults in each place where it is asked for.
+        let room = Room::default();
+        let problem = |mut problem: Problem| {
+            request::cut(&mut problem.errors, &room);
+            Place::Problem(Box::new(problem))
+        };
         let places: Vec<Place<'_>> = self
             .faulty
             .into_iter()
             .map(|faults| match faults {
-                Some(faults) => Place::Problem(Box::new(Problem::request(faults))),
+                Some(faults) => problem(Problem::request(faults)),
                 None => match answers.next() {
                     Some(Ok(answer)) => Place::Answer(answer),
-                    Some(Err(error)) => Place::Problem(Box::new(error.clone().into())),
-                    None => Place::Problem(Box::new(Problem::internal())),
+                    Some(Err(error)) => problem(error.clone().into()),
+                    None => problem(Problem::internal()),
                 },
             })
             .collect();

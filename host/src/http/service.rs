@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -14,7 +15,8 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Either};
 use tower::Service as _;
 
-use super::gate;
+use super::edge::Edge;
+use super::gate::{self, Denial};
 use super::headers::{REQUEST_ID, RequestId};
 use super::problem::Problem;
 use super::{App, resolve};
@@ -37,13 +39,33 @@ impl Service {
         Service { app, routes }
     }
 
+    pub(super) fn edge(&self) -> &Arc<Edge> {
+        &self.app.edge
+    }
+
+    /// The answer to a request. `refusal`: nobody is asked, and this is why.
+    pub(super) fn answer(
+        self,
+        request: Request,
+        refusal: Option<Problem>,
+    ) -> impl Future<Output = Response> {
+        answered(request, |request, id: &RequestId| {
+            self.handle(request, id, refusal)
+        })
+    }
+
     fn handle(
         mut self,
         mut request: Request,
         id: &RequestId,
+        refusal: Option<Problem>,
     ) -> impl Future<Output = Response> + use<> {
         let (method, uri) = (request.method(), request.uri());
-        match gate::admit(&self.app.access, method, uri, request.headers()) {
+        let admitted = match refusal {
+            Some(problem) => Err(Denial::Problem(Box::new(problem))),
+            None => gate::admit(&self.app.access, method, uri, request.headers()),
+        };
+        match admitted {
             Ok(None) => {}
             Ok(Some(principal)) => {
                 request.extensions_mut().insert(principal);
@@ -101,9 +123,7 @@ impl tower::Service<Request> for Service {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let service = self.clone();
-        let handle = |request, id: &RequestId| service.handle(request, id);
-        Box::pin(answered(request, handle).map(Ok))
+        Box::pin(self.clone().answer(request, None).map(Ok))
     }
 }
 

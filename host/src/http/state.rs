@@ -1,6 +1,9 @@
 //! The state of an instance in JSON: every dependency, near and the feed, for `/v1/caches` and, without what
 //! servers are called and what they say, for `/readyz`. Not for the state itself (`ordain/status.rs`).
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use serde::Serialize;
@@ -48,13 +51,26 @@ pub struct Keys {
 
 #[derive(Serialize)]
 pub struct Backend<'a> {
-    /// `up`, `down` (its breaker is open) or `off`.
+    /// `up`, `degraded` (it answers, and takes no values), `down` (its breaker is open) or `off`.
     pub state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<&'a str>,
+    /// Of far: that of look-ups.
     #[serde(skip_serializing_if = "Option::is_none")]
     breaker: Option<Breaker>,
-    /// Why it is down.
+    /// Why it is not up.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writes: Option<Writes<'a>>,
+}
+
+/// Whether far takes values.
+#[derive(Serialize)]
+struct Writes<'a> {
+    /// `up` or `down`.
+    state: &'static str,
+    breaker: Breaker,
     #[serde(skip_serializing_if = "str::is_empty")]
     error: &'a str,
 }
@@ -120,6 +136,21 @@ impl<'a> Backend<'a> {
             backend: Some(&tier.backend),
             breaker: Some(Breaker::of(&tier.breaker)),
             error: &tier.breaker.why,
+            writes: None,
+        }
+    }
+
+    fn with_writes(self, writes: &'a BreakerStatus) -> Backend<'a> {
+        let takes_none = self.state == "up" && writes.open;
+        Backend {
+            state: if takes_none { "degraded" } else { self.state },
+            error: if takes_none { &writes.why } else { self.error },
+            writes: Some(Writes {
+                state: state(!writes.open),
+                breaker: Breaker::of(writes),
+                error: &writes.why,
+            }),
+            ..self
         }
     }
 
@@ -128,6 +159,7 @@ impl<'a> Backend<'a> {
         backend: None,
         breaker: None,
         error: "",
+        writes: None,
     };
 }
 
@@ -173,12 +205,17 @@ impl Readiness<'_> {
     /// `keys`: whether the file of keys can be used as it is now; `None`: there is none.
     pub fn of(status: &Status, keys: Option<bool>) -> Readiness<'_> {
         let far_up = status.far.as_ref().is_none_or(|far| !far.breaker.open);
+        let takes_values = status.far_writes.as_ref().is_none_or(|puts| !puts.open);
         // The feed asks the origin four times a second: how it fares is how the origin fares.
         let origin_up = status.feed.connected && !status.origin.breaker.open;
         Readiness {
             status: match (
                 status.ready,
-                far_up && origin_up && status.component.as_wanted && keys != Some(false),
+                far_up
+                    && takes_values
+                    && origin_up
+                    && status.component.as_wanted
+                    && keys != Some(false),
             ) {
                 (true, true) => "ready",
                 (true, false) => "degraded",
@@ -189,7 +226,10 @@ impl Readiness<'_> {
                 feed: Feed::of(&status.feed),
                 far: match &status.far {
                     None => Backend::OFF,
-                    Some(far) => Backend::of(far, far_up),
+                    Some(far) => match &status.far_writes {
+                        None => Backend::of(far, far_up),
+                        Some(writes) => Backend::of(far, far_up).with_writes(writes),
+                    },
                 },
                 keys: Keys {
                     state: match keys {
@@ -217,6 +257,12 @@ impl Readiness<'_> {
         }
     }
 
+    /// The instance is about to go, whatever it could still answer.
+    pub fn draining(mut self) -> Self {
+        self.status = "draining";
+        self
+    }
+
     /// For everybody: errors in a few words of our own, since those of drivers and files name users, addresses
     /// and paths.
     pub fn public(mut self) -> Self {
@@ -226,6 +272,9 @@ impl Readiness<'_> {
         for backend in [origin, far] {
             backend.backend = None;
             backend.error = class(backend.error, &SERVERS);
+            if let Some(writes) = &mut backend.writes {
+                writes.error = class(writes.error, &SERVERS);
+            }
         }
         feed.error = class(feed.error, &SERVERS);
         for error in &mut self.component.errors {
@@ -236,8 +285,20 @@ impl Readiness<'_> {
 }
 
 /// What an error says if it has this in it, the first that fits; the last fits all.
-const SERVERS: [(&str, &str); 10] = [
+const SERVERS: [(&str, &str); 23] = [
     ("ordain migrate", "the schema is missing or old"),
+    ("OOM ", "its memory is full"),
+    ("NOREPLICAS", "too few replicas follow it"),
+    ("MISCONF", "it cannot write to its disk"),
+    ("LOADING", "it is still loading its data"),
+    ("CLUSTERDOWN", "the cluster is not whole"),
+    ("NOPERM", "its user may not do what is needed"),
+    ("DENIED", "it is in protected mode"),
+    ("BUSY ", "it is busy with a script"),
+    ("unknown command", "it lacks a command that is needed"),
+    ("max number of clients", "it has too many clients"),
+    ("knows no primary", "the sentinels know no such primary"),
+    ("redis+cluster://", "it is a node of a cluster"),
     ("replica", "it is a replica"),
     ("READONLY", "it is a replica"),
     ("uthentication", "authentication failed"),
@@ -245,6 +306,7 @@ const SERVERS: [(&str, &str); 10] = [
     ("NOAUTH", "authentication failed"),
     ("certificate", "its certificate is not accepted"),
     ("refused", "the connection was refused"),
+    ("far refuses", "it refuses what is asked of it"),
     ("time", "it did not answer in time"),
     ("", "it does not answer as it should"),
 ];
@@ -268,120 +330,4 @@ fn class(error: &str, classes: &[(&str, &'static str)]) -> &'static str {
     }
     let found = classes.iter().find(|(part, _)| error.contains(part));
     found.map_or("", |(_, class)| class)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ordain::ComponentReport;
-
-    fn tier(backend: &str) -> TierStatus {
-        TierStatus {
-            backend: backend.into(),
-            breaker: BreakerStatus {
-                open: false,
-                open_for: Duration::ZERO,
-                opened: 0,
-                refused: 0,
-                why: String::new(),
-            },
-        }
-    }
-
-    fn status() -> Status {
-        Status {
-            ready: true,
-            origin: tier("memory"),
-            feed: FeedStatus {
-                connected: true,
-                watermark: Some(0),
-                proven_age: Some(Duration::from_millis(3)),
-                window: (0, 100),
-                lag: None,
-                purges: 0,
-                ordered_purges: 0,
-                queue: 0.0,
-                error: String::new(),
-            },
-            far: Some(tier("redis at x:1")),
-            near: NearStatus {
-                entries: 0,
-                bytes: 0,
-                bytes_max: 1,
-            },
-            waiting: (0, 512),
-            component: ComponentReport::for_tests(true),
-        }
-    }
-
-    #[test]
-    fn far_down_is_degraded_and_a_lost_origin_is_named() {
-        let mut status = status();
-        assert_eq!(Readiness::of(&status, None).status, "ready");
-        if let Some(far) = &mut status.far {
-            far.breaker.open = true;
-            far.breaker.why = "refused".into();
-        }
-        let readiness = Readiness::of(&status, None);
-        let far = &readiness.dependencies.far;
-        assert_eq!(
-            (readiness.status, far.state, far.error),
-            ("degraded", "down", "refused")
-        );
-        status.ready = false;
-        status.feed.connected = false;
-        status.feed.error = "the origin did not answer".into();
-        let readiness = Readiness::of(&status, None);
-        assert_eq!(
-            (readiness.status, readiness.dependencies.origin.state),
-            ("unready", "down")
-        );
-        status.far = None;
-        status.ready = true;
-        status.feed.connected = true;
-        assert_eq!(Readiness::of(&status, None).status, "ready");
-        status.component = ComponentReport::for_tests(false);
-        assert_eq!(Readiness::of(&status, None).status, "degraded");
-        assert_eq!(Readiness::of(&status, None).dependencies.far.state, "off");
-    }
-
-    #[test]
-    fn everybody_is_told_of_what_kind_an_error_is_and_no_name() {
-        let mut status = status();
-        let said = "password authentication failed for user \"ordain\" (28P01)";
-        status.origin.breaker.why = said.into();
-        status.feed.error = "no connection: 10.0.0.7 refused".into();
-        let shown = |status: &Status| {
-            let readiness = Readiness::of(status, Some(true)).public();
-            serde_json::to_string(&readiness).expect("JSON")
-        };
-        let text = shown(&status);
-        for name in [
-            "\"ordain\\\"",
-            "10.0.0.7",
-            "redis",
-            "memory",
-            "x:1",
-            "28P01",
-        ] {
-            assert!(!text.contains(name), "{name}: {text}");
-        }
-        assert!(text.contains("\"authentication failed\""), "{text}");
-        assert!(text.contains("\"the connection was refused\""), "{text}");
-    }
-
-    #[test]
-    fn a_file_of_keys_that_cannot_be_used_is_degraded() {
-        let mut status = status();
-        status.component = ComponentReport::for_tests(true);
-        for (keys, expected) in [
-            (None, ("ready", "off")),
-            (Some(true), ("ready", "up")),
-            (Some(false), ("degraded", "stale")),
-        ] {
-            let readiness = Readiness::of(&status, keys);
-            let state = readiness.dependencies.keys.state;
-            assert_eq!((readiness.status, state), expected);
-        }
-    }
 }

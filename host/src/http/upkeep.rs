@@ -7,13 +7,14 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
 
-use super::object::{fault, members, pointer};
+use super::object::members;
 use super::policy::settled;
 use super::problem::Problem;
 use super::resolve::json;
 use super::{App, headers, input};
 use crate::backends::Attribution;
 use crate::ids::Tenant;
+use crate::request::{Faults, fault, pointer};
 
 /// Largest body.
 const BODY_LIMIT: usize = 16 << 10;
@@ -32,7 +33,8 @@ struct PruneAnswer {
 pub async fn purge(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (by, [tenant]) = read(request, ["tenant"]).await?;
     let tenant = tenant.map(|id| Tenant::new(&id)).transpose();
-    let tenant = tenant.map_err(|error| Problem::request(vec![fault("/tenant", error)]))?;
+    let tenant =
+        tenant.map_err(|error| Problem::request(vec![fault("/tenant", error.to_string())]))?;
     let write = async { Ok(app.ordain.purge(tenant.as_ref(), &by).await?) };
     let revision = settled(app.deadline, write).await.map_err(repeatable)?;
     json(&serde_json::json!({"revision": revision}), revision)
@@ -62,50 +64,45 @@ async fn read<const N: usize>(
     names: [&str; N],
 ) -> Result<(Attribution, [Option<String>; N]), Problem> {
     let (parts, body) = request.into_parts();
-    input::Query::read(&parts.uri, &[])?;
+    let query = input::Query::read(&parts.uri, &["reason"])?;
     headers::expect_json(&parts.headers)?;
     // Whatever is demanded, a write comes after it.
     headers::min_revision(&parts.headers)?;
-    let by = headers::attribution(&parts.headers, &parts.extensions)?;
-    let body = input::body(&parts.headers, body, BODY_LIMIT).await?;
+    let by = headers::attribution(&parts, &query)?;
+    let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
     Ok((by, texts(&body, names)?))
 }
 
 /// The texts of a body that is an object of these members and no others.
-pub fn texts<const N: usize>(
-    body: &[u8],
-    names: [&str; N],
-) -> Result<[Option<String>; N], Problem> {
+pub fn texts<const N: usize>(body: &str, names: [&str; N]) -> Result<[Option<String>; N], Problem> {
     let mut found = [const { None }; N];
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     for (name, value) in members(body)? {
-        let pointer = pointer(&name);
         let Some(index) = names.iter().position(|known| *known == name) else {
             let known = match names.join(", ") {
                 known if known.is_empty() => "none".to_owned(),
                 known => known,
             };
-            faults.push(fault(&pointer, format!("unknown field; known is {known}")));
+            let message = format!("unknown field; known is {known}");
+            faults.add(|| (pointer(&name), message));
             continue;
         };
         match serde_json::from_str::<String>(value.get()) {
             Ok(_) if found[index].is_some() => {
-                faults.push(fault(&pointer, "the field appears more than once"));
+                faults.add(|| (pointer(&name), "the field appears more than once"));
             }
             Ok(text) => found[index] = Some(text),
             Err(_) if value.get() == "null" => {
-                faults.push(fault(
-                    &pointer,
-                    "must be a string; leave the field out for none",
-                ));
+                let message = "must be a string; leave the field out for none";
+                faults.add(|| (pointer(&name), message));
             }
-            Err(_) => faults.push(fault(&pointer, "must be a string")),
+            Err(_) => faults.add(|| (pointer(&name), "must be a string")),
         }
     }
     if faults.is_empty() {
         Ok(found)
     } else {
-        Err(Problem::request(faults))
+        Err(Problem::request(faults.into_list()))
     }
 }
 
@@ -167,7 +164,7 @@ mod tests {
 
     #[test]
     fn every_fault_of_a_body_is_named() {
-        let read = |body: &str| texts(body.as_bytes(), ["a", "b"]);
+        let read = |body: &str| texts(body, ["a", "b"]);
         let pointers = |body: &str| {
             let problem = read(body).expect_err(body);
             let pointers = problem.errors.iter().map(|fault| fault.pointer.clone());

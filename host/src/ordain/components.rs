@@ -16,6 +16,7 @@ use crate::backends::{Attribution, LevelPlace, OriginError, StoredComponent, Wri
 use crate::coherence::Moment;
 use crate::ordain::InvalidRecord;
 use crate::runtime::{Check, LoadError, Plan};
+use crate::shares::Whose;
 use fleet::{Changes, Fleet};
 use follow::Part;
 
@@ -145,8 +146,10 @@ impl Ordain {
         };
         let origin = inner.origin.clone();
         let digest = stored.digest.clone();
-        self.written(async move { origin.put_component(&stored).await })
-            .await?;
+        self.written(Whose::Operator, async move {
+            origin.put_component(&stored).await
+        })
+        .await?;
         let changes = match intent {
             Intent::Try(plan) => self.fleet().await.propose(&digest, &plan),
             Intent::Promote => self.fleet().await.promote(&digest),
@@ -302,7 +305,7 @@ impl Ordain {
             let Changes { changes, only_if } = &changes;
             origin.set_settings(changes, only_if, &attribution).await
         };
-        let revision = match self.written(write).await {
+        let revision = match self.written(Whose::Operator, write).await {
             Ok(revision) => revision.unwrap_or_else(|| self.watermark()),
             Err(WriteError::Precondition { .. }) => return Err(ComponentError::Changed),
             Err(error) => return Err(error.into()),

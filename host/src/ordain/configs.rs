@@ -12,7 +12,7 @@ use crate::backends::{
     Attribution, Change, HistoryEntry, Page, Precondition, Record, WriteError, Written,
 };
 use crate::effective::EffectiveConfig;
-use crate::ids::{Key, Level, Tenant, User};
+use crate::ids::{Key, Kind, Level, Tenant, User};
 use crate::runtime::Check;
 
 /// A lock of each level that is being patched, and of no other.
@@ -44,6 +44,7 @@ impl Ordain {
         user: Option<&User>,
         min_revision: u64,
     ) -> Result<EffectiveConfig, ResolveError> {
+        self.possible(Kind::Config, min_revision)?;
         let user = user.map(User::as_str);
         let runtime = &self.inner.runtime;
         runtime.effective_config(tenant, user, min_revision).await

@@ -5,6 +5,7 @@ use super::Ordain;
 use crate::backends::{Attribution, WriteError};
 use crate::caches::{Setting, Value, ValueError};
 use crate::coherence::Moment;
+use crate::shares::Whose;
 
 impl Ordain {
     /// Sets settings for the whole fleet, or removes what the fleet says of them (`None`). Every
@@ -35,7 +36,9 @@ impl Ordain {
         let origin = self.inner.origin.clone();
         let by = by.clone();
         let revision = self
-            .written(async move { origin.set_settings(&rows, &[], &by).await })
+            .written(Whose::Operator, async move {
+                origin.set_settings(&rows, &[], &by).await
+            })
             .await?;
         if let Some(revision) = revision {
             let any_age = Moment::now().minus(self.inner.options.stale_limit);

@@ -23,15 +23,14 @@ use crate::coherence::origin::OriginReader;
 use crate::coherence::restamp::Restamper;
 use crate::coherence::{Coherence, Moment};
 use crate::options::{Options, OriginChoice};
+use crate::places::Direct;
 use crate::runtime::{
     EngineError, GuestEngine, LoadError, Loader, Runtime, Vectors, VectorsError, inspect,
 };
+use crate::secret::SecretUrl;
 
 /// Fills that wait for the feed at once; one more is dropped, which costs a later miss.
 const LATE_FILLS_MAX: usize = 256;
-/// Calls at once that read or write the origin itself (records, lists, writes): one more is told to
-/// try again.
-const DIRECT_MAX: usize = 256;
 /// For the promoted component to be fetched and loaded, if there is one.
 const COMPONENT_DEADLINE: Duration = Duration::from_secs(20);
 /// For a look at the schema.
@@ -82,7 +81,7 @@ impl Builder {
     }
 
     /// Keeps policies in this database, after migrating it. Default: in memory.
-    pub fn postgres(mut self, url: impl Into<String>) -> Builder {
+    pub fn postgres(mut self, url: impl Into<SecretUrl>) -> Builder {
         let url = url.into();
         self.options.origin = OriginChoice::Postgres {
             url,
@@ -92,7 +91,7 @@ impl Builder {
     }
 
     /// Shares a far cache with other instances. Default: none.
-    pub fn redis(mut self, url: impl Into<String>) -> Builder {
+    pub fn redis(mut self, url: impl Into<SecretUrl>) -> Builder {
         self.options.redis_url = Some(url.into());
         self
     }
@@ -106,7 +105,7 @@ impl Builder {
     /// Migrates the database, if there is one, and starts.
     pub async fn start(self) -> Result<Ordain, StartError> {
         if let OriginChoice::Postgres { url, migrate_url } = &self.options.origin {
-            migrate(migrate_url.as_ref().unwrap_or(url)).await?;
+            migrate(migrate_url.as_ref().unwrap_or(url).reveal()).await?;
         }
         Ordain::start(self.options).await
     }
@@ -178,6 +177,7 @@ impl Ordain {
             };
             tasks.push(tokio::spawn(auditor.run()));
         }
+        let connections = usize::try_from(options.origin_connections).unwrap_or(usize::MAX);
         let inner = Inner {
             options,
             runtime,
@@ -188,7 +188,7 @@ impl Ordain {
             far,
             caches,
             patching: Default::default(),
-            direct: Arc::new(Semaphore::new(DIRECT_MAX)),
+            direct: Direct::new(connections),
             restamps,
             findings,
             tasks,
@@ -247,7 +247,7 @@ async fn open_origin(
                 deadline: options.origin_deadline,
                 feed_deadline: options.feed_deadline,
                 connections: usize::try_from(options.origin_connections).unwrap_or(usize::MAX),
-                ..PostgresOptions::new(url)
+                ..PostgresOptions::new(url.reveal())
             })?;
             refuse_other_schema(&postgres).await?;
             Ok((postgres.clone(), postgres))
@@ -283,12 +283,14 @@ fn open_far(options: &Options) -> Result<Option<Arc<Far>>, StartError> {
             source,
         })?,
     };
-    let backend = RedisFar::connect_believing(authorities, url, options.far_deadline)
+    let backend = RedisFar::connect_believing(authorities, url.reveal(), options.far_deadline)
         .map_err(StartError::Far)?;
     if options.redis_ca.is_some() && !backend.uses_tls() {
         tracing::warn!("ORDAIN_REDIS_CA is set, but REDIS_URL does not use TLS (rediss://)");
     }
-    let far = Far::new(Arc::new(backend), &options.far_keys);
+    let keys = options.far_keys.iter();
+    let keys: Vec<String> = keys.map(|key| key.reveal().to_owned()).collect();
+    let far = Far::new(Arc::new(backend), &keys);
     Ok(Some(Arc::new(far)))
 }
 

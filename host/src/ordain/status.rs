@@ -39,6 +39,7 @@ impl Ordain {
                 backend: far.describe(),
                 breaker: far.breaker.status(),
             }),
+            far_writes: inner.far.as_ref().map(|far| far.writes.status()),
             near: NearStatus {
                 entries: coherence.near.entries(),
                 bytes: coherence.near.bytes(),
@@ -77,6 +78,7 @@ impl Ordain {
                 ("far", "put-dropped", count(&counted.puts_dropped)),
                 ("far", "restamp", count(&self.inner.restamps)),
                 ("far", "error", count(&counted.errors)),
+                ("far", "put-error", count(&counted.put_errors)),
                 ("far", "unusable", count(&counted.unusable)),
             ]);
         }

@@ -84,6 +84,8 @@ pub struct Status {
     pub feed: FeedStatus,
     /// `None`: no far cache is configured.
     pub far: Option<TierStatus>,
+    /// Whether far is put into; its breaker for look-ups is in `far`.
+    pub far_writes: Option<BreakerStatus>,
     pub near: NearStatus,
     /// Calls that wait for servers, and how many may.
     pub waiting: (usize, usize),

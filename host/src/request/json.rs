@@ -3,11 +3,12 @@
 //! rules of the guest.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::faults::{Faults, Room, fault, pointer};
 use super::token::{Token, TokenSeed, integer, mode, next_name, number, scalars, text};
 use super::{Fault, Request, TenantRequest};
 use crate::ids::Tenant;
@@ -16,10 +17,18 @@ use crate::ids::Tenant;
 pub const BATCH_LIMIT: usize = 1000;
 
 /// One request, or all that is wrong with it; pointers are relative to the request.
-pub type Item = Result<TenantRequest, Vec<Fault>>;
+pub type Item = Result<TenantRequest, Faulty>;
 
-/// Faults of one request that are listed.
-const FAULTS_MAX: usize = 100;
+/// A request that cannot be asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Faulty {
+    /// Whom it names all the same, in several places perhaps: whoever asks must be allowed to.
+    pub tenants: Vec<Tenant>,
+    pub faults: Vec<Fault>,
+}
+
+/// Tenants that one request may name, though one is right; more are not looked at.
+const TENANTS_MAX: usize = 100;
 
 /// What a body holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,13 +45,13 @@ pub enum Body {
 pub struct Malformed(pub String);
 
 /// Reads one request or a list of them. `bound`: all are of this tenant, and need not say so.
-pub fn parse(text: &[u8], bound: Option<&Tenant>) -> Result<Body, Malformed> {
+pub fn parse(text: &str, bound: Option<&Tenant>) -> Result<Body, Malformed> {
     let reader = Reader::new(bound);
     match run(text, BodySeed(&reader)) {
-        Err(Failed::TooLarge(message)) => Ok(Body::One(Err(vec![fault(
-            reader.at.get().to_owned(),
-            message,
-        )]))),
+        Err(Failed::TooLarge(message)) => Ok(Body::One(Err(Faulty {
+            tenants: Vec::new(),
+            faults: vec![fault(reader.at.get(), message)],
+        }))),
         Err(Failed::Malformed(malformed)) => Err(malformed),
         Ok(body) => Ok(body),
     }
@@ -55,15 +64,9 @@ pub(super) enum Failed {
 }
 
 pub(super) fn run<'de, S: DeserializeSeed<'de>>(
-    text: &'de [u8],
+    text: &'de str,
     seed: S,
 ) -> Result<S::Value, Failed> {
-    let text = std::str::from_utf8(text).map_err(|error| {
-        Failed::Malformed(Malformed(format!(
-            "not UTF-8 at byte {}",
-            error.valid_up_to()
-        )))
-    })?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     seed.deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
@@ -82,8 +85,7 @@ pub(super) struct Reader<'t> {
     bound: Option<&'t Tenant>,
     /// Pointer of the member that is being read.
     pub(super) at: Cell<&'static str>,
-    /// Tenants that were named instead of `bound`, each once.
-    pub(super) others: RefCell<Vec<Tenant>>,
+    room: Room,
 }
 
 impl<'t> Reader<'t> {
@@ -91,21 +93,9 @@ impl<'t> Reader<'t> {
         Reader {
             bound,
             at: Cell::new(""),
-            others: RefCell::default(),
+            room: Room::default(),
         }
     }
-}
-
-pub(super) fn fault(pointer: impl Into<String>, message: impl Into<String>) -> Fault {
-    Fault {
-        pointer: pointer.into(),
-        message: message.into(),
-    }
-}
-
-/// The pointer of a member of the document (RFC 6901).
-pub(super) fn pointer(name: &str) -> String {
-    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 const NAMES: [&str; 8] = [
@@ -140,11 +130,12 @@ impl<'de> DeserializeSeed<'de> for ItemSeed<'_, '_> {
 }
 
 /// A value that is no object is a fault of the whole request.
-fn no_object(found: Token<'_>) -> Vec<Fault> {
-    vec![fault(
-        "",
-        format!("a request is an object, this is {}", found.kind()),
-    )]
+fn no_object(found: Token<'_>) -> Faulty {
+    let message = format!("a request is an object, this is {}", found.kind());
+    Faulty {
+        tenants: Vec::new(),
+        faults: vec![fault("", message)],
+    }
 }
 
 impl<'de> Visitor<'de> for ItemSeed<'_, '_> {
@@ -158,49 +149,74 @@ impl<'de> Visitor<'de> for ItemSeed<'_, '_> {
         Ok(Err(no_object(Token::List)))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Item, A::Error> {
-        let mut draft = Draft::default();
+        let mut draft = Draft::new(self.0);
         while let Some(name) = next_name(&mut object)? {
             let Some(index) = NAMES.iter().position(|known| *known == name) else {
                 object.next_value::<IgnoredAny>()?;
-                let message = format!("unknown field; a request has {}", NAMES.join(", "));
-                draft.fault(pointer(&name), message);
+                draft.unknown(&name);
                 continue;
             };
             self.0.at.set(POINTERS[index]);
             let value = object.next_value_seed(TokenSeed)?;
             if draft.seen & (1 << index) != 0 {
-                draft.fault(POINTERS[index], "the field appears more than once");
+                draft.again(index, value);
                 continue;
             }
             draft.seen |= 1 << index;
             draft.take(index, value);
         }
-        Ok(draft.finish(self.0))
+        Ok(draft.finish())
     }
 }
 
 /// A request while its members come in.
-#[derive(Default)]
-struct Draft {
+struct Draft<'r, 't> {
+    reader: &'r Reader<'t>,
     tenant: Option<Tenant>,
+    /// Named where none should be.
+    others: Vec<Tenant>,
     request: Request,
     seen: u8,
-    faults: Vec<Fault>,
+    faults: Faults,
 }
 
-impl Draft {
-    /// Faults beyond this are not listed: a body could otherwise make an answer many times its size.
-    fn fault(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
-        match self.faults.len() {
-            0..FAULTS_MAX => self.faults.push(fault(pointer, message)),
-            FAULTS_MAX => self
-                .faults
-                .push(fault("", "there are more faults than these")),
-            _ => {}
+impl<'r, 't> Draft<'r, 't> {
+    fn new(reader: &'r Reader<'t>) -> Draft<'r, 't> {
+        Draft {
+            reader,
+            tenant: None,
+            others: Vec::new(),
+            request: Request::default(),
+            seen: 0,
+            faults: Faults::default(),
         }
     }
 
+    fn fault<P: Into<String>, M: Into<String>>(&mut self, what: impl FnOnce() -> (P, M)) {
+        self.faults.add_in(&self.reader.room, what);
+    }
+
+    fn unknown(&mut self, name: &str) {
+        self.fault(|| {
+            let message = format!("unknown field; a request has {}", NAMES.join(", "));
+            (pointer(name), message)
+        });
+    }
+
+    fn again(&mut self, index: usize, value: Token<'_>) {
+        if let (0, Token::Text(id)) = (index, &value)
+            && self.others.len() < TENANTS_MAX
+        {
+            self.others.extend(Tenant::new(id));
+        }
+        self.fault(|| (POINTERS[index], "the field appears more than once"));
+    }
+
     fn take(&mut self, index: usize, value: Token<'_>) {
+        if matches!(value, Token::Null) && (index != 0 || self.reader.bound.is_some()) {
+            // As if it were not there, for callers that write all fields always.
+            return;
+        }
         let outcome = match index {
             0 => text(value).and_then(|id| {
                 let tenant = Tenant::new(&id).map_err(|error| error.to_string())?;
@@ -216,24 +232,21 @@ impl Draft {
             _ => integer(value).map(|value| self.request.min_revision = value),
         };
         if let Err(message) = outcome {
-            self.faults.push(fault(POINTERS[index], message));
+            self.fault(|| (POINTERS[index], message));
         }
     }
 
-    fn finish(mut self, reader: &Reader<'_>) -> Item {
+    fn finish(mut self) -> Item {
         let named = self.seen & 1 != 0;
-        let tenant = match (self.tenant, reader.bound) {
+        let tenant = match (self.tenant.take(), self.reader.bound) {
             (Some(tenant), Some(bound)) if tenant != *bound => {
-                let mut others = reader.others.borrow_mut();
-                if !others.contains(&tenant) {
-                    others.push(tenant);
-                }
+                self.others.push(tenant);
                 let message = format!("the request is of tenant {bound:?}, as the path says");
-                self.faults.push(fault("/tenant", message));
+                self.fault(|| ("/tenant", message));
                 None
             }
             (None, None) if !named => {
-                self.faults.push(fault("/tenant", "the field is missing"));
+                self.fault(|| ("/tenant", "the field is missing"));
                 None
             }
             (None, Some(bound)) => Some(bound.clone()),
@@ -244,7 +257,12 @@ impl Draft {
                 tenant,
                 request: self.request,
             }),
-            _ => Err(self.faults),
+            tenant => {
+                let mut tenants = self.others;
+                tenants.extend(tenant);
+                let faults = self.faults.into_list();
+                Err(Faulty { tenants, faults })
+            }
         }
     }
 }

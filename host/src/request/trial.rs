@@ -7,7 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use super::Fault;
-use super::json::{Body, BodySeed, Failed, Malformed, Reader, fault, pointer, run};
+use super::faults::{Faults, fault, pointer};
+use super::json::{Body, BodySeed, Failed, Malformed, Reader, run};
 use super::token::{Token, next_name, scalars};
 use crate::ids::Tenant;
 
@@ -16,13 +17,11 @@ use crate::ids::Tenant;
 pub struct Trial<'a> {
     pub record: &'a str,
     pub requests: Body,
-    /// Tenants that requests name instead of the one that they are bound to; they are faults there.
-    pub others: Vec<Tenant>,
 }
 
 /// Reads `{"record": ..., "requests": [...]}`; the requests are of the tenant `bound`.
 pub fn parse_trial<'a>(
-    text: &'a [u8],
+    text: &'a str,
     bound: &Tenant,
 ) -> Result<Result<Trial<'a>, Vec<Fault>>, Malformed> {
     let reader = Reader::new(Some(bound));
@@ -63,7 +62,8 @@ impl<'de> Visitor<'de> for TrialSeed<'_, '_> {
         )]))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-        let (mut record, mut requests, mut faults) = (None, None, Vec::new());
+        let (mut record, mut requests) = (None, None);
+        let mut faults = Faults::default();
         while let Some(name) = next_name(&mut object)? {
             match name.as_ref() {
                 "record" if record.is_none() => {
@@ -74,32 +74,26 @@ impl<'de> Visitor<'de> for TrialSeed<'_, '_> {
                 }
                 "record" | "requests" => {
                     object.next_value::<IgnoredAny>()?;
-                    faults.push(fault(pointer(&name), "the field appears more than once"));
+                    faults.add(|| (pointer(&name), "the field appears more than once"));
                 }
                 _ => {
                     object.next_value::<IgnoredAny>()?;
-                    faults.push(fault(
-                        pointer(&name),
-                        "unknown field; known are record, requests",
-                    ));
+                    let message = "unknown field; known are record, requests";
+                    faults.add(|| (pointer(&name), message));
                 }
             }
         }
         if record.is_none() {
-            faults.push(fault("/record", "the field is missing"));
+            faults.add(|| ("/record", "the field is missing"));
         }
         match &requests {
-            None => faults.push(fault("/requests", "the field is missing")),
-            Some(Body::One(_)) => faults.push(fault("/requests", "must be a list of requests")),
+            None => faults.add(|| ("/requests", "the field is missing")),
+            Some(Body::One(_)) => faults.add(|| ("/requests", "must be a list of requests")),
             Some(_) => {}
         }
         Ok(match (record, requests) {
-            (Some(record), Some(requests)) if faults.is_empty() => Ok(Trial {
-                record,
-                requests,
-                others: self.0.others.take(),
-            }),
-            _ => Err(faults),
+            (Some(record), Some(requests)) if faults.is_empty() => Ok(Trial { record, requests }),
+            _ => Err(faults.into_list()),
         })
     }
 }

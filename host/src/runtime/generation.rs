@@ -51,7 +51,7 @@ pub enum LoadError {
     #[error("not a WebAssembly component: it does not begin like one")]
     Foreign,
     #[error(
-        "not a WebAssembly component but a core module: build it with cargo-component or `wasm-tools component new`"
+        "not a WebAssembly component but a core module: make one of it with `wasm-tools component new`"
     )]
     CoreModule,
     #[error("not a WebAssembly component that this host can run: {0}")]

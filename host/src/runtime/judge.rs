@@ -85,8 +85,11 @@ impl Runtime {
                 return false;
             };
             let (said, taken) = timed(|| slow.promptly(&call, question));
-            if !matches!(said, Ok(Prompt::Overtime)) || taken < CLEARLY * needed {
-                return false;
+            match said {
+                Ok(Prompt::Overtime) if taken >= CLEARLY * needed => {}
+                // Something else than time ends it, if only it has enough of that.
+                Err(ResolveError::Component(_)) => {}
+                _ => return false,
             }
             tokio::task::yield_now().await;
         }

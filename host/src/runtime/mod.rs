@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::answer::{Answer, ResolveError};
 use crate::capabilities::{Call, Turn};
@@ -37,6 +37,7 @@ use crate::counts::Counts;
 use crate::effective::EffectiveConfig;
 use crate::ids::Tenant;
 use crate::ordain::InvalidRecord;
+use crate::places::Places;
 use crate::request::Request;
 use crate::shares::{Shares, Whose};
 
@@ -58,12 +59,15 @@ use blame::OVERTIME;
 const GUEST_TICKS: u32 = 50;
 /// The same without a break for the thread that it is on: then it goes on where it yields to others.
 const PROMPT_TICKS: u32 = 1;
-/// Calls that wait for servers at once; a near hit needs none of these places.
+/// Calls that wait for servers at once, and those of one tenant; a near hit needs none of these places.
 const WAITING_MAX: usize = 512;
+const WAITING_EACH: usize = 8;
+/// For a place to wait in, as a part of what is left of a call's time.
+const QUEUEING: u32 = 4;
 
 pub struct Runtime {
     lineup: ArcSwap<Lineup>,
-    waiting: Semaphore,
+    pub waiting: Places,
     /// Places for calls that compute for long: half of the cores stay free of them.
     computing: Shares,
     /// Decisions.
@@ -82,7 +86,7 @@ impl Runtime {
     pub fn new(generation: Arc<Generation>, request_deadline: Duration) -> Runtime {
         Runtime {
             lineup: ArcSwap::from_pointee(Lineup::alone(generation)),
-            waiting: Semaphore::new(WAITING_MAX),
+            waiting: Places::waiting(WAITING_MAX, WAITING_EACH),
             computing: Shares::new(cores().div_ceil(2), cores().div_ceil(2)),
             counts: Counts::default(),
             config_counts: Counts::default(),
@@ -179,7 +183,7 @@ impl Runtime {
 
     /// Calls that wait for servers now, and how many may.
     pub fn waiting(&self) -> (usize, usize) {
-        (WAITING_MAX - self.waiting.available_permits(), WAITING_MAX)
+        (self.waiting.taken(), WAITING_MAX)
     }
 
     /// Resolves requests of one tenant, in order, by one call of the guest. `began`: when the
@@ -278,16 +282,7 @@ impl Runtime {
             };
             let said = match prompt {
                 Prompt::Said(said) => call.in_time(said)?,
-                Prompt::WantsIo => {
-                    let waiting = self.turn_of(call, question);
-                    let waiting = generation.waiting(&waiting, question);
-                    match self.wait(call, waiting).await {
-                        Err(ResolveError::Overloaded) => {
-                            call.in_time(hurried(generation, call, question)?)?
-                        }
-                        said => said?,
-                    }
-                }
+                Prompt::WantsIo => self.waited(generation, call, question).await?,
                 Prompt::Overtime if !patient && !question.is_heavy() => {
                     return Err(ResolveError::Component(OVERTIME.to_owned()));
                 }
@@ -309,6 +304,31 @@ impl Runtime {
             }
         }
         Err(ResolveError::Overloaded)
+    }
+
+    /// Answers a call that wants to wait for servers, as soon as there is a place for it; while it waited for
+    /// that, others may have fetched what it wants. Without a place a stale answer is better than none.
+    async fn waited<Q: Question>(
+        &self,
+        generation: &Generation,
+        call: &Call,
+        question: &Q,
+    ) -> Result<Said<Q::Outcome>, ResolveError> {
+        let whose = call.whose();
+        let mut place = self.waiting.try_take(&whose);
+        if place.is_none() {
+            let left = call.deadline.since(Moment::now());
+            place = self.waiting.take(&whose, left / QUEUEING).await;
+            if place.is_none() {
+                return call.in_time(hurried(generation, call, question)?);
+            }
+            if let Prompt::Said(said) = generation.promptly(call, question)? {
+                return call.in_time(said);
+            }
+        }
+        let waiting = self.turn_of(call, question);
+        self.wait(call, generation.waiting(&waiting, question))
+            .await
     }
 
     /// What config holds for a user of the tenant, or for the tenant.
@@ -370,20 +390,14 @@ impl Runtime {
         }
     }
 
-    /// Lets a call wait for servers, within its deadline and within the cap.
+    /// Lets a call wait for servers, within its deadline.
     async fn wait<T>(
         &self,
         call: &Call,
         waiting: impl Future<Output = Result<T, ResolveError>>,
     ) -> Result<T, ResolveError> {
-        let work = async {
-            let Ok(_place) = self.waiting.try_acquire() else {
-                return Err(ResolveError::Overloaded);
-            };
-            waiting.await
-        };
         let left = call.deadline.since(Moment::now());
-        let outcome = tokio::time::timeout(left, work).await;
+        let outcome = tokio::time::timeout(left, waiting).await;
         call.in_time(outcome.unwrap_or(Err(ResolveError::Late))?)
     }
 }

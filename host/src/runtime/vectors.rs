@@ -20,6 +20,7 @@ use crate::answer::ResolveError;
 use crate::ids::Tenant;
 use crate::ordain::InvalidRecord;
 use crate::request::{self, Body, EgressMode};
+use crate::utf8;
 
 /// What every component must answer.
 const BUILT_IN: &str = include_str!("../../../wit/vectors.json");
@@ -95,11 +96,13 @@ impl Vectors {
         })?;
         if let Some(path) = file {
             let path = path.to_owned();
-            let text = match std::fs::read_to_string(&path) {
-                Ok(text) => text,
+            let bytes = match std::fs::read(&path) {
+                Ok(bytes) => bytes,
                 Err(source) => return Err(VectorsError::Unreadable { path, source }),
             };
-            let own = parse(&text).map_err(|why| VectorsError::Broken { path, why })?;
+            let text = utf8::read(&bytes).map_err(|error| format!("it is {error}"));
+            let own = text.and_then(parse);
+            let own = own.map_err(|why| VectorsError::Broken { path, why })?;
             let names: HashSet<&str> = own.names().collect();
             all.vectors.retain(|vector| !names.contains(&*vector.name));
             all.configs.retain(|vector| !names.contains(&*vector.name));
@@ -258,10 +261,11 @@ fn tenant(number: usize) -> Result<Tenant, String> {
 impl Vector {
     fn parsed(&self, request: &RawValue, tenant: &Tenant) -> Result<request::Request, String> {
         let name = &self.name;
-        match request::parse(request.get().as_bytes(), Some(tenant)) {
+        match request::parse(request.get(), Some(tenant)) {
             Ok(Body::One(Ok(one))) => Ok(one.request),
-            Ok(Body::One(Err(faults))) => {
-                let faults = faults
+            Ok(Body::One(Err(faulty))) => {
+                let faults = faulty
+                    .faults
                     .iter()
                     .map(|f| format!("{} {}", f.pointer, f.message));
                 let faults = faults.collect::<Vec<_>>().join(", ");

@@ -1,18 +1,22 @@
-//! Postgres and Redis for tests, started from the binaries of this machine on sockets in a folder of
+//! Postgres, Redis and proxies for tests, started from the binaries of this machine on sockets in a folder of
 //! their own. They die with the test process, however that ends.
 
 mod certificates;
 mod guard;
 mod postgres;
+mod proxies;
 mod redis;
 mod redis_cluster;
+mod sentinels;
 
 use std::path::{Path, PathBuf};
 
 pub use self::certificates::Authority;
 pub use self::postgres::Postgres;
+pub use self::proxies::{Proxy, haproxy, nginx};
 pub use self::redis::{Redis, RedisOptions, Snapshot};
 pub use self::redis_cluster::{ClusterOptions, RedisCluster};
+pub use self::sentinels::{SentinelOptions, Sentinels};
 
 /// Finds a program, or says how to install it.
 fn program(name: &str, folders: &[PathBuf], package: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::Signal;
 
@@ -24,6 +24,8 @@ pub struct RedisOptions {
     pub tcp: bool,
     /// The same, and that port takes nothing but TLS.
     pub tls: bool,
+    /// What else redis-server is told, such as `--maxmemory 4mb`.
+    pub further: Vec<String>,
 }
 
 /// What a Redis held at some time.
@@ -34,7 +36,7 @@ pub struct Redis {
     server: Mutex<Child>,
     options: RedisOptions,
     port: u16,
-    authority: Authority,
+    authority: Arc<Authority>,
     snapshots: AtomicU32,
 }
 
@@ -44,6 +46,11 @@ impl Redis {
     }
 
     pub fn start_with(options: RedisOptions) -> Redis {
+        Redis::start_certified(options, &Arc::new(Authority::new()))
+    }
+
+    /// With a certificate of this authority, if it has TLS.
+    pub fn start_certified(options: RedisOptions, authority: &Arc<Authority>) -> Redis {
         let folder = new_folder();
         let guard = Guard::new(&folder, &folder.join("pid"));
         let port = if options.tcp || options.tls {
@@ -52,7 +59,6 @@ impl Redis {
         } else {
             0
         };
-        let authority = Authority::new();
         if options.tls {
             authority.certify(&LOCAL_NAMES, &folder);
         }
@@ -62,9 +68,36 @@ impl Redis {
             server,
             options,
             port,
-            authority,
+            authority: authority.clone(),
             snapshots: AtomicU32::new(0),
         }
+    }
+
+    /// With a port, and told so much more, as words with blanks between them.
+    pub fn start_told(further: &str) -> Redis {
+        Redis::start_with(RedisOptions {
+            tcp: true,
+            further: further.split(' ').map(str::to_owned).collect(),
+            ..RedisOptions::default()
+        })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What it answers to a command of plain words, as text, to an operator with all rights.
+    pub fn run(&self, command: &str) -> String {
+        let client = redis::Client::open(self.url()).expect("a proper URL");
+        run(&client, command)
+    }
+
+    /// Whether it has come up as a replica, and follows.
+    pub fn wait_following(&self) {
+        poll("the replica to follow", || {
+            self.run("INFO replication")
+                .contains("master_link_status:up")
+        });
     }
 
     /// By the socket, with the password if there is one.
@@ -184,7 +217,9 @@ impl RedisOptions {
         }
         if let Some(password) = &self.password {
             say("--requirepass", password);
+            say("--masterauth", password);
         }
+        arguments.extend(self.further.iter().cloned());
         arguments
     }
 }
@@ -192,6 +227,23 @@ impl RedisOptions {
 pub(super) fn new_folder() -> PathBuf {
     let folder = tempfile::Builder::new().prefix("ordain-redis-").tempdir();
     folder.expect("a folder").keep()
+}
+
+/// What a server answers to a command of plain words, as text.
+pub(super) fn run(client: &redis::Client, command: &str) -> String {
+    let mut connection = client.get_connection().expect("the server answers");
+    let mut words = command.split(' ');
+    let mut request = redis::cmd(words.next().expect("a command"));
+    words.for_each(|word| {
+        request.arg(word);
+    });
+    let reply: redis::Value = request
+        .query(&mut connection)
+        .unwrap_or_else(|error| panic!("{command}: {error}"));
+    match redis::from_redis_value::<String>(reply.clone()) {
+        Ok(text) => text,
+        Err(_) => format!("{reply:?}"),
+    }
 }
 
 pub(super) fn kill(server: &mut Child) {

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use super::certificates::Authority;
 use super::guard::{Guard, poll};
 use super::print_log;
-use super::redis::{LOCAL_NAMES, RedisOptions, kill, launch, new_folder};
+use super::redis::{LOCAL_NAMES, RedisOptions, kill, launch, new_folder, run};
 
 /// A node that is silent for so long has failed, for the others.
 const NODE_TIMEOUT: &str = "1000";
@@ -228,6 +228,7 @@ impl Node {
             password: options.password.clone(),
             tls: options.tls,
             tcp: true,
+            ..RedisOptions::default()
         };
         for _ in 0..20 {
             // Nodes talk to each other on another port, 10000 above. Both are below those that
@@ -247,9 +248,6 @@ impl Node {
             if options.tls {
                 say("--tls-cluster", "yes");
                 say("--tls-replication", "yes");
-            }
-            if let Some(password) = &options.password {
-                say("--masterauth", password);
             }
             if let Ok(server) = launch(&guard, &arguments) {
                 return Node {
@@ -289,14 +287,7 @@ impl Node {
     }
 
     fn run(&self, command: &str) -> String {
-        let mut connection = self.client().get_connection().expect("the node answers");
-        let mut words = command.split(' ');
-        let mut request = redis::cmd(words.next().expect("a command"));
-        words.for_each(|word| {
-            request.arg(word);
-        });
-        let reply: redis::RedisResult<String> = request.query(&mut connection);
-        reply.unwrap_or_else(|error| panic!("{command}: {error}"))
+        run(&self.client(), command)
     }
 }
 

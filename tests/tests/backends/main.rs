@@ -66,6 +66,7 @@ origins! {
     preconditions(origin);
     broken_records_are_rejected(origin);
     history_is_attributed_and_paged(origin);
+    pages_are_bounded_by_bytes(origin);
     tenants_are_listed_in_byte_order(origin);
     many_are_put_at_once(origin, log);
     the_log_is_read_in_order(origin, log);

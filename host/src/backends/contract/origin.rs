@@ -1,6 +1,7 @@
 //! Contract of an origin's reads and writes.
 
 use super::*;
+use crate::backends::PAGE_BYTES;
 
 /// O5: absent and present records, with the head of the log.
 pub async fn reads_carry_the_head(origin: &dyn Origin) {
@@ -189,6 +190,47 @@ pub async fn broken_records_are_rejected(origin: &dyn Origin) {
     }
     assert_eq!(read_one(origin, "a").await, (0, None));
     assert_eq!(read_one(origin, "b").await, (0, None), "all or none");
+}
+
+/// Pages have a mebibyte at most, whatever is stored, and at least one item; the rest follows.
+pub async fn pages_are_bounded_by_bytes(origin: &dyn Origin) {
+    let large = |n: usize| body(&format!("{n}{}", "m".repeat(200_000)));
+    for n in 0..12 {
+        let change = Change::Put(large(n));
+        let written = write(origin, "a", change, Precondition::None).await;
+        written.expect("written");
+        let many = [(tenant(&format!("t{n:02}")), large(n))];
+        origin.put_many(&many, &somebody()).await.expect("written");
+    }
+    let bytes = |bodies: &mut dyn Iterator<Item = usize>| {
+        let sizes: Vec<usize> = bodies.collect();
+        let sum: usize = sizes.iter().sum();
+        assert!(!sizes.is_empty() && sum <= PAGE_BYTES, "{sizes:?}");
+        sizes.len()
+    };
+    let (mut seen, mut before) = (0, None);
+    loop {
+        let key = Key::policy(&tenant("a"));
+        let page = origin.history(&key, before, 500).await.expect("a page");
+        let bodies = page.items.iter().flat_map(|item| &item.body);
+        seen += bytes(&mut bodies.map(String::len));
+        before = page.items.last().map(|item| item.revision);
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(seen, 12);
+    let (mut seen, mut after) = (0, None::<String>);
+    loop {
+        let page = origin.policies(after.as_deref(), 500).await;
+        let page = page.expect("a page");
+        seen += bytes(&mut page.items.iter().map(|(_, body)| body.len()));
+        after = page.items.last().map(|(entry, _)| entry.tenant.clone());
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(seen, 13);
 }
 
 /// The history: newest first, in pages, attributed, of one tenant only.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sqlx::Row;
-use sqlx::postgres::PgConnection;
 
-use super::pool::{Role, open, setup};
-use super::{Postgres, fault};
+use super::link::{Link, Role};
+use super::servers::ConnectError;
+use super::{Postgres, fault, slots};
 use crate::backends::{OriginError, StoredComponent, WriteError};
 
 const PUT: &str = "INSERT INTO public.components AS c (digest, bytes, signature) VALUES ($1, $2, $3) \
@@ -16,7 +16,7 @@ const PUT: &str = "INSERT INTO public.components AS c (digest, bytes, signature)
 const TIDY: &str = "DELETE FROM public.components c WHERE c.digest <> $1 \
      AND NOT EXISTS (SELECT FROM public.settings s WHERE s.name ~ '^component' AND s.value = c.digest) \
      AND (SELECT count(*) FROM public.components n WHERE n.at > c.at) >= $2";
-const GET: &str = "SELECT pg_is_in_recovery() AS replica, c.digest, c.bytes, c.signature \
+const GET: &str = "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, c.digest, c.bytes, c.signature \
      FROM (VALUES (1)) x LEFT JOIN public.components c ON c.digest = $1";
 
 /// Megabytes that cross a network, once in a while: longer than a read of a record.
@@ -29,18 +29,19 @@ impl Postgres {
         component: &StoredComponent,
     ) -> Result<(), WriteError> {
         let work = async {
-            let mut connection = self.own_connection().await?;
+            let mut link = self.own_connection().await.map_err(fault::of_connect)?;
             let put = sqlx::query(PUT)
                 .bind(&component.digest)
                 .bind(&*component.bytes)
                 .bind(&component.signature);
-            put.execute(&mut connection).await?;
+            let of_write = |error| fault::of_write(&error);
+            link.fetch(put).await.map_err(of_write)?;
             let tidy = sqlx::query(TIDY).bind(&component.digest).bind(KEPT);
-            tidy.execute(&mut connection).await?;
+            link.fetch(tidy).await.map_err(of_write)?;
             Ok(())
         };
         match tokio::time::timeout(DEADLINE, work).await {
-            Ok(outcome) => outcome.map_err(|error| fault::of_write(&error)),
+            Ok(outcome) => outcome,
             // It does no harm if it was stored: nothing refers to it.
             Err(_) => Err(OriginError::Late.into()),
         }
@@ -51,17 +52,15 @@ impl Postgres {
         digest: &str,
     ) -> Result<Option<StoredComponent>, OriginError> {
         let work = async {
-            let mut connection = self.own_connection().await?;
-            sqlx::query(GET)
-                .bind(digest)
-                .fetch_all(&mut connection)
-                .await
+            let mut link = self.own_connection().await.map_err(fault::of_connect)?;
+            let rows = link.fetch(sqlx::query(GET).bind(digest)).await;
+            rows.map_err(|error| fault::of_origin(&error))
         };
         let rows = match tokio::time::timeout(DEADLINE, work).await {
-            Ok(rows) => rows.map_err(|error| fault::of_origin(&error))?,
+            Ok(rows) => rows?,
             Err(_) => return Err(OriginError::Late),
         };
-        super::read::refuse_replica(&rows)?;
+        super::read::trusted(&rows, Role::Fleet)?;
         let of_origin = |error: sqlx::Error| fault::of_origin(&error);
         let Some(row) = rows.first() else {
             return Ok(None);
@@ -80,7 +79,8 @@ impl Postgres {
     }
 
     /// Not from the pool: its connections give up sooner, and are for requests.
-    async fn own_connection(&self) -> Result<PgConnection, sqlx::Error> {
-        open(&self.connect, &setup(Role::Fleet, DEADLINE)).await
+    async fn own_connection(&self) -> Result<Link, ConnectError> {
+        let connect = || self.servers.connect(Some(Role::Fleet), DEADLINE, DEADLINE);
+        slots::wait_for(&self.slots, connect).await
     }
 }

@@ -2,7 +2,22 @@
 
 use sqlx::error::DatabaseError;
 
+use super::servers::ConnectError;
 use crate::backends::{OriginError, WriteError};
+
+/// What 25006 means, to whoever has to do something about it.
+const READ_ONLY: &str =
+    "the database takes no changes: it is a replica, or default_transaction_read_only is on";
+
+/// Why there is no connection.
+pub fn of_connect(error: ConnectError) -> OriginError {
+    match error {
+        ConnectError::Driver(error) => of_origin(&error),
+        ConnectError::NotPrimary(why) => OriginError::ReadOnly(why.to_owned()),
+        ConnectError::Unsafe(why) => OriginError::Unavailable(why),
+        ConnectError::Late => OriginError::Late,
+    }
+}
 
 fn code(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
@@ -29,6 +44,32 @@ pub fn is_broken(error: &sqlx::Error) -> bool {
     }
 }
 
+/// There is no free connection: of the role, the database, the server or a pooler. Poolers have no code for it.
+pub fn is_full(error: &sqlx::Error) -> bool {
+    let Some(server) = error.as_database_error() else {
+        return false;
+    };
+    let words = server.message().to_ascii_lowercase();
+    has_code(error, &["53300", "53400"])
+        || words.contains("no more connections allowed")
+        || words.contains("max client")
+}
+
+/// The server is up, and not ready yet.
+pub fn is_starting(error: &sqlx::Error) -> bool {
+    has_code(error, &["57P03"])
+}
+
+/// A statement gave up waiting for a lock.
+pub fn is_locked(error: &sqlx::Error) -> bool {
+    has_code(error, &["55P03"])
+}
+
+/// The server, or this session of it, takes no changes.
+pub fn is_read_only(error: &sqlx::Error) -> bool {
+    has_code(error, &["25006"])
+}
+
 /// A statement ran into `statement_timeout`.
 pub fn is_cancelled(error: &sqlx::Error) -> bool {
     has_code(error, &["57014"])
@@ -51,6 +92,7 @@ pub fn of_origin(error: &sqlx::Error) -> OriginError {
     match error {
         // statement_timeout: the server noticed first.
         _ if is_cancelled(error) => OriginError::Late,
+        _ if is_read_only(error) => OriginError::ReadOnly(READ_ONLY.to_owned()),
         sqlx::Error::Io(error) => OriginError::Unavailable(format!("no connection: {error}")),
         sqlx::Error::Database(server) => OriginError::Unavailable(words(&**server)),
         sqlx::Error::Configuration(_) => {
@@ -85,7 +127,6 @@ pub fn words(server: &dyn DatabaseError) -> String {
             "; GRANT ordain_tenant TO ordain_service, or run `ordain migrate`"
         }
         Some("42P01") => "; run `ordain migrate`",
-        Some("25006") => "; this is a replica, the primary is needed",
         _ => "",
     };
     format!(

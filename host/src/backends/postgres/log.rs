@@ -1,32 +1,35 @@
 //! What the feed follows: the log and the settings of the fleet, read on a connection of its own (F2,
-//! F3, D1), and LISTEN on another (F5). Not for applying rows, nor for what a gap means: that is the feed's.
+//! F3, D1); LISTEN is `listen.rs`. Not for applying rows, nor for what a gap means: that is the feed's.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::Row;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions, PgRow};
-use tokio::sync::{Mutex, Notify};
+use sqlx::postgres::PgRow;
+use tokio::sync::Mutex;
 
-use super::pool::{Role, open, setup};
+use super::link::{Link, Role};
+use super::listen::Listener;
+use super::servers::Servers;
+use super::slots::{self, Slots};
 use super::{fault, read};
 use crate::backends::{FleetSetting, LogRow, OriginError};
 
 /// F2, and which end it came from. From one row on the left, so that a replica is known for what it
 /// is when its log is empty, too; the same goes for F3.
-const NEWEST: &str = "SELECT pg_is_in_recovery() AS replica, \
+const NEWEST: &str = "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, \
      (SELECT position FROM public.log_head WHERE one) AS head, c.position, c.tenant, c.subject, c.op \
      FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.log \
      ORDER BY position DESC LIMIT $1) c ON true ORDER BY c.position";
-const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, \
+const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, \
      (SELECT position FROM public.log_head WHERE one) AS head, c.position, c.tenant, c.subject, c.op, \
      (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now \
      FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.log \
      WHERE position >= $1 ORDER BY position LIMIT $2) c ON true ORDER BY c.position";
 
 /// D1, in the same shape.
-const SETTINGS: &str = "SELECT pg_is_in_recovery() AS replica, s.name, s.value, s.revision \
+const SETTINGS: &str = "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, s.name, s.value, s.revision \
      FROM (VALUES (1)) x LEFT JOIN public.settings s ON true ORDER BY s.name";
 /// A start reads up to 100,000 rows; it may take longer than a heartbeat, and nothing is proven
 /// meanwhile.
@@ -34,52 +37,49 @@ const NEWEST_DEADLINE: Duration = Duration::from_secs(5);
 
 const NO_LAG: u64 = u64::MAX;
 
-/// Between two tries to LISTEN.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Silence of LISTEN after which its connection is tried.
-const LISTEN_CHECK: Duration = Duration::from_secs(30);
-
 pub struct Log {
-    connect: PgConnectOptions,
-    setup: String,
+    servers: Arc<Servers>,
+    slots: Arc<Slots>,
     /// `None`: to be opened. Taken out while in use, so that a read that was given up closes it and
     /// its late reply is never taken for another's (F3).
-    connection: Mutex<Option<PgConnection>>,
+    connection: Mutex<Option<Link>>,
     connect_deadline: Duration,
     deadline: Duration,
     listener: OnceLock<Listener>,
     /// Microseconds; `NO_LAG`: not known.
     lag: AtomicU64,
+    /// The clock of the primary at the latest read, in microseconds; 0: not known.
+    clock: AtomicU64,
 }
 
 impl Log {
-    pub fn new(connect: PgConnectOptions, connect_deadline: Duration, deadline: Duration) -> Log {
+    pub fn new(
+        (servers, slots): (Arc<Servers>, Arc<Slots>),
+        connect_deadline: Duration,
+        deadline: Duration,
+    ) -> Log {
         Log {
-            setup: setup(Role::Tenant, deadline),
-            connect,
+            servers,
+            slots,
             connection: Mutex::new(None),
             connect_deadline,
             deadline,
             listener: OnceLock::new(),
             lag: AtomicU64::new(NO_LAG),
+            clock: AtomicU64::new(0),
         }
     }
 
     pub async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError> {
         // On a connection of its own: the server gives up a heartbeat sooner than this.
-        let mut connection = within(self.connect_deadline, async {
-            let opened = open(&self.connect, &setup(Role::Tenant, NEWEST_DEADLINE)).await;
-            opened.map_err(|error| fault::of_origin(&error))
-        })
-        .await?;
+        let mut link = self.open(NEWEST_DEADLINE).await?;
         let rows = within(NEWEST_DEADLINE, async {
             let query = sqlx::query(NEWEST).bind(i64::from(limit) + 1);
-            let rows = query.fetch_all(&mut connection).await;
+            let rows = link.fetch(query).await;
             rows.map_err(|error| fault::of_origin(&error))
         })
         .await?;
-        read::refuse_replica(&rows)?;
+        read::trusted(&rows, Role::Tenant)?;
         let mut rows = seen(&rows, 0)?;
         let all = rows.len() <= limit as usize;
         if !all {
@@ -95,15 +95,21 @@ impl Log {
         let rows = self.fetch(SINCE, arguments, self.deadline).await?;
         let of_origin = |error| fault::of_origin(&error);
         let found = seen(&rows, from)?;
-        // The row of the watermark itself is no news.
-        if let (Some(newest), Some(row)) = (found.last(), rows.first())
-            && found.len() > 1
-        {
+        if let Some(row) = rows.first() {
             let now = read::number(row, "now").map_err(of_origin)?;
-            let lag = now.saturating_sub(newest.position);
-            self.lag.store(lag, Ordering::Relaxed);
+            self.clock.store(now, Ordering::Relaxed);
+            // The row of the watermark itself is no news.
+            if let Some(newest) = found.last().filter(|_| found.len() > 1) {
+                let lag = now.saturating_sub(newest.position);
+                self.lag.store(lag, Ordering::Relaxed);
+            }
         }
         Ok(found)
+    }
+
+    pub fn clock(&self) -> Option<u64> {
+        let clock = self.clock.load(Ordering::Relaxed);
+        (clock != 0).then_some(clock)
     }
 
     pub fn lag(&self) -> Option<Duration> {
@@ -136,37 +142,40 @@ impl Log {
         // A connection that died since its last use costs a new one, not the read: whatever the new
         // one answers is no older than the time at which the caller asked.
         let used = match slot.take() {
-            Some(mut connection) => {
-                let rows = async { Ok(query().fetch_all(&mut connection).await) };
+            Some(mut link) => {
+                let rows = async { Ok(link.fetch(query()).await) };
                 match within(deadline, rows).await? {
                     Err(error) if fault::is_broken(&error) => None,
-                    rows => Some((connection, rows)),
+                    rows => Some((link, rows)),
                 }
             }
             None => None,
         };
-        let (connection, rows) = match used {
+        let (link, rows) = match used {
             Some(used) => used,
             None => {
-                let mut connection = within(self.connect_deadline, async {
-                    let opened = open(&self.connect, &self.setup).await;
-                    opened.map_err(|error| fault::of_origin(&error))
-                })
-                .await?;
-                let rows = async { Ok(query().fetch_all(&mut connection).await) };
+                let mut link = self.open(self.deadline).await?;
+                let rows = async { Ok(link.fetch(query()).await) };
                 let rows = within(deadline, rows).await?;
-                (connection, rows)
+                (link, rows)
             }
         };
         let rows = rows.map_err(|error| fault::of_origin(&error))?;
-        read::refuse_replica(&rows)?;
-        *slot = Some(connection);
+        read::trusted(&rows, Role::Tenant)?;
+        *slot = Some(link);
         Ok(rows)
+    }
+
+    async fn open(&self, statement: Duration) -> Result<Link, OriginError> {
+        let limit = self.connect_deadline;
+        let connect = || self.servers.connect(Some(Role::Tenant), statement, limit);
+        let opened = slots::wait_for(&self.slots, connect);
+        within(limit, async { opened.await.map_err(fault::of_connect) }).await
     }
 
     pub async fn changed(&self) {
         self.listener
-            .get_or_init(|| Listener::start(self.connect.clone()))
+            .get_or_init(|| Listener::start(self.servers.clone()))
             .wake
             .notified()
             .await;
@@ -228,67 +237,4 @@ fn setting(row: &PgRow) -> Result<Option<FleetSetting>, sqlx::Error> {
         value: row.try_get("value")?,
         revision: read::number(row, "revision")?,
     }))
-}
-
-/// A task that waits for NOTIFY; ends with the origin.
-struct Listener {
-    wake: Arc<Notify>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Listener {
-    fn start(connect: PgConnectOptions) -> Listener {
-        let wake = Arc::new(Notify::new());
-        let task = tokio::spawn(listen(connect, wake.clone()));
-        Listener { wake, task }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn listen(connect: PgConnectOptions, wake: Arc<Notify>) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        if let Err(error) = listen_once(&connect, &wake, &mut pause).await {
-            tracing::debug!(error = %fault::of_origin(&error), "LISTEN ended, the feed polls on");
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
-/// Until the connection is lost. Never in a transaction (F5): LISTEN is all that it ever says.
-async fn listen_once(
-    connect: &PgConnectOptions,
-    wake: &Notify,
-    pause: &mut Duration,
-) -> Result<(), sqlx::Error> {
-    // The listener wants a pool; it is one connection and dies with it.
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .acquire_timeout(LONGEST_PAUSE)
-        .connect_lazy_with(connect.clone());
-    let mut listener = PgListener::connect_with(&pool).await?;
-    listener.eager_reconnect(false);
-    listener.listen("ordain").await?;
-    *pause = FIRST_PAUSE;
-    // What happened while nobody listened.
-    wake.notify_one();
-    loop {
-        match tokio::time::timeout(LISTEN_CHECK, listener.try_recv()).await {
-            Ok(Ok(Some(_))) => wake.notify_one(),
-            Ok(Ok(None)) => return Ok(()),
-            Ok(Err(error)) => return Err(error),
-            // Silence may be a connection that died unnoticed: a word on it finds out.
-            Err(_) => tokio::time::timeout(LONGEST_PAUSE, listener.listen("ordain"))
-                .await
-                .unwrap_or(Err(sqlx::Error::PoolTimedOut))?,
-        }
-    }
 }

@@ -1,30 +1,38 @@
 //! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` fills, `write`
-//! changes (`configs` has the statements of that table), `upkeep` purges, prunes and sets what the fleet goes by, `components` keeps files, `log` is what the feed follows,
-//! `schema` migrates. Not for caching, nor for what a
-//! policy may say.
+//! changes (`configs` has the statements of that table), `upkeep` purges, prunes and sets what the fleet
+//! goes by, `components` keeps files, `log` and `listen` are what the feed follows, `migrate` and `schema`
+//! see to the schema, `address`, `servers`, `link`, `pool` and `slots` to connections. Not for caching, nor
+//! for what a policy may say.
 
+mod address;
 mod components;
 mod configs;
 mod fault;
+mod link;
+mod listen;
 mod log;
+mod migrate;
 mod pool;
 mod read;
 mod schema;
+mod servers;
+mod slots;
 mod upkeep;
 mod write;
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use sqlx::ConnectOptions;
-use sqlx::postgres::PgConnectOptions;
+use tokio::sync::Semaphore;
 
 pub use self::schema::{SchemaError, SchemaStatus};
 
+use self::link::Role;
 use self::log::Log;
-use self::pool::{Pool, Role};
+use self::pool::Pool;
+use self::servers::Servers;
+use self::slots::Slots;
 use super::{
     Attribution, Audit, Change, ChangeLog, FleetSetting, HistoryEntry, LevelPlace, LogRow, Origin,
     OriginError, Page, Precondition, Pruned, Snapshot, StoredComponent, TenantEntry, WriteError,
@@ -38,7 +46,8 @@ const FLEET_CONNECTIONS: usize = 4;
 /// How to reach the origin, and how long to wait for it.
 #[derive(Clone)]
 pub struct PostgresOptions {
-    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, or `?host=DIRECTORY` for a socket.
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with commas between several hosts, or
+    /// `?host=DIRECTORY` for a socket.
     pub url: String,
     /// Of a read or a write.
     pub deadline: Duration,
@@ -66,9 +75,12 @@ pub struct Postgres {
     /// For what concerns all of them.
     fleet_pool: Pool,
     log: Log,
-    writers: tokio::sync::Semaphore,
+    writers: Semaphore,
+    /// Of what concerns all tenants: operators do not stand in one queue with them.
+    fleet_writers: Semaphore,
     deadline: Duration,
-    connect: PgConnectOptions,
+    servers: Arc<Servers>,
+    slots: Arc<Slots>,
     place: String,
 }
 
@@ -76,62 +88,46 @@ impl Postgres {
     /// Connects to nothing yet: the server may be down, or come later. Fails on a URL that cannot
     /// be read.
     pub fn connect(options: PostgresOptions) -> Result<Arc<Postgres>, OriginError> {
-        let connect = parse(&options.url).map_err(OriginError::Unavailable)?;
+        let address = address::parse(&options.url).map_err(OriginError::Unavailable)?;
+        let place = address::place_of(&address.hosts);
+        let (servers, slots) = (Servers::new(address), Arc::new(Slots::default()));
         let connections = options.connections.max(1);
+        let pool = |role, connections| {
+            let (servers, slots) = (servers.clone(), slots.clone());
+            Pool::new(servers, slots, role, connections, options.deadline)
+        };
         Ok(Arc::new(Postgres {
-            place: place(&connect),
-            pool: Pool::new(connect.clone(), Role::Tenant, connections, options.deadline),
-            fleet_pool: Pool::new(
-                connect.clone(),
-                Role::Fleet,
-                FLEET_CONNECTIONS.min(connections),
+            place,
+            pool: pool(Role::Tenant, connections),
+            fleet_pool: pool(Role::Fleet, FLEET_CONNECTIONS.min(connections)),
+            log: Log::new(
+                (servers.clone(), slots.clone()),
                 options.deadline,
+                options.feed_deadline,
             ),
-            log: Log::new(connect.clone(), options.deadline, options.feed_deadline),
             // All writes share one lock (O2): more of them would only keep connections from reads.
-            writers: tokio::sync::Semaphore::new(connections.div_ceil(4)),
+            writers: Semaphore::new(connections.div_ceil(4)),
+            fleet_writers: Semaphore::new(FLEET_CONNECTIONS / 2),
             deadline: options.deadline,
-            connect,
+            servers,
+            slots,
         }))
     }
 
     /// Brings the schema up to date, as the role of the URL. Several hosts may do so at once.
     pub async fn migrate(url: &str) -> Result<(), SchemaError> {
-        schema::migrate(url).await
+        migrate::migrate(url).await
     }
 
     /// Whether the schema is the one that this program was built with.
     pub async fn schema_status(&self) -> Result<SchemaStatus, SchemaError> {
-        schema::status(&self.connect).await
+        schema::status(&self.servers).await
     }
 }
 
 /// Whether a URL can be read, before anything is connected to.
 pub fn check_url(url: &str) -> Result<(), String> {
-    parse(url).map(drop)
-}
-
-/// Reads a URL; the error says what is wrong with it and nothing of what is in it.
-fn parse(url: &str) -> Result<PgConnectOptions, String> {
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err("the database URL must begin with postgres://".to_owned());
-    }
-    PgConnectOptions::from_str(url)
-        .map(ConnectOptions::disable_statement_logging)
-        .map_err(|_| "the database URL cannot be read: postgres://USER:PASSWORD@HOST:PORT/DATABASE is expected, with % for special characters".to_owned())
-}
-
-/// Where it is, without who goes there.
-fn place(connect: &PgConnectOptions) -> String {
-    let database = connect.get_database().unwrap_or(connect.get_username());
-    match connect.get_socket() {
-        Some(directory) => format!("postgres at {}/{database}", directory.display()),
-        None => format!(
-            "postgres at {}:{}/{database}",
-            connect.get_host(),
-            connect.get_port()
-        ),
-    }
+    address::parse(url).map(drop)
 }
 
 #[async_trait]
@@ -250,6 +246,10 @@ impl ChangeLog for Postgres {
 
     fn lag(&self) -> Option<Duration> {
         self.log.lag()
+    }
+
+    fn clock(&self) -> Option<u64> {
+        self.log.clock()
     }
 
     async fn changed(&self) {

@@ -3,38 +3,67 @@
 //! stack: a connection that was not given back whole (a deadline, a dropped call, an error) is
 //! closed, by having nowhere else to go.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+
+use super::link::{Link, Role};
+use super::servers::{ConnectError, Servers};
+use super::slots::{self, Slots, Spare};
 
 /// Longer in the stack, and something on the way may have forgotten the connection.
 const IDLE_LIMIT: Duration = Duration::from_secs(120);
 
-/// As whom a connection works. Neither owns anything (O3).
-#[derive(Debug, Clone, Copy)]
-pub enum Role {
-    /// For one tenant at a time, which `ordain.tenant` names in each transaction: row level security
-    /// shows it no other's rows. Also for following the log.
-    Tenant,
-    /// For what concerns all tenants.
-    Fleet,
-}
-
 pub struct Pool {
-    connect: PgConnectOptions,
-    setup: String,
+    servers: Arc<Servers>,
+    slots: Arc<Slots>,
+    pub role: Role,
     permits: Semaphore,
     connections: usize,
-    idle: Mutex<Vec<(PgConnection, Instant)>>,
+    kept: Arc<Kept>,
+    /// One was given back, or closed.
+    freed: Notify,
     pub deadline: Duration,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// Connections that exist, on loan or not.
+    open: AtomicUsize,
+    idle: Mutex<Vec<(Link, Instant)>>,
+}
+
+impl Kept {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Link, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes connections, oldest first, and leaves `rest` of those that nobody uses.
+    fn close_idle(&self, idle: &mut Vec<(Link, Instant)>, rest: usize) {
+        let closed = idle.len().saturating_sub(rest);
+        self.open.fetch_sub(closed, Ordering::Relaxed);
+        idle.drain(..closed);
+    }
+}
+
+impl Spare for Kept {
+    fn give_up_one(&self) -> bool {
+        let mut idle = self.idle();
+        let rest = idle.len().saturating_sub(1);
+        let can = !idle.is_empty() && self.open.load(Ordering::Relaxed) > 1;
+        if can {
+            self.close_idle(&mut idle, rest);
+        }
+        can
+    }
 }
 
 /// A connection on loan. Dropped, it is closed.
 pub struct Lease<'a> {
-    pub connection: PgConnection,
+    /// `None`: given back.
+    link: Option<Link>,
     /// It was used before, so it may have died since.
     pub reused: bool,
     pool: &'a Pool,
@@ -43,37 +72,59 @@ pub struct Lease<'a> {
 
 impl Pool {
     pub fn new(
-        connect: PgConnectOptions,
+        servers: Arc<Servers>,
+        slots: Arc<Slots>,
         role: Role,
         connections: usize,
         deadline: Duration,
     ) -> Pool {
+        let kept = Arc::<Kept>::default();
+        let spare: Weak<Kept> = Arc::downgrade(&kept);
+        slots.register(spare);
         Pool {
-            connect,
-            setup: setup(role, deadline),
+            servers,
+            slots,
+            kept,
+            role,
             permits: Semaphore::new(connections),
             connections,
-            idle: Mutex::default(),
+            freed: Notify::new(),
             deadline,
         }
     }
 
-    pub async fn lease(&self) -> Result<Lease<'_>, sqlx::Error> {
-        let permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|_| sqlx::Error::PoolClosed)?;
-        let (connection, reused) = match self.pop() {
-            Some(connection) => (connection, true),
-            None => (open(&self.connect, &self.setup).await?, false),
-        };
-        Ok(Lease {
-            connection,
-            reused,
-            pool: self,
-            _permit: permit,
-        })
+    /// Callers bound it by their deadline.
+    pub async fn lease(&self) -> Result<Lease<'_>, ConnectError> {
+        let permit = self.permits.acquire().await;
+        let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
+        let mut starving = None;
+        loop {
+            // Before looking: who gives one back afterwards wakes us.
+            let freed = self.freed.notified();
+            if let Some(link) = self.pop() {
+                return Ok(self.lent(link, true, permit));
+            }
+            let has_some = self.kept.open.load(Ordering::Relaxed) > 0;
+            if !(has_some && self.slots.are_full()) {
+                let share = Share::of(&self.kept.open);
+                let opened = self
+                    .servers
+                    .connect(Some(self.role), self.deadline, self.deadline);
+                match opened.await {
+                    Ok(link) => {
+                        share.keep();
+                        return Ok(self.lent(link, false, permit));
+                    }
+                    Err(error) if error.is_full() => self.slots.note_refused(&error),
+                    Err(error) => return Err(error),
+                }
+            }
+            if self.kept.open.load(Ordering::Relaxed) == 0 {
+                starving.get_or_insert_with(|| self.slots.starve());
+            }
+            // One of ours that is given back; else one of the others' that was closed.
+            let _ = tokio::time::timeout(slots::PAUSE, freed).await;
+        }
     }
 
     /// How many connections of a server that was restarted one call may come across.
@@ -81,50 +132,78 @@ impl Pool {
         self.connections
     }
 
-    fn pop(&self) -> Option<PgConnection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let (connection, since) = idle.pop()?;
-        if since.elapsed() < IDLE_LIMIT {
-            return Some(connection);
+    fn lent<'a>(&'a self, link: Link, reused: bool, permit: SemaphorePermit<'a>) -> Lease<'a> {
+        Lease {
+            link: Some(link),
+            reused,
+            pool: self,
+            _permit: permit,
+        }
+    }
+
+    fn pop(&self) -> Option<Link> {
+        let mut idle = self.kept.idle();
+        if idle.last()?.1.elapsed() < IDLE_LIMIT {
+            return idle.pop().map(|(link, _)| link);
         }
         // It was the youngest: the others are no better.
-        idle.clear();
+        self.kept.close_idle(&mut idle, 0);
         None
+    }
+
+    /// Closes those that nobody uses: they go to a server that is not the right one any more.
+    pub fn forget_idle(&self) {
+        self.kept.close_idle(&mut self.kept.idle(), 0);
+    }
+}
+
+/// A connection that is being made counts, and not after a failure or a dropped call.
+struct Share<'a>(Option<&'a AtomicUsize>);
+
+impl Share<'_> {
+    fn of(open: &AtomicUsize) -> Share<'_> {
+        open.fetch_add(1, Ordering::Relaxed);
+        Share(Some(open))
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        if let Some(open) = self.0 {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Lease<'_> {
+    pub fn link(&mut self) -> Result<&mut Link, sqlx::Error> {
+        // Until it is given back, which takes the lease, there is one.
+        self.link.as_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+
     /// Gives the connection back; only when it is idle, outside any transaction.
-    pub fn give_back(self) {
-        let mut idle = self
-            .pool
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        idle.push((self.connection, Instant::now()));
+    pub fn give_back(mut self) {
+        if self.pool.slots.are_wanted() {
+            // Others have none.
+            return;
+        }
+        let Some(link) = self.link.take() else {
+            return;
+        };
+        self.pool.kept.idle().push((link, Instant::now()));
+        self.pool.freed.notify_one();
     }
 }
 
-/// The server gives up a little after we did: a statement nobody waits for, or a transaction whose
-/// client froze with the lock of the log in its hands (O4).
-pub fn setup(role: Role, deadline: Duration) -> String {
-    let role = match role {
-        Role::Tenant => "ordain_tenant",
-        Role::Fleet => "ordain_service",
-    };
-    let statement = deadline.as_millis() + 100;
-    let idle = (deadline.as_millis() * 2).max(1000);
-    format!(
-        "SET ROLE {role}; SET statement_timeout = {statement}; \
-         SET idle_in_transaction_session_timeout = {idle}"
-    )
-}
-
-pub async fn open(connect: &PgConnectOptions, setup: &str) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = connect.connect().await?;
-    // Safe: constants and numbers only.
-    sqlx::raw_sql(AssertSqlSafe(setup.to_owned()))
-        .execute(&mut connection)
-        .await?;
-    Ok(connection)
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        if self.link.take().is_some() {
+            self.pool.kept.open.fetch_sub(1, Ordering::Relaxed);
+            self.pool.freed.notify_one();
+        }
+    }
 }

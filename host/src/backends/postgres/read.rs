@@ -7,17 +7,21 @@ use std::time::Duration;
 use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
 
+use super::link::Role;
 use super::pool::Pool;
+use super::servers::IS_REPLICA;
 use super::{Postgres, fault};
 use crate::backends::{
-    Audit, HistoryEntry, LevelPlace, MIXED, OriginError, Page, Record, Snapshot, TenantEntry,
+    Audit, HistoryEntry, LevelPlace, MIXED, OriginError, PAGE_BYTES, Page, Record, Snapshot,
+    TenantEntry,
 };
 use crate::ids::{Key, RecordName, Tenant};
 
-/// What every read says of its snapshot. The head is that of the whole log, whoever reads.
+/// What every read says of its snapshot, and as whom it was made. The head is that of the whole log,
+/// whoever reads.
 macro_rules! snapshot {
     () => {
-        "SELECT pg_is_in_recovery() AS replica, \
+        "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, \
          coalesce((SELECT max(position) FROM public.log), 0) AS as_of"
     };
 }
@@ -63,26 +67,67 @@ const NAMED: &str = concat!(
     " ORDER BY k.n"
 );
 
-macro_rules! tenants {
-    ($columns:literal) => {
+/// One page: of `$rows`, which are one more than it may have, as many from the first on as have `$most`
+/// bytes together, and the first in any case. Those left out are counted (`found`) but never read: the
+/// length of a long text is known without it.
+macro_rules! page {
+    ($rows:expr, $bytes:literal, $order:literal, $limit:literal, $most:literal) => {
         concat!(
-            snapshot!(),
-            ", p.* FROM (VALUES (1)) x LEFT JOIN (SELECT tenant, revision",
-            $columns,
-            " FROM public.policies WHERE tenant > $1 ORDER BY tenant LIMIT $2) p ON true ORDER BY p.tenant"
+            "SELECT * FROM (SELECT w.*, count(*) OVER () AS found, row_number() OVER (ORDER BY ",
+            $order,
+            ") AS n, sum(",
+            $bytes,
+            ") OVER (ORDER BY ",
+            $order,
+            ") AS bytes FROM (",
+            $rows,
+            " LIMIT ",
+            $limit,
+            ") w) v WHERE n < ",
+            $limit,
+            " AND (n = 1 OR bytes <= ",
+            $most,
+            ")"
         )
     };
 }
-const TENANTS: &str = tenants!("");
-const POLICIES: &str = tenants!(", body");
+
+macro_rules! tenants {
+    ($columns:literal, $bytes:literal) => {
+        concat!(
+            snapshot!(),
+            ", p.* FROM (VALUES (1)) x LEFT JOIN (",
+            page!(
+                concat!(
+                    "SELECT tenant, revision",
+                    $columns,
+                    " FROM public.policies WHERE tenant > $1 ORDER BY tenant"
+                ),
+                $bytes,
+                "tenant",
+                "$2",
+                "$3"
+            ),
+            ") p ON true ORDER BY p.tenant"
+        )
+    };
+}
+const TENANTS: &str = tenants!("", "octet_length(tenant)");
+const POLICIES: &str = tenants!(", body", "octet_length(tenant) + octet_length(body)");
 
 const LEVELS: &str = concat!(
     snapshot!(),
-    ", c.* FROM (VALUES (1)) x LEFT JOIN (SELECT coalesce(tenant, '') AS tenant, \
-     coalesce(user_id, '') AS user_id, body FROM public.configs \
-     WHERE $1 OR (coalesce(tenant, ''), coalesce(user_id, '')) > ($2, $3) \
-     ORDER BY coalesce(tenant, ''), coalesce(user_id, '') LIMIT $4) c ON true \
-     ORDER BY c.tenant, c.user_id"
+    ", c.* FROM (VALUES (1)) x LEFT JOIN (",
+    page!(
+        "SELECT coalesce(tenant, '') AS tenant, coalesce(user_id, '') AS user_id, body FROM public.configs \
+         WHERE $1 OR (coalesce(tenant, ''), coalesce(user_id, '')) > ($2, $3) \
+         ORDER BY coalesce(tenant, ''), coalesce(user_id, '')",
+        "octet_length(tenant) + octet_length(user_id) + octet_length(body)",
+        "tenant, user_id",
+        "$4",
+        "$5"
+    ),
+    ") c ON true ORDER BY c.tenant, c.user_id"
 );
 
 macro_rules! history {
@@ -91,11 +136,22 @@ macro_rules! history {
             snapshot!(),
             ", c.position, c.op, c.body, c.actor, c.request_id, c.reason, \
              to_char(c.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS at",
+            ", c.found",
             for_tenant!(),
-            "LEFT JOIN LATERAL (SELECT * FROM public.changes WHERE ",
-            $owner,
-            " AND subject = $2 AND position < $3 ORDER BY position DESC LIMIT $4) c ON true \
-             ORDER BY c.position DESC"
+            "LEFT JOIN LATERAL (",
+            page!(
+                concat!(
+                    "SELECT * FROM public.changes WHERE ",
+                    $owner,
+                    " AND subject = $2 AND position < $3 ORDER BY position DESC"
+                ),
+                "coalesce(octet_length(body), 0) + coalesce(octet_length(reason), 0) \
+                 + coalesce(octet_length(request_id), 0) + octet_length(actor) + 100",
+                "position DESC",
+                "$4",
+                "$5"
+            ),
+            ") c ON true ORDER BY c.position DESC"
         )
     };
 }
@@ -182,9 +238,10 @@ impl Postgres {
         statement: &'static str,
     ) -> Result<Vec<String>, String> {
         let shown = |error: sqlx::Error| error.to_string();
-        let mut lease = self.pool.lease().await.map_err(shown)?;
+        let mut lease = self.pool.lease().await.map_err(|error| error.to_string())?;
         let begin = "SELECT set_config('ordain.tenant', $1, true)";
-        let mut work = sqlx::Connection::begin(&mut lease.connection)
+        let link = lease.link().map_err(shown)?;
+        let mut work = sqlx::Connection::begin(&mut link.connection)
             .await
             .map_err(shown)?;
         if let Some(tenant) = tenant {
@@ -239,11 +296,11 @@ impl Postgres {
         let tenant = key.tenant.as_ref();
         let arguments = || {
             let arguments = bind(bind(PgArguments::default(), id(tenant)), &*key.subject);
-            bind(bind(arguments, before), i64::from(limit) + 1)
+            paged(bind(arguments, before), limit)
         };
         let statement = tenant.map_or(FLEET_HISTORY, |_| HISTORY);
         let rows = rows(self.pool_of(tenant), statement, arguments).await?;
-        page(rows, limit, "position", |row| {
+        page(rows, "position", |row| {
             Ok(HistoryEntry {
                 revision: number(row, "position")?,
                 at: row.try_get("at")?,
@@ -268,7 +325,7 @@ fn one_tenant(keys: &[Key]) -> Result<Option<&Tenant>, OriginError> {
 }
 
 /// F5.
-const QUEUE: &str = "SELECT pg_is_in_recovery() AS replica, pg_notification_queue_usage() AS usage";
+const QUEUE: &str = "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, pg_notification_queue_usage() AS usage";
 
 pub async fn notification_queue(pool: &Pool) -> Result<f64, OriginError> {
     let rows = rows(pool, QUEUE, PgArguments::default).await?;
@@ -284,7 +341,7 @@ pub async fn tenants(
     limit: u32,
 ) -> Result<Page<TenantEntry>, OriginError> {
     let rows = rows(pool, TENANTS, || listed(after, limit)).await?;
-    page(rows, limit, "tenant", tenant)
+    page(rows, "tenant", tenant)
 }
 
 pub async fn policies(
@@ -293,7 +350,7 @@ pub async fn policies(
     limit: u32,
 ) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError> {
     let rows = rows(pool, POLICIES, || listed(after, limit)).await?;
-    page(rows, limit, "tenant", |row| {
+    page(rows, "tenant", |row| {
         let body: &str = row.try_get("body")?;
         Ok((tenant(row)?, body.into()))
     })
@@ -308,9 +365,9 @@ pub async fn levels(
         let arguments = bind(PgArguments::default(), after.is_none());
         let arguments = bind(arguments, after.map_or("", |after| &*after.tenant));
         let arguments = bind(arguments, after.map_or("", |after| &*after.user));
-        bind(arguments, i64::from(limit) + 1)
+        paged(arguments, limit)
     };
-    page(rows(pool, LEVELS, arguments).await?, limit, "body", |row| {
+    page(rows(pool, LEVELS, arguments).await?, "body", |row| {
         let body: &str = row.try_get("body")?;
         let place = LevelPlace {
             tenant: row.try_get("tenant")?,
@@ -323,7 +380,13 @@ pub async fn levels(
 fn listed(after: Option<&str>, limit: u32) -> PgArguments {
     // Postgres has no U+0000 in texts. No id holds one either, so what follows it decides nothing.
     let after = after.unwrap_or("").split('\0').next().unwrap_or("");
-    bind(bind(PgArguments::default(), after), i64::from(limit) + 1)
+    paged(bind(PgArguments::default(), after), limit)
+}
+
+/// The last two arguments of a page.
+fn paged(arguments: PgArguments, limit: u32) -> PgArguments {
+    let arguments = bind(arguments, i64::from(limit) + 1);
+    bind(arguments, i64::try_from(PAGE_BYTES).unwrap_or(i64::MAX))
 }
 
 fn tenant(row: &PgRow) -> Result<TenantEntry, sqlx::Error> {
@@ -343,22 +406,24 @@ async fn rows(
     let work = async {
         let mut tries = 0;
         loop {
-            let mut lease = pool
-                .lease()
-                .await
-                .map_err(|error| fault::of_origin(&error))?;
+            let mut lease = pool.lease().await.map_err(fault::of_connect)?;
+            let again = lease.reused && tries < pool.most_broken();
             let query = sqlx::query_with(statement, arguments());
-            match query.fetch_all(&mut lease.connection).await {
-                Ok(rows) => {
-                    refuse_replica(&rows)?;
-                    lease.give_back();
-                    return Ok(rows);
-                }
-                Err(error)
-                    if lease.reused && fault::is_broken(&error) && tries < pool.most_broken() =>
-                {
-                    tries += 1;
-                }
+            let link = lease.link().map_err(|error| fault::of_origin(&error))?;
+            match link.fetch(query).await {
+                Ok(rows) => match trusted(&rows, pool.role) {
+                    Ok(()) => {
+                        lease.give_back();
+                        return Ok(rows);
+                    }
+                    // There was a failover, and another host may be the primary now.
+                    Err(OriginError::ReadOnly(_)) if again => {
+                        pool.forget_idle();
+                        tries += 1;
+                    }
+                    Err(error) => return Err(error),
+                },
+                Err(error) if again && fault::is_broken(&error) => tries += 1,
                 Err(error) => {
                     // The server answered properly and is idle again: no need for a new connection.
                     if fault::is_answer(&error) && !fault::is_broken(&error) {
@@ -375,13 +440,21 @@ async fn rows(
 }
 
 /// O5, F3: what a replica says is discarded, and the connection to it closed (by not being given
-/// back). No row, no answer.
-pub fn refuse_replica(rows: &[PgRow]) -> Result<(), OriginError> {
-    match rows.first().map(|row| row.try_get::<bool, _>("replica")) {
-        Some(Ok(false)) => Ok(()),
-        Some(Ok(true)) => Err(OriginError::Unavailable(
-            "this is a replica, the primary is needed (rule O5)".to_owned(),
-        )),
+/// back). No row, no answer. So is what was read as somebody else than we mean to be: who sees more
+/// than one tenant must not answer for one.
+pub fn trusted(rows: &[PgRow], role: Role) -> Result<(), OriginError> {
+    let found = rows.first().map(|row| {
+        let acts_as = row.try_get::<&str, _>("acts_as");
+        Ok::<_, sqlx::Error>((row.try_get::<bool, _>("replica")?, acts_as?))
+    });
+    let role = role.name();
+    match found {
+        Some(Ok((false, acts_as))) if acts_as == role => Ok(()),
+        Some(Ok((true, _))) => Err(OriginError::ReadOnly(IS_REPLICA.to_owned())),
+        Some(Ok((_, acts_as))) => Err(OriginError::Unavailable(format!(
+            "a connection works as {acts_as} instead of {role}: something between here and the \
+             database changes its sessions"
+        ))),
         _ => Err(OriginError::Unavailable(
             "an answer without rows".to_owned(),
         )),
@@ -424,23 +497,24 @@ pub fn number(row: &PgRow, column: &str) -> Result<u64, sqlx::Error> {
     u64::try_from(number).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
-/// Rows of a listing that was asked for one item more than the page holds; the one row of an empty
-/// listing has NULL in `key`.
+/// Rows of a page; the one row of an empty listing has NULL in `key`.
 fn page<T>(
     rows: Vec<PgRow>,
-    limit: u32,
     key: &str,
     item: impl Fn(&PgRow) -> Result<T, sqlx::Error>,
 ) -> Result<Page<T>, OriginError> {
     let as_of = as_of(&rows)?;
+    let of_origin = |error: sqlx::Error| fault::of_origin(&error);
+    let found = rows
+        .first()
+        .map(|row| row.try_get::<Option<i64>, _>("found"));
+    let found = found.transpose().map_err(of_origin)?.flatten().unwrap_or(0);
     let is_item = |row: &&PgRow| row.try_get_raw(key).is_ok_and(|value| !is_null(&value));
-    let items = rows.iter().filter(is_item).take(limit as usize).map(item);
-    let items = items
-        .collect::<Result<_, _>>()
-        .map_err(|error| fault::of_origin(&error))?;
+    let items = rows.iter().filter(is_item).map(item);
+    let items: Vec<T> = items.collect::<Result<_, _>>().map_err(of_origin)?;
     Ok(Page {
+        more: usize::try_from(found).is_ok_and(|found| found > items.len()),
         items,
-        more: rows.len() > limit as usize && limit > 0,
         as_of,
     })
 }

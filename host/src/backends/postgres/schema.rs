@@ -1,21 +1,22 @@
-//! Brings the schema up to date, and tells whether it is. The statements are in `migrations/`.
+//! Tells whether schema and roles are what this program needs. Changes nothing: that is `migrate.rs`.
 
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Connection, Row};
 use tokio::time::Instant;
 
-use super::{fault, parse};
+use super::fault;
+use super::link::Link;
+use super::migrate::DEADLINE;
+use super::servers::{ConnectError, Servers};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
-const ROLE: &str = include_str!("../../../../migrations/role.sql");
+pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
-/// A server that is starting gets this long to come up.
+/// A server that is starting gets this long to come up, one that says nothing at all less.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
-/// For everything, waiting for other hosts that migrate included.
-const DEADLINE: Duration = Duration::from_secs(300);
+const NO_ANSWER: Duration = Duration::from_secs(8);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
@@ -32,6 +33,16 @@ pub enum SchemaError {
     Changed(i64),
     #[error("the migration did not end within {} s", DEADLINE.as_secs())]
     Late,
+    #[error("a role is not what it must be, for it gets past row level security; run: {0}")]
+    Roles(String),
+    #[error(
+        "the migration was in the way of others for too long and changed nothing: what it needs is held by \
+         {0}; end that, or try again later"
+    )]
+    Blocked(String),
+    /// Of one try; tried again.
+    #[error("a lock was not free")]
+    Locked,
     #[error("the migration failed: {0}")]
     Failed(String),
 }
@@ -54,64 +65,55 @@ pub enum SchemaStatus {
     },
 }
 
-pub async fn migrate(url: &str) -> Result<(), SchemaError> {
-    let options = parse(url).map_err(SchemaError::Url)?;
-    let work = async {
-        let mut connection = connect(&options).await?;
-        for setup in ["SET search_path = public", ROLE] {
-            sqlx::raw_sql(setup)
-                .execute(&mut connection)
-                .await
-                .map_err(|e| failed(&e))?;
-        }
-        // Holds an advisory lock, so that of several hosts one migrates and the others wait.
-        migrator()
-            .run_direct(None, &mut connection, false)
-            .await
-            .map_err(of_migration)?;
-        // All is done and committed; how the connection ends makes no difference.
-        let _ = connection.close().await;
-        Ok(())
-    };
-    tokio::time::timeout(DEADLINE, work)
-        .await
-        .unwrap_or(Err(SchemaError::Late))
+/// Statements that make the roles what they must be, one for each that is not: they must not get past row
+/// level security, by themselves or by what they are members of.
+pub const UNSOUND_ROLES: &str = "SELECT format('ALTER ROLE %I NOSUPERUSER NOBYPASSRLS NOCREATEROLE \
+     NOREPLICATION', rolname) AS remedy FROM pg_catalog.pg_roles \
+     WHERE rolname IN ('ordain_tenant', 'ordain_service') \
+     AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolreplication) \
+     UNION ALL SELECT format('REVOKE %I FROM %I', up.rolname, r.rolname) \
+     FROM pg_catalog.pg_roles r JOIN pg_catalog.pg_roles up ON up.oid <> r.oid \
+     WHERE r.rolname IN ('ordain_tenant', 'ordain_service') AND NOT r.rolsuper \
+     AND pg_catalog.pg_has_role(r.oid, up.oid, 'MEMBER') AND (up.rolsuper OR up.rolbypassrls \
+     OR up.rolcreaterole OR (r.rolname = 'ordain_tenant' AND up.rolname = 'ordain_service') \
+     OR up.oid = (SELECT relowner FROM pg_catalog.pg_class WHERE oid = to_regclass('public.changes'))) \
+     ORDER BY 1";
+
+pub fn sound(rows: &[PgRow]) -> Result<(), SchemaError> {
+    let remedies = rows.iter().map(|row| row.try_get::<String, _>("remedy"));
+    let remedies = remedies.collect::<Result<Vec<_>, _>>();
+    match remedies.map_err(|error| failed(&error))?.join("; ") {
+        none if none.is_empty() => Ok(()),
+        remedies => Err(SchemaError::Roles(remedies)),
+    }
 }
 
-pub async fn status(options: &PgConnectOptions) -> Result<SchemaStatus, SchemaError> {
-    let mut connection = connect(options).await?;
-    let row = sqlx::query("SELECT to_regclass('public._sqlx_migrations') IS NOT NULL AS there");
-    let row = row
-        .fetch_one(&mut connection)
+pub async fn status(servers: &Servers) -> Result<SchemaStatus, SchemaError> {
+    let mut link = connect(servers).await?;
+    let connection = &mut link.connection;
+    let of_driver = |error: sqlx::Error| failed(&error);
+    let roles = sqlx::query(UNSOUND_ROLES).persistent(false);
+    sound(&roles.fetch_all(&mut *connection).await.map_err(of_driver)?)?;
+    let there = sqlx::query_scalar("SELECT to_regclass('public._sqlx_migrations') IS NOT NULL");
+    let there: bool = there
+        .persistent(false)
+        .fetch_one(&mut *connection)
         .await
-        .map_err(|e| failed(&e))?;
-    if !row.try_get::<bool, _>("there").map_err(|e| failed(&e))? {
+        .map_err(of_driver)?;
+    if !there {
         return Ok(SchemaStatus::Missing);
     }
+    let mut work = connection.begin().await.map_err(of_driver)?;
     // As the service, which may read the table; an owner of the table may without.
-    if let Err(error) = sqlx::raw_sql("SET ROLE ordain_service")
-        .execute(&mut connection)
-        .await
-    {
+    let as_service = "SAVEPOINT owner; SET LOCAL ROLE ordain_service";
+    if let Err(error) = sqlx::raw_sql(as_service).execute(&mut *work).await {
         tracing::debug!(error = %fault::of_origin(&error), "the schema is looked at as another role");
+        let back = sqlx::raw_sql("ROLLBACK TO SAVEPOINT owner");
+        back.execute(&mut *work).await.map_err(of_driver)?;
     }
-    let rows = sqlx::query("SELECT version, checksum FROM public._sqlx_migrations WHERE success");
-    let rows = rows
-        .fetch_all(&mut connection)
-        .await
-        .map_err(|e| failed(&e))?;
-    let mut database = None;
-    for row in &rows {
-        let version: i64 = row.try_get("version").map_err(|e| failed(&e))?;
-        let checksum: &[u8] = row.try_get("checksum").map_err(|e| failed(&e))?;
-        let known = MIGRATIONS
-            .iter()
-            .find(|migration| migration.version == version);
-        if known.is_some_and(|migration| &*migration.checksum != checksum) {
-            return Err(SchemaError::Changed(version));
-        }
-        database = database.max(Some(version));
-    }
+    let applied = applied(&mut work).await?;
+    work.rollback().await.map_err(of_driver)?;
+    let database = applied.into_iter().max();
     let program = MIGRATIONS
         .iter()
         .map(|migration| migration.version)
@@ -125,41 +127,59 @@ pub async fn status(options: &PgConnectOptions) -> Result<SchemaStatus, SchemaEr
     })
 }
 
-fn migrator() -> Migrator {
-    // A host of the previous version must be able to restart during a roll-out.
-    Migrator {
-        migrations: MIGRATIONS.migrations.clone(),
-        ignore_missing: true,
-        ..Migrator::DEFAULT
+/// What has run in the database, and was what this program has under that number. A host of the previous
+/// version must be able to restart during a roll-out: what is not known is no fault.
+pub async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, SchemaError> {
+    let of_driver = |error: sqlx::Error| failed(&error);
+    let rows = sqlx::query("SELECT version, checksum FROM public._sqlx_migrations WHERE success");
+    let rows = rows
+        .persistent(false)
+        .fetch_all(connection)
+        .await
+        .map_err(of_driver)?;
+    let mut versions = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let version: i64 = row.try_get("version").map_err(of_driver)?;
+        let checksum: &[u8] = row.try_get("checksum").map_err(of_driver)?;
+        let known = MIGRATIONS
+            .iter()
+            .find(|migration| migration.version == version);
+        if known.is_some_and(|migration| &*migration.checksum != checksum) {
+            return Err(SchemaError::Changed(version));
+        }
+        versions.push(version);
     }
+    Ok(versions)
 }
 
-/// Waits for a server that says it is starting; any other failure is final.
-async fn connect(options: &PgConnectOptions) -> Result<PgConnection, SchemaError> {
+/// Waits for a server that says it is starting, or has no free connection; any other failure is final.
+pub async fn connect(servers: &Servers) -> Result<Link, SchemaError> {
     let until = Instant::now() + CONNECT_DEADLINE;
     loop {
-        let error = match tokio::time::timeout_at(until, options.connect()).await {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(error)) => error,
-            Err(_) => {
-                let waited = CONNECT_DEADLINE.as_secs();
+        let left = until.saturating_duration_since(Instant::now());
+        let error = match servers.connect(None, DEADLINE, left.min(NO_ANSWER)).await {
+            Ok(link) => return Ok(link),
+            Err(ConnectError::Late) => {
+                let waited = NO_ANSWER.as_secs();
                 return Err(SchemaError::Unreachable(format!(
                     "no answer for {waited} s"
                 )));
             }
+            Err(error) => error,
         };
-        let server = error.as_database_error().and_then(|server| server.code());
-        if server.as_deref() != Some("57P03") {
+        let starts = matches!(&error, ConnectError::Driver(error) if fault::is_starting(error));
+        if !(starts || error.is_full()) || Instant::now() >= until {
             return Err(SchemaError::Unreachable(
-                fault::of_origin(&error).to_string(),
+                fault::of_connect(error).to_string(),
             ));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-fn failed(error: &sqlx::Error) -> SchemaError {
+pub fn failed(error: &sqlx::Error) -> SchemaError {
     match error.as_database_error() {
+        Some(_) if fault::is_locked(error) => SchemaError::Locked,
         Some(server) if server.code().as_deref() == Some("42501") => {
             SchemaError::NoPrivileges(server.message().to_owned())
         }
@@ -168,13 +188,5 @@ fn failed(error: &sqlx::Error) -> SchemaError {
             SchemaError::Unreachable(fault::of_origin(error).to_string())
         }
         None => SchemaError::Failed(error.to_string()),
-    }
-}
-
-fn of_migration(error: MigrateError) -> SchemaError {
-    match error {
-        MigrateError::VersionMismatch(version) => SchemaError::Changed(version),
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(&error),
-        other => SchemaError::Failed(other.to_string()),
     }
 }

@@ -86,11 +86,12 @@ impl Postgres {
 /// stays so until the commit.
 pub(super) async fn set(
     connection: &mut PgConnection,
+    keeps: bool,
     changes: &[(String, Option<String>)],
     only_if: &[(String, Option<String>)],
 ) -> Result<Done, Stop> {
     for (name, expected) in only_if {
-        let row = sqlx::query(VALUE).bind(name);
+        let row = sqlx::query(VALUE).persistent(keeps).bind(name);
         let row = row.fetch_all(&mut *connection).await;
         let row = row.map_err(Stop::Before)?;
         let value = row.first().map(|row| row.try_get::<String, _>("value"));
@@ -105,7 +106,7 @@ pub(super) async fn set(
             Some(value) => sqlx::query(SET).bind(name).bind(value),
             None => sqlx::query(UNSET).bind(name),
         };
-        let done = query.execute(&mut *connection).await;
+        let done = query.persistent(keeps).execute(&mut *connection).await;
         changed += done.map_err(Stop::Before)?.rows_affected();
     }
     match changed {
@@ -116,17 +117,25 @@ pub(super) async fn set(
 
 pub(super) async fn log_purge(
     connection: &mut PgConnection,
+    keeps: bool,
     tenant: Option<&Tenant>,
 ) -> Result<Done, Stop> {
-    let query = sqlx::query(PURGE).bind(tenant.map(Tenant::as_str));
+    let query = sqlx::query(PURGE)
+        .persistent(keeps)
+        .bind(tenant.map(Tenant::as_str));
     query.fetch_one(connection).await.map_err(Stop::Before)?;
     Ok(Done::default())
 }
 
 /// `Absent` if no row is old enough. Takes the lock of the log as its last act, and the log head that
 /// is read before COMMIT is then the position of the row that records the prune.
-pub(super) async fn log_prune(connection: &mut PgConnection, prune: &Prune) -> Result<Done, Stop> {
+pub(super) async fn log_prune(
+    connection: &mut PgConnection,
+    keeps: bool,
+    prune: &Prune,
+) -> Result<Done, Stop> {
     let query = sqlx::query(PRUNE)
+        .persistent(keeps)
         .bind(prune.before_micros)
         .bind(prune.keep)
         .bind(PRUNE_MOST);

@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Row};
 use tokio::time::Instant;
 
 use super::configs::{CONFIGS, NOT_KEPT};
+use super::link::{self, Link};
 use super::{Postgres, fault, upkeep};
 use crate::backends::{
     Attribution, Change, NAMELESS, OriginError, Precondition, WriteError, Written,
@@ -44,8 +45,10 @@ const POLICIES: Statements = Statements {
                 RETURNING false AS created, true AS kept",
     revision: "SELECT revision FROM public.policies WHERE tenant = $1",
 };
+/// What is stored as it is given is left alone: an import that is run again changes nothing twice.
 const UPSERT_MANY: &str = "INSERT INTO public.policies (tenant, body) \
      SELECT tenant, body FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k(tenant, body, n) \
+     WHERE NOT EXISTS (SELECT FROM public.policies p WHERE p.tenant = k.tenant AND p.body = k.body) \
      ORDER BY n ON CONFLICT (tenant) DO UPDATE SET body = excluded.body";
 
 /// How often a transaction that lost against another is tried again (O4).
@@ -130,7 +133,7 @@ impl Postgres {
         policies: &[(Tenant, Arc<str>)],
         by: &Attribution,
     ) -> Result<u64, WriteError> {
-        // A chunk of an import is up to 500 writes in one; nobody answers a request from it.
+        // A chunk of an import is many writes in one; nobody answers a request from it.
         let deadline = self.deadline * 4;
         Ok(self
             .transaction(&Work::Many(policies), by, deadline)
@@ -148,10 +151,11 @@ impl Postgres {
         // All writers wait for one lock (O2). They do so here, not with all connections in hand.
         // Who waits in vain is told to try again while there is still time to tell.
         let patience = deadline * 3 / 5;
-        let Ok(Ok(_turn)) = tokio::time::timeout(patience, self.writers.acquire()).await else {
+        let tenant = work.tenant();
+        let writers = tenant.map_or(&self.fleet_writers, |_| &self.writers);
+        let Ok(Ok(_turn)) = tokio::time::timeout(patience, writers.acquire()).await else {
             return Err(WriteError::Busy);
         };
-        let tenant = work.tenant();
         let pool = self.pool_of(tenant);
         let (mut conflicts, mut broken) = (0, 0);
         loop {
@@ -159,7 +163,7 @@ impl Postgres {
             // then rolls back, as COMMIT was not sent.
             let lease = tokio::time::timeout_at(until, pool.lease()).await;
             let mut lease = match lease {
-                Ok(lease) => lease.map_err(|error| fault::of_origin(&error))?,
+                Ok(lease) => lease.map_err(fault::of_connect)?,
                 Err(_) => return Err(OriginError::Late.into()),
             };
             // 400 ms of the default 500, less after waiting for the turn.
@@ -170,8 +174,11 @@ impl Postgres {
                 / 5;
             // A prune deletes before it takes the lock of the log, or it would stop all writes.
             let at_once = !matches!(work, Work::Prune(_));
-            let begin = begin(tenant, by, lock, deadline, at_once);
-            match attempt(&mut lease.connection, begin, work, until).await {
+            // Whatever the session was set to: it may be a pooler's.
+            let settings = link::settings(pool.role, self.deadline, true);
+            let begin = begin(&settings, tenant, by, (lock, deadline), at_once);
+            let link = lease.link().map_err(|error| fault::of_origin(&error))?;
+            match attempt(link, begin, work, until).await {
                 Ok(committed) => {
                     lease.give_back();
                     return Ok(committed);
@@ -186,6 +193,15 @@ impl Postgres {
                     if fault::is_conflict(&error) && conflicts < TRIES =>
                 {
                     conflicts += 1;
+                }
+                Err(Stop::Before(error))
+                    if lease.reused
+                        && fault::is_read_only(&error)
+                        && broken < pool.most_broken() =>
+                {
+                    // There was a failover, and another host may be the primary now.
+                    pool.forget_idle();
+                    broken += 1;
                 }
                 Err(Stop::Before(error))
                     if lease.reused && fault::is_broken(&error) && broken < pool.most_broken() =>
@@ -204,11 +220,13 @@ impl Postgres {
 }
 
 async fn attempt(
-    connection: &mut PgConnection,
+    link: &mut Link,
     begin: String,
     work: &Work<'_>,
     until: Instant,
 ) -> Result<Committed, Stop> {
+    let keeps = link.keeps();
+    let connection = &mut link.connection;
     let before = async {
         // Safe: hexadecimal digits and numbers only.
         let begin = sqlx::raw_sql(AssertSqlSafe(begin));
@@ -223,16 +241,18 @@ async fn attempt(
                 key,
                 change,
                 precondition,
-            } => change_one(connection, key, change, *precondition).await,
+            } => change_one(connection, keeps, key, change, *precondition).await,
             Work::Many(policies) => {
-                change_many(connection, policies)
+                change_many(connection, keeps, policies)
                     .await
                     .map_err(Stop::Before)?;
                 Ok(Done::default())
             }
-            Work::Settings { changes, only_if } => upkeep::set(connection, changes, only_if).await,
-            Work::Purge(tenant) => upkeep::log_purge(connection, *tenant).await,
-            Work::Prune(prune) => upkeep::log_prune(connection, prune).await,
+            Work::Settings { changes, only_if } => {
+                upkeep::set(connection, keeps, changes, only_if).await
+            }
+            Work::Purge(tenant) => upkeep::log_purge(connection, keeps, *tenant).await,
+            Work::Prune(prune) => upkeep::log_prune(connection, keeps, prune).await,
         }
     };
     let done = tokio::time::timeout_at(until, before)
@@ -242,9 +262,16 @@ async fn attempt(
     // Each statement of this message has a snapshot of its own; the first one's error keeps the
     // others from running. A COMMIT that waits for a synchronous replica must not be cut short by a
     // timeout: it would then be reported as done (O6).
-    let commit = sqlx::raw_sql(
-        "SELECT position FROM public.log_head WHERE one; SET LOCAL statement_timeout = 0; COMMIT",
-    );
+    let commit = sqlx::raw_sql(match work {
+        // It may have written nothing: then the head is what somebody else wrote last.
+        Work::Many(_) => {
+            "SELECT coalesce(max(position), 0) AS position FROM public.log; \
+             SET LOCAL statement_timeout = 0; COMMIT"
+        }
+        _ => {
+            "SELECT position FROM public.log_head WHERE one; SET LOCAL statement_timeout = 0; COMMIT"
+        }
+    });
     let rows = match tokio::time::timeout_at(until, commit.fetch_all(&mut *connection)).await {
         Ok(rows) => rows.map_err(Stop::Commit)?,
         Err(_) => return Err(Stop::Decided(WriteError::OutcomeUnknown)),
@@ -263,13 +290,13 @@ async fn attempt(
 ///
 /// Without `at_once` the lock is left to what follows.
 fn begin(
+    settings: &str,
     tenant: Option<&Tenant>,
     by: &Attribution,
-    lock: Duration,
-    deadline: Duration,
+    (lock, deadline): (Duration, Duration),
     at_once: bool,
 ) -> String {
-    let mut sql = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT ".to_owned();
+    let mut sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {settings}; SELECT ");
     let settings = [
         ("ordain.tenant", tenant.map(Tenant::as_str)),
         ("ordain.actor", Some(by.actor.as_str())),
@@ -308,6 +335,7 @@ fn begin(
 
 async fn change_one(
     connection: &mut PgConnection,
+    keeps: bool,
     key: &Key,
     change: &Change,
     precondition: Precondition,
@@ -325,7 +353,7 @@ async fn change_one(
     // Every statement begins with what names the record: the tenant, and of a config the user.
     let tenant = key.tenant.as_ref().map(Tenant::as_str);
     let named = |statement: &'static str| {
-        let query = sqlx::query(statement).bind(tenant);
+        let query = sqlx::query(statement).persistent(keeps).bind(tenant);
         match user {
             Some(user) => query.bind(user),
             None => query,
@@ -391,6 +419,7 @@ pub(super) async fn rolled_back(connection: &mut PgConnection, error: WriteError
 /// One statement cannot upsert the same row twice: it ends where a tenant comes again.
 async fn change_many(
     connection: &mut PgConnection,
+    keeps: bool,
     policies: &[(Tenant, Arc<str>)],
 ) -> Result<(), sqlx::Error> {
     let mut rest = policies;
@@ -403,6 +432,7 @@ async fn change_many(
         let tenants: Vec<&str> = now.iter().map(|(tenant, _)| tenant.as_str()).collect();
         let bodies: Vec<&str> = now.iter().map(|(_, body)| &**body).collect();
         sqlx::query(UPSERT_MANY)
+            .persistent(keeps)
             .bind(tenants)
             .bind(bodies)
             .execute(&mut *connection)

@@ -14,7 +14,8 @@ use redis::{Cmd, ConnectionAddr, ConnectionInfo, Pipeline, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::link::{CONNECT_DEADLINE, FIRST_PAUSE, LONGEST_PAUSE, Link};
+use super::link::{CONNECT_DEADLINE, FIRST_PAUSE, LONGEST_PAUSE, Link, Target};
+use super::reply::{wants_another_node, words};
 use super::tls::Tls;
 use super::topology::{Node, Redirect, ranges, redirect, slot};
 use crate::backends::FarError;
@@ -150,8 +151,7 @@ impl Cluster {
                     Some(Redirect::Moved(node)) => (node, false),
                     Some(Redirect::Ask(node)) => (node, true),
                     None => {
-                        if matches!(&reply, Value::ServerError(error) if error.code() == "CLUSTERDOWN")
-                        {
+                        if wants_another_node(&reply) {
                             self.refresh();
                         }
                         replies[index] = reply;
@@ -235,7 +235,8 @@ impl Cluster {
                 let replies = link.exchange(question, until).await?;
                 match replies.first() {
                     Some(Value::ServerError(error)) => {
-                        Err(FarError::Unavailable(format!("{}: {error}", link.place())))
+                        let (place, words) = (link.place(), words(error));
+                        Err(FarError::Unavailable(format!("{place}: {words}")))
                     }
                     Some(reply) => Ok(ranges(reply, link.host())),
                     None => Ok(Vec::new()),
@@ -278,7 +279,8 @@ struct NodeLinks {
 impl NodeLinks {
     fn new_link(&self, node: Node) -> Arc<Link> {
         let address = ConnectionAddr::Tcp(node.host, node.port);
-        Link::new(self.login.clone().set_addr(address), self.tls.clone())
+        let info = self.login.clone().set_addr(address);
+        Link::new(Target::Server(info), self.tls.clone())
     }
 
     fn link(&self, node: Node) -> Arc<Link> {
@@ -319,7 +321,7 @@ async fn refresh(cluster: Weak<Cluster>) {
                 cluster.state.send_if_modified(|state| {
                     let lost = !matches!(state, State::Known(_));
                     if lost {
-                        *state = State::Lost(words(error));
+                        *state = State::Lost(why_lost(error));
                     }
                     lost
                 });
@@ -337,9 +339,9 @@ async fn refresh(cluster: Weak<Cluster>) {
     }
 }
 
-fn words(error: FarError) -> String {
+fn why_lost(error: FarError) -> String {
     match error {
-        FarError::Unavailable(words) => words,
+        FarError::Unavailable(words) | FarError::Refused(words) => words,
         FarError::Late => "no node of the cluster answers".to_owned(),
     }
 }

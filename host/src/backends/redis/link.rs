@@ -5,33 +5,48 @@
 //! after an error other than of I/O (a wrong password that was put right), and lets callers wait for
 //! a server that is known to be down.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, Value};
+use redis::{ConnectionAddr, ConnectionInfo, Pipeline, Value};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::address::place;
+use super::connection::Connection;
+use super::reply::wants_another_connection;
+use super::sentinel::Sentinels;
 use super::tls::Tls;
 use crate::backends::FarError;
 
 /// For a new connection, password check included.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
+/// The same, if sentinels have to be asked first.
+const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
 /// Between two tries to connect.
 pub const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at what sentinels say while nothing fails.
+const SENTINEL_PAUSE: Duration = Duration::from_secs(5);
 /// So many late replies in a row: the connection is taken for dead, though nobody said so.
 const LATE_LIMIT: u32 = 4;
 
 pub struct Link {
-    info: ConnectionInfo,
+    target: Target,
     tls: Option<Arc<Tls>>,
     state: watch::Sender<State>,
     numbers: AtomicU64,
     late: AtomicU32,
+    /// A connection is being made to replace one that still works, after a fashion.
+    renewing: AtomicBool,
+}
+
+/// Where a connection leads. A name is looked up anew for each.
+pub enum Target {
+    Server(ConnectionInfo),
+    /// Whatever server sentinels call the primary.
+    Primary(Sentinels),
 }
 
 enum State {
@@ -45,42 +60,34 @@ enum State {
     Down(String),
 }
 
-#[derive(Clone)]
-struct Connection {
-    calls: MultiplexedConnection,
-    /// What moves the bytes, if the driver does not see to that itself; ends with the last call.
-    _mover: Option<Arc<Mover>>,
-}
-
-struct Mover(tokio::task::JoinHandle<()>);
-
-impl Drop for Mover {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 impl Link {
     /// Connects to nothing yet.
-    pub fn new(info: ConnectionInfo, tls: Option<Arc<Tls>>) -> Arc<Link> {
+    pub fn new(target: Target, tls: Option<Arc<Tls>>) -> Arc<Link> {
         Arc::new(Link {
-            info,
+            target,
             tls,
             state: watch::Sender::new(State::Idle),
             numbers: AtomicU64::new(0),
             late: AtomicU32::new(0),
+            renewing: AtomicBool::new(false),
         })
     }
 
     pub fn place(&self) -> String {
-        place(self.info.addr())
+        match &self.target {
+            Target::Server(info) => place(info.addr()),
+            Target::Primary(sentinels) => sentinels.to_string(),
+        }
     }
 
     /// The host, as other servers may refer to it by nothing at all.
     pub fn host(&self) -> &str {
-        match self.info.addr() {
-            ConnectionAddr::Tcp(host, _) => host,
-            _ => "",
+        match &self.target {
+            Target::Server(info) => match info.addr() {
+                ConnectionAddr::Tcp(host, _) => host,
+                _ => "",
+            },
+            Target::Primary(_) => "",
         }
     }
 
@@ -105,10 +112,7 @@ impl Link {
         let call = async {
             let (current, mut connection) = self.connection().await?;
             number = Some(current);
-            let replies = connection
-                .calls
-                .send_packed_commands(commands, 0, commands.len())
-                .await;
+            let replies = connection.exchange(commands).await;
             self.late.store(0, Ordering::Relaxed);
             let replies = replies.map_err(|error| {
                 if error.is_unrecoverable_error() || error.is_io_error() {
@@ -120,9 +124,12 @@ impl Link {
                 let words = "a reply of an unexpected length";
                 return Err(FarError::Unavailable(words.to_owned()));
             }
+            if replies.iter().any(wants_another_connection) {
+                self.renew(current);
+            }
             Ok(replies)
         };
-        match tokio::time::timeout_at(until, call).await {
+        match timeout_at(until, call).await {
             Ok(result) => result,
             Err(_) => {
                 if number.is_some() && self.late.fetch_add(1, Ordering::Relaxed) + 1 >= LATE_LIMIT {
@@ -163,7 +170,9 @@ impl Link {
     /// Replaces the connection that failed (`None`: makes the first one), in the background; until
     /// there is one, the state is the one given.
     fn reconnect(self: &Arc<Self>, failed: Option<u64>, until: State) {
+        let mut first = false;
         let ours = self.state.send_if_modified(|state| {
+            first = matches!(state, State::Idle);
             let ours = match state {
                 State::Idle => true,
                 State::Up(number, _) => failed == Some(*number),
@@ -177,73 +186,106 @@ impl Link {
         if ours {
             tokio::spawn(connect(Arc::downgrade(self)));
         }
+        if ours && first && matches!(self.target, Target::Primary(_)) {
+            tokio::spawn(follow(Arc::downgrade(self)));
+        }
+    }
+
+    /// Makes another connection in the background, which then takes the place of this one: the
+    /// address may lead to another server by now, or the login may have changed. Until then this one
+    /// serves, as well as it can; once at a time, and not again at once.
+    fn renew(self: &Arc<Self>, number: u64) {
+        if self.renewing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let link = self.clone();
+        tokio::spawn(async move {
+            match link.open().await {
+                Ok(connection) => {
+                    let next = link.numbers.fetch_add(1, Ordering::Relaxed);
+                    link.state.send_if_modified(|state| {
+                        let ours = matches!(state, State::Up(current, _) if *current == number);
+                        if ours {
+                            *state = State::Up(next, connection);
+                        }
+                        ours
+                    });
+                }
+                Err(error) => {
+                    tracing::debug!(server = link.place(), error, "no better connection");
+                }
+            }
+            sleep(FIRST_PAUSE).await;
+            link.renewing.store(false, Ordering::Release);
+        });
     }
 
     async fn open(&self) -> Result<Connection, String> {
-        // Deadlines are ours, per call.
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_DEADLINE))
-            .set_response_timeout(None);
-        let (Some(tls), ConnectionAddr::Tcp(host, port)) = (&self.tls, self.info.addr()) else {
-            let client = Client::open(self.info.clone()).map_err(|error| error.to_string())?;
-            let calls = client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await
-                .map_err(|error| {
-                    // It let us in, and hung up at our first word.
-                    let hung_up = error.is_connection_dropped() && !error.is_connection_refusal();
-                    let guess = " (does it want TLS, rediss://?)";
-                    format!("{error}{}", if hung_up { guess } else { "" })
-                })?;
-            return Ok(Connection {
-                calls,
-                _mover: None,
-            });
+        let tls = self.tls.as_deref();
+        let opened = match &self.target {
+            Target::Server(info) => timeout(CONNECT_DEADLINE, Connection::open(info, tls)).await,
+            Target::Primary(sentinels) => timeout(LOOKUP_DEADLINE, sentinels.connect(tls)).await,
         };
-        let stream = tls.connect(host, *port).await?;
-        let login = self.info.redis_settings();
-        let (calls, mover) = MultiplexedConnection::new_with_config(login, stream, config)
-            .await
-            .map_err(|error| error.to_string())?;
-        let mover = Mover(tokio::spawn(mover));
-        Ok(Connection {
-            calls,
-            _mover: Some(Arc::new(mover)),
+        opened.unwrap_or_else(|_| {
+            // A server without TLS waits for the end of what it takes for a line.
+            let guess = tls.map_or("", |_| " (does it speak TLS?)");
+            Err(format!("no answer to a new connection{guess}"))
         })
     }
 }
 
 /// Tries until there is a connection, or nobody has the link any more. Each outage is two lines in
-/// the log.
+/// the log, beside those of the breaker, which warns: there may be several servers.
 async fn connect(link: Weak<Link>) {
     let mut pause = FIRST_PAUSE;
     let mut said = false;
     while let Some(link) = link.upgrade() {
-        let error = match tokio::time::timeout(CONNECT_DEADLINE, link.open()).await {
-            Ok(Ok(connection)) => {
+        let error = match link.open().await {
+            Ok(connection) => {
                 let number = link.numbers.fetch_add(1, Ordering::Relaxed);
                 link.late.store(0, Ordering::Relaxed);
-                link.state.send_replace(State::Up(number, connection));
                 if said {
-                    tracing::info!(server = link.place(), "Redis is back");
+                    tracing::info!(server = &*connection.place, "Redis is back");
                 }
+                link.state.send_replace(State::Up(number, connection));
                 return;
             }
-            Ok(Err(error)) => error,
-            Err(_) if link.tls.is_some() => {
-                // A server without TLS waits for the end of what it takes for a line.
-                "no answer to a new connection (does it speak TLS?)".to_owned()
-            }
-            Err(_) => "no answer to a new connection".to_owned(),
+            Err(error) => error,
         };
         if !said {
             said = true;
-            tracing::warn!(server = link.place(), error, "Redis cannot be reached");
+            tracing::info!(server = link.place(), error, "Redis cannot be reached");
         }
         let error = format!("{}: {error}", link.place());
         link.state.send_replace(State::Down(error));
         drop(link);
-        tokio::time::sleep(pause).await;
+        sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Looks from time to time whether sentinels call another server the primary, though the one that
+/// we are connected to still answers: it may be cut off from them.
+async fn follow(link: Weak<Link>) {
+    loop {
+        sleep(SENTINEL_PAUSE).await;
+        let Some(link) = link.upgrade() else {
+            return;
+        };
+        let Target::Primary(sentinels) = &link.target else {
+            return;
+        };
+        let Some(Ok((number, connection))) = link.look() else {
+            continue;
+        };
+        let named = sentinels.primaries(link.tls.as_deref()).await;
+        let other = named.is_ok_and(|named| {
+            named
+                .first()
+                .is_some_and(|node| *node.to_string() != *connection.place)
+        });
+        if other {
+            link.renew(number);
+        }
     }
 }

@@ -1,10 +1,13 @@
-//! The far cache in Redis, one server or a cluster, with or without TLS: values under a key for a
+//! The far cache in Redis, one server, one that sentinels name, or a cluster, with or without TLS: values under a key for a
 //! time (rules A1 to A6). Not for what makes a value usable: whatever Redis answers is judged
 //! elsewhere.
 
 mod address;
 mod cluster;
+mod connection;
 mod link;
+mod reply;
+mod sentinel;
 mod tls;
 mod topology;
 
@@ -20,7 +23,8 @@ pub use self::tls::{Authorities, AuthoritiesError};
 
 use self::address::Address;
 use self::cluster::Cluster;
-use self::link::Link;
+use self::link::{Link, Target};
+use self::reply::{refusal, value};
 use self::tls::Tls;
 use super::{FAR_FORMAT, FAR_HEADER, Far, FarError};
 
@@ -31,18 +35,23 @@ pub fn check_url(url: &str) -> Result<(), String> {
 }
 
 /// A4. What is stored and cannot be read, of another type included, is overwritten. Digits are
-/// compared as numbers: they are below 2^53, and the order of strings depends on the locale.
+/// compared as numbers: they are below 2^53, and the order of strings depends on the locale. Errors
+/// are caught and returned as they are: servers before 7 wrap those that are not, and hide their kind.
 static PUT: LazyLock<(String, Script)> = LazyLock::new(|| {
     let last = FAR_HEADER - 1;
     let source = format!(
         "local header = redis.pcall('GETRANGE', KEYS[1], 0, {last})
+        if type(header) == 'table' and not string.find(header.err, 'WRONGTYPE', 1, true) then
+            return header
+        end
         if type(header) == 'string' and #header == {FAR_HEADER}
             and string.sub(header, 1, 2) == '{FAR_FORMAT}' and header ~= ARGV[2] then
             local old = string.match(string.sub(header, 3, 22), '^%d+$')
             local new = string.match(string.sub(ARGV[1], 3, 22), '^%d+$')
             if old and new and tonumber(old) >= tonumber(new) then return 0 end
         end
-        redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+        local set = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+        if set.err then return set end
         return 1"
     );
     let script = Script::new(&source);
@@ -91,7 +100,10 @@ impl RedisFar {
             false => None,
         };
         let servers = match address.servers {
-            address::Servers::One(info) => Servers::One(Link::new(info, tls)),
+            address::Servers::One(info) => Servers::One(Link::new(Target::Server(info), tls)),
+            address::Servers::Primary(sentinels) => {
+                Servers::One(Link::new(Target::Primary(sentinels), tls))
+            }
             address::Servers::Cluster { first, seeds } => {
                 Servers::Cluster(Cluster::new(first, seeds, tls))
             }
@@ -130,27 +142,6 @@ impl RedisFar {
         let replies = self.ask(vec![(key, command)], until).await?;
         Ok(replies.into_iter().next().unwrap_or(Value::Nil))
     }
-}
-
-/// A value, or nothing. What is of another type (`WRONGTYPE`) is not one of ours: a miss (A3), and
-/// the put that follows replaces it.
-fn value(reply: Value) -> Result<Option<Vec<u8>>, FarError> {
-    match reply {
-        Value::BulkString(bytes) => Ok(Some(bytes)),
-        Value::Nil => Ok(None),
-        Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(None),
-        other => Err(unusable(&other)),
-    }
-}
-
-fn unusable(reply: &Value) -> FarError {
-    FarError::Unavailable(match reply {
-        Value::ServerError(error) if matches!(error.code(), "MOVED" | "ASK") => {
-            "the server is a node of a cluster: redis+cluster:// is needed".to_owned()
-        }
-        Value::ServerError(error) => error.to_string(),
-        _ => "a reply of an unexpected type".to_owned(),
-    })
 }
 
 #[async_trait]
@@ -192,7 +183,7 @@ impl Far for RedisFar {
         }
         match reply {
             Value::Int(stored) => Ok(stored == 1),
-            other => Err(unusable(&other)),
+            other => Err(refusal(&other)),
         }
     }
 
