@@ -20,6 +20,7 @@ pub struct Builder {
     listen: Option<String>,
     unready: bool,
     name: Option<String>,
+    program: Option<std::path::PathBuf>,
 }
 
 impl Builder {
@@ -58,6 +59,12 @@ impl Builder {
         self
     }
 
+    /// Another program than the binary, which must become it.
+    pub fn program(mut self, path: &std::path::Path) -> Builder {
+        self.program = Some(path.to_owned());
+        self
+    }
+
     /// Returns as soon as it listens, ready or not.
     pub fn unready(mut self) -> Builder {
         self.unready = true;
@@ -65,13 +72,15 @@ impl Builder {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(process::binary());
+        let program = self.program.clone().unwrap_or_else(process::binary);
+        let mut command = Command::new(program);
         process::component();
         for name in process::scrubbed() {
             command.env_remove(name);
         }
         command.current_dir(process::empty_folder());
         command.env("ORDAIN_COMPONENT_CACHE", process::compiled_folder());
+        command.env("XDG_CONFIG_HOME", process::settings_folder());
         let listen = self.listen.as_deref().unwrap_or("127.0.0.1:0");
         command.args(["serve", "--listen", listen]).args(&self.args);
         if !self.args.iter().any(|arg| arg == "--dev") {

@@ -92,7 +92,7 @@ impl Question for Check<'_> {
 
     fn export<'a>(&self, exports: &'a ExportIndices) -> Option<&'a ComponentExportIndex> {
         match self {
-            Check::Policy(_) => Some(&exports.validate),
+            Check::Policy(_) => exports.validate.as_ref(),
             Check::Level(_) => exports.validate_level.as_ref(),
             Check::Patch(..) => exports.patch_level.as_ref(),
         }
