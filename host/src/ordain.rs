@@ -81,6 +81,8 @@ const BATCH_TENANTS: usize = 32;
 #[derive(Clone)]
 pub struct Ordain {
     inner: Arc<Inner>,
+    /// Records are checked at the expense of who runs the fleet, not of their tenant.
+    operator: bool,
 }
 
 struct Inner {
@@ -114,6 +116,23 @@ impl Drop for Inner {
 impl Ordain {
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    /// The same for whoever runs the fleet: what takes long to compute has places of its own, which no
+    /// tenant can take.
+    pub fn as_operator(&self) -> Ordain {
+        Ordain {
+            inner: self.inner.clone(),
+            operator: true,
+        }
+    }
+
+    /// Whose share of the cores it takes to check a record of this tenant.
+    fn payer(&self, tenant: Option<&Tenant>) -> Whose {
+        match tenant {
+            Some(tenant) if !self.operator => tenant.into(),
+            _ => Whose::Operator,
+        }
     }
 
     /// Resolves one request within the request deadline.
@@ -175,9 +194,16 @@ impl Ordain {
         Err(error)
     }
 
-    /// Checks a record and returns its canonical text; stores nothing.
-    pub async fn validate(&self, record: &str) -> Result<String, InvalidRecord> {
-        self.inner.runtime.check(Check::Policy(record))
+    /// Checks a record and returns its canonical text; stores nothing. At the expense of the tenant, if
+    /// there is one.
+    pub async fn validate(
+        &self,
+        tenant: Option<&Tenant>,
+        record: &str,
+    ) -> Result<String, InvalidRecord> {
+        let payer = self.payer(tenant);
+        let check = Check::Policy(record);
+        self.inner.runtime.check(payer, check).await
     }
 
     /// Resolves requests against a record that is not stored. The record must be valid.
@@ -187,13 +213,13 @@ impl Ordain {
         record: &str,
         requests: &[Request],
     ) -> Result<Vec<Result<Answer, ResolveError>>, InvalidRecord> {
-        let body = self.inner.runtime.check(Check::Policy(record))?.into();
+        let body = self.validate(Some(tenant), record).await?.into();
         let entry = Arc::new(Entry::new(Some(Record { body, revision: 0 }), 0));
         let requests: Vec<&Request> = requests.iter().collect();
         Ok(self
             .inner
             .runtime
-            .try_record(tenant, entry, &requests)
+            .try_record(self.payer(Some(tenant)), tenant, entry, &requests)
             .await)
     }
 
@@ -205,7 +231,7 @@ impl Ordain {
         precondition: Precondition,
         by: &Attribution,
     ) -> Result<Written, PutError> {
-        let body = self.inner.runtime.check(Check::Policy(record))?;
+        let body = self.validate(Some(tenant), record).await?;
         Ok(self
             .write(
                 Key::policy(tenant),

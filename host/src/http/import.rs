@@ -230,7 +230,7 @@ impl Job {
             );
             return Err(vec![whole(detail)]);
         }
-        match self.app.ordain.validate(record).await {
+        match self.app.ordain.validate(None, record).await {
             Ok(body) => Ok((tenant, body)),
             Err(InvalidRecord::Faults(faults)) => Err(faults),
             Err(other) => Err(vec![whole(other.to_string())]),
@@ -238,8 +238,6 @@ impl Job {
     }
 
     async fn store(&mut self, tenant: Tenant, body: String) -> End {
-        // Validation computes; let others have their turn.
-        tokio::task::yield_now().await;
         let before = self.line - 1;
         let report = match &mut self.importer {
             None => self.line.is_multiple_of(STRIDE),

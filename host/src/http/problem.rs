@@ -299,6 +299,10 @@ impl From<InvalidRecord> for Problem {
             }
             InvalidRecord::Component(_) => component_failed(),
             InvalidRecord::NotOffered => not_offered(),
+            InvalidRecord::Late => Problem::deadline(),
+            InvalidRecord::Overloaded => {
+                Problem::later("overloaded", "too many records wait to be checked")
+            }
         }
     }
 }

@@ -8,7 +8,6 @@ use super::{ImportError, Ordain};
 use crate::backends::{Attribution, WriteError};
 use crate::coherence::Moment;
 use crate::ids::{Key, Tenant};
-use crate::runtime::Check;
 use crate::shares::{Place, Whose};
 
 /// Text of one transaction, at most: what is stored in about 100 ms, for which all other writes wait (O2).
@@ -46,12 +45,10 @@ impl Ordain {
         let mut valid = Vec::with_capacity(policies.len());
         let mut invalid = Vec::new();
         for (index, (tenant, record)) in policies.iter().enumerate() {
-            match self.inner.runtime.check(Check::Policy(record)) {
+            match self.validate(None, record).await {
                 Ok(body) => valid.push((tenant.clone(), Arc::<str>::from(body))),
                 Err(error) => invalid.push((index, error)),
             }
-            // Validation computes; let others have their turn.
-            tokio::task::yield_now().await;
         }
         if !invalid.is_empty() {
             return Err(ImportError::Invalid(invalid));
