@@ -401,9 +401,12 @@ impl Ordain {
         left.max(options.request_deadline / 5)
     }
 
-    /// Places of those who read or write the origin itself.
-    pub fn places(&self) -> &Direct {
-        &self.inner.direct
+    /// Places of each kind, as operators measure them.
+    pub(crate) fn places(&self) -> Vec<&Places> {
+        let waiting = &self.inner.runtime.waiting;
+        std::iter::once(waiting)
+            .chain(self.inner.direct.all())
+            .collect()
     }
 
     /// Waits until this instance knows the log up to a demanded revision, for a bounded time.

@@ -14,6 +14,7 @@ use futures::channel::mpsc::{UnboundedSender, unbounded};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::headers::REVISION;
 use super::policy::RECORD_LIMIT;
 use super::problem::Problem;
 use super::{App, coding, headers, input};
@@ -28,6 +29,9 @@ pub const LINES: &str = "application/x-ndjson";
 const LINE_LIMIT: usize = RECORD_LIMIT + (8 << 10);
 /// Silence of a client after which its import ends.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How often a record is shown to the component again that was busy, and the first pause.
+const TRIES: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(100);
 /// Lines between two reports where nothing is stored.
 const STRIDE: u64 = 200;
 /// Broken lines that are shown, and faults of one of them; the others are counted.
@@ -80,6 +84,7 @@ pub async fn import(State(app): State<App>, request: Request) -> Result<Response
             error => error.into(),
         })?),
     };
+    let watermark = app.watermark();
     let (tell, told) = unbounded::<Bytes>();
     let job = Job {
         app,
@@ -92,8 +97,9 @@ pub async fn import(State(app): State<App>, request: Request) -> Result<Response
     // It ends with its client: both ends of it are the connection's.
     tokio::spawn(job.run(body));
     let mut response = Response::new(Body::from_stream(told.map(Ok::<_, std::io::Error>)));
-    let kind = HeaderValue::from_static(LINES);
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    let map = response.headers_mut();
+    map.insert(REVISION, HeaderValue::from(watermark));
+    map.insert(CONTENT_TYPE, HeaderValue::from_static(LINES));
     Ok(response)
 }
 
@@ -212,28 +218,44 @@ impl Job {
             }
         };
         match self.checked(&name, record).await {
-            Ok((tenant, body)) => self.store(tenant, body).await,
-            Err(faults) => {
+            Err(problem) => End::Break(problem),
+            Ok(Ok((tenant, body))) => self.store(tenant, body).await,
+            Ok(Err(faults)) => {
                 self.tell_broken(Some(&name), faults);
                 End::Continue(())
             }
         }
     }
 
-    /// The canonical text of a record, or what is wrong with it.
-    async fn checked(&self, name: &str, record: &str) -> Result<(Tenant, String), Vec<Fault>> {
-        let tenant = Tenant::new(name).map_err(|error| vec![whole(error.to_string())])?;
+    /// The canonical text of a record, or what is wrong with it; an error if that cannot be told now.
+    async fn checked(
+        &self,
+        name: &str,
+        record: &str,
+    ) -> Result<Result<(Tenant, String), Vec<Fault>>, Problem> {
+        let tenant = match Tenant::new(name) {
+            Ok(tenant) => tenant,
+            Err(error) => return Ok(Err(vec![whole(error.to_string())])),
+        };
         if record.len() > RECORD_LIMIT {
             let detail = format!(
                 "the record has {} bytes, at most {RECORD_LIMIT} are taken",
                 record.len()
             );
-            return Err(vec![whole(detail)]);
+            return Ok(Err(vec![whole(detail)]));
         }
-        match self.app.ordain.validate(None, record).await {
-            Ok(body) => Ok((tenant, body)),
-            Err(InvalidRecord::Faults(faults)) => Err(faults),
-            Err(other) => Err(vec![whole(other.to_string())]),
+        let mut tries = 0;
+        loop {
+            match self.app.ordain.validate(None, record).await {
+                Ok(body) => return Ok(Ok((tenant, body))),
+                Err(InvalidRecord::Faults(faults)) => return Ok(Err(faults)),
+                Err(InvalidRecord::Malformed(message)) => return Ok(Err(vec![whole(message)])),
+                Err(InvalidRecord::Overloaded | InvalidRecord::Late) if tries < TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(PAUSE * tries).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

@@ -60,6 +60,7 @@ mod redis_refusals;
 mod resolve;
 mod revisions;
 mod secrets;
+mod shares;
 mod start;
 mod start_refused;
 mod support;
