@@ -91,7 +91,10 @@ impl Set {
             #[serde(borrow)]
             keys: Vec<&'a RawValue>,
         }
-        let whole: Whole = serde_json::from_slice(text).map_err(|_| JwksError::Form)?;
+        let whole: Whole = crate::utf8::read(text)
+            .ok()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .ok_or(JwksError::Form)?;
         let mut set = Set {
             keys: Vec::new(),
             left_out: LeftOut::default(),

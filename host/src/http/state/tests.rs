@@ -184,7 +184,7 @@ fn everybody_is_told_of_what_kind_an_error_is_and_no_name() {
     assert!(text.contains("\"the connection was refused\""), "{text}");
     for figure in ["watermark", "\"window\"", "near", "entries"] {
         assert!(!text.contains(figure), "{figure}: {text}");
-        let all = Readiness::of(&status, Some(true));
+        let all = Readiness::of(&status, Some(KeysState::Up));
         let all = serde_json::to_string(&all).expect("JSON");
         assert!(all.contains(figure), "{figure}: {all}");
     }
