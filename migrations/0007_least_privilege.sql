@@ -4,11 +4,13 @@
 
 -- Policies ---------------------------------------------------------------------------------------
 
+-- In a CASE, since the planner takes a comparison for one that holds of one row in two hundred, and sorts
+-- the whole table for a page of a list.
 ALTER POLICY all_tenants ON public.policies
-    USING (current_user = 'ordain_service') WITH CHECK (current_user = 'ordain_service');
+    USING (CASE WHEN current_user = 'ordain_service' THEN true ELSE false END) WITH CHECK (CASE WHEN current_user = 'ordain_service' THEN true ELSE false END);
 ALTER POLICY all_tenants ON public.configs
-    USING (current_user = 'ordain_service') WITH CHECK (current_user = 'ordain_service');
-ALTER POLICY all_tenants ON public.changes USING (current_user = 'ordain_service');
+    USING (CASE WHEN current_user = 'ordain_service' THEN true ELSE false END) WITH CHECK (CASE WHEN current_user = 'ordain_service' THEN true ELSE false END);
+ALTER POLICY all_tenants ON public.changes USING (CASE WHEN current_user = 'ordain_service' THEN true ELSE false END);
 COMMENT ON POLICY all_tenants ON public.policies IS
     'Work that concerns all tenants: of who has become ordain_service, not of its members.';
 COMMENT ON POLICY all_tenants ON public.configs IS

@@ -9,11 +9,14 @@ DECLARE
     owner    text;
     item     record;
     wish     text;
-    wishes   text[] := '{}';
-    left_out text[] := '{}';
-    missing  text[] := '{}';
-    hidden   text;
+    wishes   text[];
+    missing  text[];
 BEGIN
+-- Twice: what the first round was not allowed to do, or did without effect, the second one finds again.
+FOR round IN 1..2 LOOP
+    wishes := '{}';
+    missing := '{}';
+
     -- What is there at all -----------------------------------------------------------------------
 
     FOREACH wish IN ARRAY ARRAY['changes', 'log_head', 'log', 'policies', 'configs', 'settings', 'components'] LOOP
@@ -72,12 +75,12 @@ BEGIN
     END LOOP;
     FOR item IN SELECT tab, pol, role, does FROM (VALUES
         ('policies', 'own_tenant', NULL, 'FOR ALL USING (tenant = current_setting(''ordain.tenant'', true)) WITH CHECK (tenant = current_setting(''ordain.tenant'', true))'),
-        ('policies', 'all_tenants', 'ordain_service', 'FOR ALL TO ordain_service USING (current_user = ''ordain_service'') WITH CHECK (current_user = ''ordain_service'')'),
+        ('policies', 'all_tenants', 'ordain_service', 'FOR ALL TO ordain_service USING (CASE WHEN current_user = ''ordain_service'' THEN true ELSE false END) WITH CHECK (CASE WHEN current_user = ''ordain_service'' THEN true ELSE false END)'),
         ('configs', 'own_tenant', NULL, 'FOR ALL USING (tenant = current_setting(''ordain.tenant'', true)) WITH CHECK (tenant = current_setting(''ordain.tenant'', true))'),
         ('configs', 'global_is_read', NULL, 'FOR SELECT USING (tenant IS NULL AND current_setting(''ordain.tenant'', true) <> '''')'),
-        ('configs', 'all_tenants', 'ordain_service', 'FOR ALL TO ordain_service USING (current_user = ''ordain_service'') WITH CHECK (current_user = ''ordain_service'')'),
+        ('configs', 'all_tenants', 'ordain_service', 'FOR ALL TO ordain_service USING (CASE WHEN current_user = ''ordain_service'' THEN true ELSE false END) WITH CHECK (CASE WHEN current_user = ''ordain_service'' THEN true ELSE false END)'),
         ('changes', 'own_tenant', NULL, 'FOR SELECT USING (tenant = current_setting(''ordain.tenant'', true))'),
-        ('changes', 'all_tenants', 'ordain_service', 'FOR SELECT TO ordain_service USING (current_user = ''ordain_service'')'),
+        ('changes', 'all_tenants', 'ordain_service', 'FOR SELECT TO ordain_service USING (CASE WHEN current_user = ''ordain_service'' THEN true ELSE false END)'),
         ('changes', 'owner_keeps_the_log', owner, pg_catalog.format('FOR ALL TO %I USING (true) WITH CHECK (true)', owner))
         ) w (tab, pol, role, does)
         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_policy p
@@ -157,18 +160,18 @@ BEGIN
 
     -- Done, or told ------------------------------------------------------------------------------
 
+    EXIT WHEN wishes = '{}';
+    IF round = 2 THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = pg_catalog.format(
+            '%s cannot put right what is missing. The tables belong to %s: migrate as that role, or let it or a superuser run: %s',
+            current_user, owner, pg_catalog.array_to_string(wishes, '; '));
+    END IF;
     FOREACH wish IN ARRAY wishes LOOP
         BEGIN
             EXECUTE wish;
-        EXCEPTION WHEN insufficient_privilege THEN
-            left_out := left_out || wish;
-            hidden := SQLERRM;
+        EXCEPTION WHEN insufficient_privilege THEN NULL;
         END;
     END LOOP;
-    IF left_out <> '{}' THEN
-        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = pg_catalog.format(
-            '%s (as %s). The tables belong to %s: migrate as that role, or let it or a superuser run: %s',
-            hidden, current_user, owner, pg_catalog.array_to_string(left_out, '; '));
-    END IF;
+END LOOP;
 END
 $$;

@@ -2,7 +2,7 @@
 # setup.sh [servers|bench]
 #
 # Installs what this machine lacks: build tools as Debian packages; with
-# `servers` also Postgres, Redis and proxies (their binaries: tests and bench start servers of their own), with
+# `servers` also Postgres, Redis, poolers and proxies (their binaries: tests and bench start servers of their own), with
 # `bench` those and the load generator wrk.
 # Silent and quick when nothing is missing.
 set -eu
@@ -34,6 +34,7 @@ if [ "$servers" ]; then
     PATH=$PATH:/usr/sbin
     need nginx nginx
     need haproxy haproxy
+    need pgbouncer pgbouncer
 fi
 if [ "$servers" ] && ! postgres_there; then
     # Debian 12 has 15; elsewhere whatever is current.

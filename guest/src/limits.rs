@@ -5,7 +5,7 @@ use crate::faults::{Faults, Path};
 use crate::words::{Fault, Request};
 
 /// Longest id, in code points.
-pub const ID: usize = 128;
+pub const ID: usize = 256;
 /// Longest entry of `allowedModels`: two ids and the slash between them.
 pub const GLOB: usize = 2 * ID + 1;
 /// Longest canonical text of a record, in bytes.
@@ -90,9 +90,9 @@ mod tests {
 
     #[test]
     fn an_id_is_counted_in_code_points() {
-        assert_eq!(id_fault(&"ä".repeat(128)), None);
-        assert_eq!(id_fault(&"𝄞".repeat(128)), None);
-        assert!(id_fault(&"ä".repeat(129)).is_some_and(|m| m.contains("has 129")));
+        assert_eq!(id_fault(&"ä".repeat(256)), None);
+        assert_eq!(id_fault(&"𝄞".repeat(256)), None);
+        assert!(id_fault(&"ä".repeat(257)).is_some_and(|m| m.contains("has 257")));
         assert!(id_fault("").is_some_and(|m| m.contains("has none")));
     }
 

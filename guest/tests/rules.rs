@@ -110,9 +110,9 @@ fn blow() -> impl Strategy<Value = Blow> {
             Just(json!("Off")),
             Just(json!("a\u{0}")),
             Just(json!("x\u{9f}")),
-            Just(json!("ä".repeat(128))),
-            Just(json!("ä".repeat(129))),
-            Just(json!("m".repeat(258))),
+            Just(json!("ä".repeat(256))),
+            Just(json!("ä".repeat(257))),
+            Just(json!("m".repeat(514))),
             Just(json!(0)),
             Just(json!(1.5)),
             Just(json!(2)),
@@ -136,7 +136,7 @@ fn blow() -> impl Strategy<Value = Blow> {
         Just("tasks".to_owned()),
         Just("userPolicies".to_owned()),
         Just("\u{7f}".to_owned()),
-        Just("ä".repeat(129)),
+        Just("ä".repeat(257)),
     ];
     prop_oneof![
         3 => value().prop_map(Blow::Replace),

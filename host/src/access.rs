@@ -1,18 +1,21 @@
 //! Who asks, and what they may: tokens become principals here, and roles say what a principal may do.
 //! Not for HTTP (`http/gate.rs` asks here) and not for policies.
 //!
-//! Signatures are checked with `ring`, which the rest of Ordain uses too. A library for tokens would bring
-//! a second implementation of the same algorithms, and what is hard is not in it: which key may check
-//! what, and JSON that means one thing only.
+//! Signatures are checked with `ring`, which the rest of Ordain uses too. Why no library for tokens is used is in
+//! docs/architecture.md, "The gate".
 
 mod claims;
 mod der;
+mod follow;
 mod json;
 mod jwks;
 mod key;
+mod keyfile;
 mod keys;
 mod mint;
+mod names;
 mod principal;
+mod remote;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -21,11 +24,14 @@ mod verifier;
 use std::sync::Arc;
 
 pub use claims::Rules;
+pub use follow::Source;
 pub use jwks::JwksError;
 pub use key::{Algorithm, Key, KeyError, SECRET_MIN};
 pub use mint::{MintError, Signer, Wish};
+pub use names::{Names, RoleMap, RoleMapError};
 pub use principal::{Need, Principal, Role};
-pub use verifier::{Configured, Verifier};
+pub use remote::{Address, AddressError, Remote};
+pub use verifier::{Configured, KeysState, Verifier};
 
 /// Why a request is turned away. Only words of our own: nothing of a token, a claim or a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +42,12 @@ pub enum Denied {
     /// There is one, and it is not good.
     #[error("{0}")]
     Invalid(&'static str),
+    /// There is one, and it names a key that is not known, or not yet.
+    #[error("the token's kid names no key that is known")]
+    UnknownKey,
+    /// There is one, and the keys to check it by have not come yet.
+    #[error("the keys that tokens are checked by cannot be had at the moment: try again")]
+    Unavailable,
     /// It is good, and not for this.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -63,12 +75,26 @@ impl Access {
         }
     }
 
-    /// How the file of keys fares; `None`: there is none. `Some(false)`: what it holds now cannot be used,
-    /// the keys from before are.
-    pub fn keys_are_current(&self) -> Option<bool> {
+    /// Has keys looked at now.
+    pub fn reload(&self) {
+        if let Access::Tokens(verifier) = self {
+            verifier.reload();
+        }
+    }
+
+    /// Whether keys may have changed since a token named one that is not known: it is worth another try.
+    pub async fn refreshed(&self) -> bool {
+        match self {
+            Access::Open(_) => false,
+            Access::Tokens(verifier) => verifier.refreshed().await,
+        }
+    }
+
+    /// How the file or URL of keys fares; `None`: there is none.
+    pub fn keys(&self) -> Option<KeysState> {
         match self {
             Access::Open(_) => None,
-            Access::Tokens(verifier) => verifier.is_current(),
+            Access::Tokens(verifier) => verifier.state(),
         }
     }
 }

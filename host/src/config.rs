@@ -3,6 +3,7 @@
 
 mod access;
 mod checked;
+mod claims;
 mod environment;
 mod error;
 mod file;
@@ -15,6 +16,7 @@ mod service_links;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod unnamed;
 mod values;
 
 use std::path::PathBuf;
@@ -28,12 +30,14 @@ use crate::secret::{Secret, SecretUrl};
 
 pub use access::{AccessConfig, AccessSettings};
 pub use checked::{EdgeSettings, Environment, Settings};
-pub use environment::{faulty, prepared, strangers};
+pub use claims::ClaimsConfig;
+pub use environment::{faulty, prepared, strangers, variable};
 pub use error::ConfigError;
 pub use file::{File, FileError};
 pub use listen::{Listen, UNIX, socket_path};
 pub use reference::reference;
 pub use sources::{Source, Sources};
+pub use unnamed::Reader;
 use values::{bytes, instances, mode, signature};
 pub use values::{duration, switch};
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Longest id, in code points (DESIGN 7.1).
-pub const ID_LIMIT: usize = 128;
+pub const ID_LIMIT: usize = 256;
 
 /// An id of a provider or model, as records have them (DESIGN 7.1).
 pub fn is_id(text: &str) -> bool {
@@ -14,7 +14,7 @@ pub fn is_id(text: &str) -> bool {
         && !text.chars().any(char::is_control)
 }
 
-/// A tenant's id: 1 to 128 code points, no C0, DEL or C1 characters, and neither `.` nor `..`
+/// A tenant's id: 1 to 256 code points, no C0, DEL or C1 characters, and neither `.` nor `..`
 /// (clients would resolve those away in a path). Anything else goes, `default` and `a/b` included.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tenant(Arc<str>);
@@ -22,9 +22,9 @@ pub struct Tenant(Arc<str>);
 /// Why a text is no tenant id; the message is for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TenantError {
-    #[error("a tenant id has 1 to 128 characters, this one has none")]
+    #[error("a tenant id has 1 to 256 characters, this one has none")]
     Empty,
-    #[error("a tenant id has 1 to 128 characters, this one has {0}")]
+    #[error("a tenant id has 1 to 256 characters, this one has {0}")]
     TooLong(usize),
     #[error("a tenant id has no control characters, this one has U+{0:04X}")]
     Control(u32),

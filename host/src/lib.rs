@@ -24,6 +24,8 @@ pub mod request;
 pub mod runtime;
 pub mod secret;
 pub mod shares;
+pub mod supervise;
 pub mod utf8;
 
 pub use ordain::Ordain;
+pub use runtime::compile_apart;

@@ -164,6 +164,12 @@ impl Snapshot {
             "Effective configs asked for, by outcome: the tier that answered, or why none did",
             totals.map(|(outcome, total)| ([("outcome", outcome.to_owned())], total)),
         )?;
+        let restarts = status.tasks.iter();
+        to.counters(
+            "ordain_task_restarts",
+            "Times that a background task panicked and was begun again",
+            restarts.map(|task| ([("task", task.name.to_owned())], task.restarts)),
+        )?;
         let (used, of) = status.waiting;
         to.gauge("ordain_waiting", "Calls that wait for servers", used as f64)?;
         to.gauge(

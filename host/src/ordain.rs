@@ -32,6 +32,7 @@ use crate::places::{Direct, Places};
 use crate::request::{Request, TenantRequest};
 use crate::runtime::{Check, Runtime};
 use crate::shares::Whose;
+use crate::supervise::Tasks;
 
 pub use components::{
     Changed, Checked, ComponentError, ComponentReport, Intent, fleet::is_share, shelf::read_signed,
@@ -98,6 +99,8 @@ struct Inner {
     restamps: Arc<AtomicU64>,
     /// What the auditor found.
     findings: Arc<Findings>,
+    /// What becomes of the tasks.
+    supervised: Arc<Tasks>,
     /// The feed and what else works in the background; aborted when the last clone goes.
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }

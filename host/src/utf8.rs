@@ -10,9 +10,9 @@ pub enum NoText {
     #[error("not UTF-8 at byte {0}")]
     Utf8(usize),
     /// Told apart, since such a file looks right in every editor.
-    #[error("UTF-16, but must be UTF-8: save it as that")]
+    #[error("UTF-16 and not UTF-8")]
     Utf16,
-    #[error("UTF-32, but must be UTF-8: save it as that")]
+    #[error("UTF-32 and not UTF-8")]
     Utf32,
 }
 

@@ -21,6 +21,7 @@ pub struct Builder {
     unready: bool,
     name: Option<String>,
     ulimit: Option<String>,
+    program: Option<std::path::PathBuf>,
 }
 
 impl Builder {
@@ -65,6 +66,12 @@ impl Builder {
         self
     }
 
+    /// Another program than the binary, which must become it.
+    pub fn program(mut self, path: &std::path::Path) -> Builder {
+        self.program = Some(path.to_owned());
+        self
+    }
+
     /// Returns as soon as it listens, ready or not.
     pub fn unready(mut self) -> Builder {
         self.unready = true;
@@ -72,12 +79,13 @@ impl Builder {
     }
 
     fn command(&self) -> Command {
+        let program = self.program.clone().unwrap_or_else(process::binary);
         let mut command = match &self.ulimit {
-            None => Command::new(process::binary()),
+            None => Command::new(program),
             Some(limit) => {
                 let mut shell = Command::new("sh");
                 let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
-                shell.arg("-c").arg(script).arg(process::binary());
+                shell.arg("-c").arg(script).arg(program);
                 shell
             }
         };
@@ -87,6 +95,7 @@ impl Builder {
         }
         command.current_dir(process::empty_folder());
         command.env("ORDAIN_COMPONENT_CACHE", process::compiled_folder());
+        command.env("XDG_CONFIG_HOME", process::settings_folder());
         let listen = self.listen.as_deref().unwrap_or("127.0.0.1:0");
         command.args(["serve", "--listen", listen]).args(&self.args);
         if !self.args.iter().any(|arg| arg == "--dev") {

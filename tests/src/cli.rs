@@ -67,6 +67,7 @@ async fn run<S: AsRef<OsStr>>(
     }
     command
         .env("ORDAIN_COMPONENT_CACHE", process::compiled_folder())
+        .env("XDG_CONFIG_HOME", process::settings_folder())
         .env("ORDAIN_TOKEN", tokens::admin())
         .envs(env.iter().copied())
         .args(args)

@@ -71,7 +71,7 @@ pub const ODD_IDS: &[&str] = &[
 
 /// The longest id in code points, and longer still in bytes.
 pub fn longest_id() -> String {
-    "😀".repeat(128)
+    "😀".repeat(256)
 }
 
 const PROVIDERS: &[&str] = &[

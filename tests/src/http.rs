@@ -134,6 +134,13 @@ impl Call {
         self
     }
 
+    /// Bytes that no text has.
+    pub fn raw_header(mut self, name: &str, value: &[u8]) -> Call {
+        let value = reqwest::header::HeaderValue::from_bytes(value).expect("a header");
+        self.builder = self.builder.header(name, value);
+        self
+    }
+
     pub fn json(mut self, body: &Value) -> Call {
         self.builder = self.builder.json(body);
         self

@@ -11,6 +11,7 @@ pub mod fault_proxy;
 pub mod generate;
 pub mod http;
 pub mod odd_redis;
+pub mod openapi;
 pub mod oracle;
 pub mod process;
 pub mod proxy;

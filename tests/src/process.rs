@@ -66,6 +66,11 @@ pub fn compiled_folder() -> PathBuf {
     build_folder().join("compiled-components")
 }
 
+/// Where children keep the key that seals it: not the user's either.
+pub fn settings_folder() -> PathBuf {
+    build_folder().join("settings-of-tests")
+}
+
 /// A folder without an `ordain.toml`, to run children in.
 pub fn empty_folder() -> &'static Path {
     static FOLDER: std::sync::LazyLock<tempfile::TempDir> =

@@ -41,7 +41,12 @@ impl Count {
 
 impl Proxy {
     pub async fn start(upstream: Upstream) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Proxy::start_on("127.0.0.1:0", upstream).await
+    }
+
+    /// Listens on an address of another kind.
+    pub async fn start_on(address: &str, upstream: Upstream) -> Proxy {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let port = listener
             .local_addr()
             .expect("a bound socket has an address")

@@ -10,8 +10,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
-    RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
+    RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
 };
 use serde_json::{Value, json};
 
@@ -69,6 +70,7 @@ pub enum Signer {
     Secret(hmac::Key),
     Rsa(Box<RsaKeyPair>),
     Ec(EcdsaKeyPair),
+    Ec384(EcdsaKeyPair),
     Ed(Ed25519KeyPair),
 }
 
@@ -89,6 +91,10 @@ impl Signer {
         {
             return Signer::Ec(pair);
         }
+        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &der, &random)
+        {
+            return Signer::Ec384(pair);
+        }
         Signer::Rsa(Box::new(RsaKeyPair::from_pkcs8(&der).expect("a key")))
     }
 
@@ -97,21 +103,35 @@ impl Signer {
             Signer::Secret(_) => "HS256",
             Signer::Rsa(_) => "RS256",
             Signer::Ec(_) => "ES256",
+            Signer::Ec384(_) => "ES384",
             Signer::Ed(_) => "EdDSA",
         }
     }
 
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.sign_as(self.algorithm(), message)
+    }
+
+    /// With another algorithm of the same kind of key; one of another kind changes nothing.
+    fn sign_as(&self, algorithm: &str, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match self {
             Signer::Secret(key) => hmac::sign(key, message).as_ref().to_vec(),
             Signer::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
+                let padding: &dyn RsaEncoding = match algorithm {
+                    "RS384" => &RSA_PKCS1_SHA384,
+                    "RS512" => &RSA_PKCS1_SHA512,
+                    "PS256" => &RSA_PSS_SHA256,
+                    "PS384" => &RSA_PSS_SHA384,
+                    "PS512" => &RSA_PSS_SHA512,
+                    _ => &RSA_PKCS1_SHA256,
+                };
+                pair.sign(padding, &random, message, &mut signature)
                     .expect("it signs");
                 signature
             }
-            Signer::Ec(pair) => {
+            Signer::Ec(pair) | Signer::Ec384(pair) => {
                 let signature = pair.sign(&random, message).expect("it signs");
                 signature.as_ref().to_vec()
             }
@@ -125,6 +145,18 @@ impl Signer {
 
     pub fn named(&self, kid: &str, claims: &Value) -> String {
         self.with_header(&json!({"alg": self.algorithm(), "kid": kid}), claims)
+    }
+
+    /// Signed with this algorithm, which the header names truly.
+    pub fn with_algorithm(&self, algorithm: &str, kid: &str, claims: &Value) -> String {
+        let header = json!({"alg": algorithm, "kid": kid});
+        let message = format!(
+            "{}.{}",
+            base64url(header.to_string()),
+            base64url(claims.to_string())
+        );
+        let signature = base64url(self.sign_as(algorithm, message.as_bytes()));
+        format!("{message}.{signature}")
     }
 
     /// The header as it is given, true or not.
@@ -153,6 +185,11 @@ impl Signer {
                 json!({"kty": "EC", "kid": kid, "crv": "P-256",
                     "x": base64url(&point[1..33]), "y": base64url(&point[33..])})
             }
+            Signer::Ec384(pair) => {
+                let point = pair.public_key().as_ref();
+                json!({"kty": "EC", "kid": kid, "crv": "P-384",
+                    "x": base64url(&point[1..49]), "y": base64url(&point[49..])})
+            }
             Signer::Ed(pair) => json!({"kty": "OKP", "kid": kid, "crv": "Ed25519",
                 "x": base64url(pair.public_key())}),
         }
@@ -174,6 +211,10 @@ impl Pair {
 
     pub fn ec() -> Pair {
         Pair::new(&["EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
+    }
+
+    pub fn ec384() -> Pair {
+        Pair::new(&["EC", "-pkeyopt", "ec_paramgen_curve:P-384"])
     }
 
     pub fn ed25519() -> Pair {
@@ -209,6 +250,7 @@ pub fn small_rsa_public() -> String {
 /// One of each kind, made once for all tests of an executable: an RSA key takes a while.
 pub static RSA: LazyLock<Pair> = LazyLock::new(|| Pair::rsa(2048));
 pub static EC: LazyLock<Pair> = LazyLock::new(Pair::ec);
+pub static EC384: LazyLock<Pair> = LazyLock::new(Pair::ec384);
 pub static ED25519: LazyLock<Pair> = LazyLock::new(Pair::ed25519);
 
 fn openssl(args: &[&str], input: &str) -> String {

@@ -209,7 +209,7 @@ async fn the_service_can_write_policies_and_nothing_else() {
 #[tokio::test]
 async fn rows_that_are_no_records_are_refused_with_words() {
     let database = Database::migrated().await;
-    let long = format!("x{}", "0".repeat(128));
+    let long = format!("x{}", "0".repeat(256));
     let big = format!(
         r#"{{"defaultModel":"{}","defaultProvider":"p"}}"#,
         "m".repeat(262_144)

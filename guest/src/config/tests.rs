@@ -205,7 +205,7 @@ fn a_broken_level_is_an_error_that_names_it_and_never_a_default() {
 
 #[test]
 fn a_user_that_is_none_is_refused_before_anything_is_asked() {
-    for user in ["", "..", "a\nb", &"x".repeat(129)] {
+    for user in ["", "..", "a\nb", &"x".repeat(257)] {
         let mut host = Host::default();
         let Err(Failure::RequestInvalid(faults)) = ask(&mut host, Some(user)) else {
             panic!("not refused: {user:?}");

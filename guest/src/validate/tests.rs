@@ -68,8 +68,8 @@ fn absent_and_empty_survive_as_they_were_given() {
 
 #[test]
 fn each_broken_field_is_reported_at_its_pointer() {
-    let long = format!(r#""{}""#, "ä".repeat(129));
-    let long_glob = format!(r#""{}""#, "ä".repeat(258));
+    let long = format!(r#""{}""#, "ä".repeat(257));
+    let long_glob = format!(r#""{}""#, "ä".repeat(514));
     let cases = [
         (r#""defaultProvider": "openai", "#, "", "/defaultProvider"),
         (r#""defaultModel": "gpt-4o", "#, "", "/defaultModel"),

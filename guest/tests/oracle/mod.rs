@@ -165,7 +165,7 @@ pub fn faults(record: &Value) -> Vec<String> {
     };
     for name in ["defaultProvider", "defaultModel"] {
         match object.get(name) {
-            Some(value) if is_text(value, 128) => {}
+            Some(value) if is_text(value, 256) => {}
             _ => found.push(format!("/{name}")),
         }
     }
@@ -183,7 +183,7 @@ pub fn faults(record: &Value) -> Vec<String> {
             "userPolicies" if value.is_object() => {
                 for (user, entry) in value.as_object().expect("an object") {
                     let at = format!("{at}/{}", escape(user));
-                    if user == "." || user == ".." || !is_text(&json!(user), 128) {
+                    if user == "." || user == ".." || !is_text(&json!(user), 256) {
                         found.push(at.clone());
                     }
                     user_faults(entry, &at, &mut found);
@@ -191,7 +191,7 @@ pub fn faults(record: &Value) -> Vec<String> {
             }
             "allowedModels" if value.is_array() => {
                 for (index, entry) in value.as_array().expect("a list").iter().enumerate() {
-                    if !is_text(entry, 257) {
+                    if !is_text(entry, 513) {
                         found.push(format!("{at}/{index}"));
                     }
                 }
@@ -209,7 +209,7 @@ fn task_faults(entry: &Value, at: &str, found: &mut Vec<String>) {
         return;
     };
     for name in ["task", "provider", "model"] {
-        if !object.get(name).is_some_and(|value| is_text(value, 128)) {
+        if !object.get(name).is_some_and(|value| is_text(value, 256)) {
             found.push(format!("{at}/{name}"));
         }
     }

@@ -41,7 +41,7 @@ const IDS: &[&str] = &[
 const MODES: &[&str] = &["enforce", "report-only", "off"];
 
 pub fn id() -> impl Strategy<Value = String> {
-    prop_oneof![8 => select(IDS).prop_map(str::to_owned), 1 => "[a-c/*]{1,6}", 1 => "\\PC{3,128}"]
+    prop_oneof![8 => select(IDS).prop_map(str::to_owned), 1 => "[a-c/*]{1,6}", 1 => "\\PC{3,256}"]
 }
 
 fn mode() -> impl Strategy<Value = Value> {

@@ -8,10 +8,11 @@ const BITS: u8 = 0x03;
 const OID: u8 = 0x06;
 const NULL: u8 = 0x05;
 
-/// rsaEncryption, ecPublicKey with prime256v1, Ed25519.
+/// rsaEncryption, ecPublicKey with prime256v1 or secp384r1, Ed25519.
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
 /// What is left of an encoding.
@@ -66,9 +67,16 @@ fn parts(der: &[u8]) -> Option<Result<Material, KeyError>> {
         let (n, e) = (numbers.next(INTEGER)?, numbers.next(INTEGER)?);
         numbers.end()?;
         Some(Material::rsa(n, e))
-    } else if kind == EC && algorithm.next(OID)? == P256 {
+    } else if kind == EC {
+        let curve = algorithm.next(OID)?;
         algorithm.end()?;
-        Some(Material::p256(key))
+        let material = Material::ec(key);
+        let is_of_curve = match material {
+            Ok(Material::P256(_)) => curve == P256,
+            Ok(Material::P384(_)) => curve == P384,
+            _ => false,
+        };
+        is_of_curve.then_some(material)
     } else if kind == ED25519 {
         algorithm.end()?;
         Some(Material::ed25519(key))

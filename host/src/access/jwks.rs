@@ -1,187 +1,201 @@
-//! A file of keys (RFC 7517, `{"keys":[...]}`), read strictly: what is not for checking tokens is left
-//! out, what is wrong or secret in the wrong place refuses the file. Not for when it is read (`verifier`).
-
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+//! A set of keys (RFC 7517, `{"keys":[...]}`). Keys that cannot be used are left out, as section 5 asks for; what
+//! is no set, has nothing to check tokens by, or holds private keys is refused as a whole. Not for where
+//! a set comes from (`keyfile`, `remote`).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json;
-use super::key::{Algorithm, Key, KeyError, Material};
+use super::key::{Algorithm, Key, Material};
 
-/// Largest file.
-const LIMIT: u64 = 1 << 20;
-/// Keys of one file.
+/// Largest set, in bytes.
+pub const LIMIT: u64 = 1 << 20;
+/// Keys of one set; those after them are left out.
 const KEYS_MAX: usize = 100;
+/// Members that only private keys have; `priv` is of newer kinds.
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
 
-/// Why a file is not taken. Holds nothing of what is in it.
+/// Why a set is not taken. Holds nothing of what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JwksError {
     #[error("cannot be read: {0}")]
     Read(String),
     #[error("is larger than {} MiB", LIMIT >> 20)]
     Large,
-    #[error("is not {{\"keys\":[...]}}, or a member comes twice")]
+    #[error("is not {{\"keys\":[...]}}")]
     Form,
-    #[error("has more than {KEYS_MAX} keys")]
-    Many,
-    #[error("key {0}: {1}")]
-    Key(usize, KeyError),
-    #[error("key {0}: {1} is missing or not of its type")]
-    Member(usize, &'static str),
-    #[error("key {0} has the kid of an earlier one")]
-    Twice(usize),
+    #[error("has no key that tokens can be checked by{0}")]
+    Empty(LeftOut),
     #[error(
         "key {0}: holds a private key: leave out d and what goes with it, the public part is enough"
     )]
     Private(usize),
-    #[error("holds a secret (oct) and has mode {0:04o}: others can read it, chmod 600 it")]
+    #[error(
+        "holds a secret (oct) and has mode {0:04o}: everybody can read it, chmod 640 it (or 600)"
+    )]
     Open(u32),
-    #[error("has mode {0:04o}: everybody can write into it and so sign tokens, chmod go-w it")]
+    #[error("has mode {0:04o}: everybody can write into it and so sign tokens, chmod o-w it")]
     Writable(u32),
 }
 
-/// The content of a file and its mode.
-pub struct Content {
-    bytes: Vec<u8>,
-    mode: u32,
+/// Who else may know what is in a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Nobody but who may read the file.
+    File,
+    /// Everybody: a secret there is none.
+    Url,
 }
 
-impl Content {
-    pub fn read(path: &Path) -> Result<Content, JwksError> {
-        let failed = |error: std::io::Error| JwksError::Read(error.to_string());
-        // A pipe would be waited for.
-        let is_file = std::fs::metadata(path).map_err(failed)?.is_file();
-        if !is_file {
-            return Err(JwksError::Read("it is no file".to_owned()));
-        }
-        // The open file is asked: it cannot be another one by then.
-        let file = File::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        let mut bytes = Vec::new();
-        file.take(LIMIT + 1)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
-        if bytes.len() as u64 > LIMIT {
-            return Err(JwksError::Large);
-        }
-        let mode = metadata.mode() & 0o7777;
-        Ok(Content { bytes, mode })
-    }
+/// Keys of a set that are not used, by their places from 1 on, with why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut(Vec<(usize, String)>);
 
-    /// What tells it from another.
-    pub fn digest(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.mode.to_le_bytes()).update(&self.bytes);
-        hasher.finalize().into()
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SHOWN: usize = 10;
+        for (number, why) in self.0.iter().take(SHOWN) {
+            write!(f, "; key {number} is left out: {why}")?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
+}
 
-    pub fn keys(&self) -> Result<Vec<Key>, JwksError> {
-        // Whoever can add a key to it can sign as anybody.
-        if self.mode & 0o002 != 0 {
-            return Err(JwksError::Writable(self.mode));
+impl LeftOut {
+    /// One line for all of them. `from`: where the set comes from.
+    pub fn warn(&self, from: &str) {
+        if !self.0.is_empty() {
+            let number = self.0.len();
+            tracing::warn!("{number} of the keys of {from} cannot be used{self}");
         }
-        let whole = json::object(&self.bytes).ok_or(JwksError::Form)?;
-        let list = whole.get("keys").and_then(Value::as_array);
-        let list = list.ok_or(JwksError::Form)?;
-        if list.len() > KEYS_MAX {
-            return Err(JwksError::Many);
+    }
+}
+
+pub struct Set {
+    pub keys: Vec<Key>,
+    pub left_out: LeftOut,
+    /// Whether there is a secret in it, used or not.
+    pub is_secret: bool,
+}
+
+impl Set {
+    pub fn read(text: &[u8], place: Place) -> Result<Set, JwksError> {
+        #[derive(Deserialize)]
+        struct Whole<'a> {
+            #[serde(borrow)]
+            keys: Vec<&'a RawValue>,
         }
-        let mut keys: Vec<Key> = Vec::new();
-        for (number, item) in (1..).zip(list) {
-            let members = item.as_object().ok_or(JwksError::Form)?;
-            let jwk = Jwk { number, members };
-            let Some(key) = jwk.read()? else { continue };
-            if matches!(key.material, Material::Secret(_)) && self.mode & 0o077 != 0 {
-                return Err(JwksError::Open(self.mode));
+        let whole: Whole = serde_json::from_slice(text).map_err(|_| JwksError::Form)?;
+        let mut set = Set {
+            keys: Vec::new(),
+            left_out: LeftOut::default(),
+            is_secret: false,
+        };
+        for (number, item) in (1..).zip(&whole.keys) {
+            let text = item.get();
+            // Also what is left out must not be public, so a member that comes twice does not hide it.
+            let seen: Value = serde_json::from_str(text).unwrap_or_default();
+            let has = |name: &str| seen.get(name).is_some();
+            if seen["kty"] != "oct" && PRIVATE.iter().any(|name| has(name)) {
+                return Err(JwksError::Private(number));
             }
-            if key.id.is_some() && keys.iter().any(|earlier| earlier.id == key.id) {
-                return Err(JwksError::Twice(number));
+            set.is_secret |= has("k");
+            let jwk = json::object(text.as_bytes()).map(Jwk);
+            let key = match jwk {
+                None => Err("it is no object, or a member comes twice".to_owned()),
+                Some(_) if set.keys.len() >= KEYS_MAX => {
+                    Err(format!("there are {KEYS_MAX} before it"))
+                }
+                Some(jwk) => jwk.read(place),
+            };
+            match key {
+                Ok(key) => set.keys.push(key),
+                Err(why) => set.left_out.0.push((number, why)),
             }
-            keys.push(key);
         }
-        Ok(keys)
+        match set.keys.is_empty() {
+            true => Err(JwksError::Empty(set.left_out)),
+            false => Ok(set),
+        }
     }
 }
 
-/// One key of the file, by its place from 1 on.
-struct Jwk<'a> {
-    number: usize,
-    members: &'a Map<String, Value>,
-}
+/// One key, not looked at yet.
+struct Jwk(Map<String, Value>);
 
-impl Jwk<'_> {
-    /// `None`: it is for something else.
-    fn read(&self) -> Result<Option<Key>, JwksError> {
-        let kind = self
-            .text("kty")?
-            .ok_or(JwksError::Member(self.number, "kty"))?;
-        if kind != "oct" && self.members.contains_key("d") {
-            return Err(JwksError::Private(self.number));
-        }
+impl Jwk {
+    /// Or why it cannot be used; not with its values, which may be secret.
+    fn read(&self, place: Place) -> Result<Key, String> {
+        let kind = self.text("kty")?.ok_or("it has no kty")?;
         let id = self.text("kid")?.map(str::to_owned);
         if self.text("use")?.is_some_and(|usage| usage != "sig") {
-            return Ok(self.skipped("its use is not sig"));
+            return Err("its use is not sig".to_owned());
         }
-        if let Some(operations) = self.members.get("key_ops") {
-            let list = operations.as_array();
-            let list = list.ok_or(JwksError::Member(self.number, "key_ops"))?;
-            if !list.iter().any(|operation| operation == "verify") {
-                return Ok(self.skipped("its key_ops are not for checking"));
-            }
+        match self.member("key_ops") {
+            None => {}
+            Some(Value::Array(list)) if list.iter().any(|operation| operation == "verify") => {}
+            Some(_) => return Err("its key_ops are not for checking".to_owned()),
         }
+        let only = match self.text("alg")? {
+            None => None,
+            Some(name) => Some(Algorithm::of(name).ok_or("its alg is not one that is taken")?),
+        };
         let curve = self.text("crv")?;
-        let algorithm = match (kind, curve) {
-            ("oct", _) => Algorithm::Hs256,
-            ("RSA", _) => Algorithm::Rs256,
-            ("EC", Some("P-256")) => Algorithm::Es256,
-            ("OKP", Some("Ed25519")) => Algorithm::EdDsa,
-            _ => return Ok(self.skipped("its kind is not known")),
-        };
-        if self.text("alg")?.is_some_and(|alg| alg != algorithm.name()) {
-            return Ok(self.skipped("its alg is not one that is taken for its kind"));
-        }
-        let material = match algorithm {
-            Algorithm::Hs256 => Material::secret(&self.bytes("k")?),
-            Algorithm::Rs256 => Material::rsa(&self.bytes("n")?, &self.bytes("e")?),
-            Algorithm::Es256 => {
-                let (x, y) = (self.bytes("x")?, self.bytes("y")?);
-                if x.len() != 32 || y.len() != 32 {
-                    return Err(JwksError::Member(self.number, "x or y"));
-                }
-                Material::p256(&[&[4][..], &x, &y].concat())
+        let material = match (kind, curve) {
+            ("oct", _) if place == Place::Url => {
+                return Err("it is a secret, and this place is public".to_owned());
             }
-            Algorithm::EdDsa => Material::ed25519(&self.bytes("x")?),
+            ("oct", _) => Material::secret(&self.bytes("k")?),
+            ("RSA", _) => Material::rsa(&self.bytes("n")?, &self.bytes("e")?),
+            ("EC", Some("P-256")) => Material::ec(&self.point(32)?),
+            ("EC", Some("P-384")) => Material::ec(&self.point(48)?),
+            ("OKP", Some("Ed25519")) => Material::ed25519(&self.bytes("x")?),
+            _ => return Err("its kind is not known".to_owned()),
         };
-        let material = material.map_err(|error| JwksError::Key(self.number, error))?;
-        Ok(Some(Key { id, material }))
+        let material = material.map_err(|error| error.to_string())?;
+        let key = Key { id, only, material };
+        match only {
+            Some(only) if !key.allows(only) => {
+                Err("its alg is not one that is taken for its kind".to_owned())
+            }
+            _ => Ok(key),
+        }
     }
 
-    fn skipped(&self, why: &str) -> Option<Key> {
-        tracing::warn!(
-            key = self.number,
-            "a key of ORDAIN_JWKS_FILE is left out: {why}"
-        );
-        None
+    /// null is as good as nothing.
+    fn member(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
     }
 
-    fn text(&self, name: &'static str) -> Result<Option<&str>, JwksError> {
-        match self.members.get(name) {
+    fn text(&self, name: &str) -> Result<Option<&str>, String> {
+        match self.member(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(JwksError::Member(self.number, name)),
+            Some(_) => Err(format!("{name} is not a string")),
         }
     }
 
-    fn bytes(&self, name: &'static str) -> Result<Vec<u8>, JwksError> {
-        let text = self.text(name)?.unwrap_or_default();
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, String> {
+        let text = self
+            .text(name)?
+            .ok_or_else(|| format!("{name} is missing"))?;
         match URL_SAFE_NO_PAD.decode(text) {
             Ok(bytes) if !bytes.is_empty() => Ok(bytes),
-            _ => Err(JwksError::Member(self.number, name)),
+            _ => Err(format!("{name} is not base64url without padding")),
         }
+    }
+
+    fn point(&self, length: usize) -> Result<Vec<u8>, String> {
+        let (x, y) = (self.bytes("x")?, self.bytes("y")?);
+        if x.len() != length || y.len() != length {
+            return Err(format!("x or y does not have {length} bytes"));
+        }
+        Ok([&[4][..], &x, &y].concat())
     }
 }

@@ -8,13 +8,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use serde_json::{Map, Value, json};
 
-use super::claims::is_actor;
+use super::claims::actor_fault;
 use super::key::{Algorithm, KeyError, Material};
+use super::names::{Names, RoleMap, put};
 use super::principal::Role;
 use super::token::LIMIT;
 
@@ -24,16 +26,18 @@ pub enum MintError {
     #[error(transparent)]
     Secret(#[from] KeyError),
     #[error(
-        "not one private key in PEM of RSA (2048 bits and more), EC P-256 or Ed25519: \
+        "not one private key in PEM of RSA (2048 bits and more), EC P-256, EC P-384 or Ed25519: \
          openssl genpkey -algorithm ed25519; one that begins with BEGIN EC is converted by openssl pkey -in KEY"
     )]
     Key,
-    #[error(
-        "sub must have 1 to 128 characters, no control characters or marks of direction, and not begin with sql:"
-    )]
-    Sub,
+    #[error("{0}")]
+    Sub(&'static str),
     #[error("the role {0} needs a tenant")]
     Tenant(&'static str),
+    #[error("no value of ORDAIN_JWT_ROLE_MAP means {0}")]
+    Role(&'static str),
+    #[error("tokens may not hold for so long: see ORDAIN_JWT_MAX_LIFETIME")]
+    Lifetime,
     #[error("the token would be longer than {} KiB, which no server takes", LIMIT >> 10)]
     Long,
     #[error("the key does not sign")]
@@ -44,7 +48,7 @@ pub enum MintError {
 pub enum Signer {
     Secret(hmac::Key),
     Rsa(Box<RsaKeyPair>),
-    Ec(EcdsaKeyPair),
+    Ec(EcdsaKeyPair, Algorithm),
     Ed(Ed25519KeyPair),
 }
 
@@ -59,6 +63,10 @@ pub struct Wish {
     pub issuer: Option<String>,
     pub audience: Option<String>,
     pub kid: Option<String>,
+    pub names: Names,
+    pub roles: RoleMap,
+    /// Longest time that a token may hold.
+    pub lifetime: Option<Duration>,
 }
 
 impl Signer {
@@ -86,7 +94,7 @@ impl Signer {
         match self {
             Signer::Secret(_) => Algorithm::Hs256,
             Signer::Rsa(_) => Algorithm::Rs256,
-            Signer::Ec(_) => Algorithm::Es256,
+            Signer::Ec(_, algorithm) => *algorithm,
             Signer::Ed(_) => Algorithm::EdDsa,
         }
     }
@@ -101,7 +109,7 @@ impl Signer {
                     .map_err(|_| MintError::Signing)?;
                 Ok(signature)
             }
-            Signer::Ec(pair) => pair
+            Signer::Ec(pair, _) => pair
                 .sign(&random, message)
                 .map(|signature| signature.as_ref().to_vec())
                 .map_err(|_| MintError::Signing),
@@ -110,8 +118,13 @@ impl Signer {
     }
 
     pub fn mint(&self, wish: &Wish, now: SystemTime) -> Result<String, MintError> {
-        if !is_actor(&wish.sub) {
-            return Err(MintError::Sub);
+        if let Some(why) = actor_fault(&wish.sub) {
+            return Err(MintError::Sub(why));
+        }
+        let role = wish.roles.value(wish.role);
+        let role = role.ok_or(MintError::Role(wish.role.name()))?;
+        if wish.lifetime.is_some_and(|most| wish.ttl > most) {
+            return Err(MintError::Lifetime);
         }
         if matches!(wish.role, Role::Reader | Role::Editor) && wish.tenant.is_none() {
             return Err(MintError::Tenant(wish.role.name()));
@@ -125,16 +138,24 @@ impl Signer {
             ("typ", Some("JWT".into())),
             ("kid", text(&wish.kid)),
         ]);
-        let claims = object([
+        let mut claims = object([
             ("sub", Some(json!(wish.sub))),
-            ("role", Some(wish.role.name().into())),
-            ("tenant_id", text(&wish.tenant)),
-            ("tenants", wish.tenants.clone().map(Value::from)),
             ("iss", text(&wish.issuer)),
             ("aud", text(&wish.audience)),
             ("iat", Some(now.as_secs().into())),
             ("exp", Some((now + wish.ttl).as_secs().into())),
         ]);
+        let named = [
+            (&wish.names.role, Some(Value::from(role))),
+            (&wish.names.tenant, text(&wish.tenant)),
+            (&wish.names.tenants, wish.tenants.clone().map(Value::from)),
+        ];
+        for (name, value) in named {
+            if let Some(value) = value {
+                put(&mut claims, name, value);
+            }
+        }
+        let [header, claims] = [header, claims].map(Value::Object);
         let message = format!(
             "{}.{}",
             encoded(header.to_string()),
@@ -155,18 +176,23 @@ fn pkcs8(der: &[u8]) -> Option<Signer> {
     if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
         return Some(Signer::Ed(pair));
     }
-    if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &random) {
-        return Some(Signer::Ec(pair));
+    for (signing, algorithm) in [
+        (&ECDSA_P256_SHA256_FIXED_SIGNING, Algorithm::Es256),
+        (&ECDSA_P384_SHA384_FIXED_SIGNING, Algorithm::Es384),
+    ] {
+        if let Ok(pair) = EcdsaKeyPair::from_pkcs8(signing, der, &random) {
+            return Some(Signer::Ec(pair, algorithm));
+        }
     }
     let pair = RsaKeyPair::from_pkcs8(der).ok()?;
     Some(Signer::Rsa(Box::new(pair)))
 }
 
-fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
+fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Map<String, Value> {
     let given = members
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    Value::Object(given.collect::<Map<_, _>>())
+    given.collect()
 }
 
 fn encoded(bytes: impl AsRef<[u8]>) -> String {

@@ -6,22 +6,31 @@ use std::sync::Arc;
 use super::Denied;
 use crate::ids::Tenant;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// From the weakest to the strongest: of what is one tenant's, each may do what the one before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
+    Metrics,
+    Resolver,
     Reader,
     Editor,
-    Resolver,
     Admin,
 }
 
 impl Role {
-    pub const ALL: [Role; 4] = [Role::Reader, Role::Editor, Role::Resolver, Role::Admin];
+    pub const ALL: [Role; 5] = [
+        Role::Reader,
+        Role::Editor,
+        Role::Resolver,
+        Role::Metrics,
+        Role::Admin,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Role::Reader => "reader",
             Role::Editor => "editor",
             Role::Resolver => "resolver",
+            Role::Metrics => "metrics",
             Role::Admin => "admin",
         }
     }
@@ -40,6 +49,8 @@ pub enum Need<'a> {
     Read(&'a str),
     /// To change what is this tenant's.
     Write(&'a str),
+    /// To see the counters of this instance.
+    Metrics,
     /// What concerns all tenants, or the service itself.
     Everything,
 }
@@ -51,6 +62,7 @@ pub(super) enum Grant {
     Editor(Tenant),
     /// `None`: any tenant; an empty list: none.
     Resolver(Option<Box<[Tenant]>>),
+    Metrics,
     Admin,
 }
 
@@ -86,13 +98,14 @@ impl Principal {
         }
         Err(Denied::Forbidden(match need {
             Need::Everything => "this call is for the role admin",
+            Need::Metrics => "this call is for the roles metrics and admin",
             _ => "the token does not allow this call for this tenant",
         }))
     }
 
     pub fn may(&self, need: Need<'_>) -> bool {
         match (&self.grant, need) {
-            (Grant::Admin, _) => true,
+            (Grant::Admin, _) | (Grant::Metrics, Need::Metrics) => true,
             (Grant::Editor(own), Need::Resolve(of) | Need::Read(of) | Need::Write(of))
             | (Grant::Reader(own), Need::Resolve(of) | Need::Read(of)) => own.as_str() == of,
             (Grant::Resolver(None), Need::Resolve(_)) => true,
@@ -121,6 +134,7 @@ mod tests {
             Need::Resolve("other"),
             Need::Read("other"),
             Need::Write("other"),
+            Need::Metrics,
             Need::Everything,
         ];
         let marks = needs.map(|need| if principal.may(need) { 'y' } else { '-' });
@@ -129,13 +143,14 @@ mod tests {
 
     #[test]
     fn roles_may_what_the_table_says() {
-        assert_eq!(allowed(Grant::Reader(tenant("own"))), "yy-----");
-        assert_eq!(allowed(Grant::Editor(tenant("own"))), "yyy----");
-        assert_eq!(allowed(Grant::Resolver(None)), "y--y---");
+        assert_eq!(allowed(Grant::Reader(tenant("own"))), "yy------");
+        assert_eq!(allowed(Grant::Editor(tenant("own"))), "yyy-----");
+        assert_eq!(allowed(Grant::Resolver(None)), "y--y----");
         let some = Grant::Resolver(Some(Box::new([tenant("own")])));
-        assert_eq!(allowed(some), "y------");
-        assert_eq!(allowed(Grant::Resolver(Some(Box::new([])))), "-------");
-        assert_eq!(allowed(Grant::Admin), "yyyyyyy");
+        assert_eq!(allowed(some), "y-------");
+        assert_eq!(allowed(Grant::Resolver(Some(Box::new([])))), "--------");
+        assert_eq!(allowed(Grant::Metrics), "------y-");
+        assert_eq!(allowed(Grant::Admin), "yyyyyyyy");
     }
 
     #[test]

@@ -56,7 +56,7 @@ Examples:
 impl Caches {
     pub async fn run(&self, json: bool) -> Result<(), Failure> {
         match &self.change {
-            None => show(&self.target.open().await?, json).await,
+            None => show(&self.target.open_records().await?, json).await,
             Some(Change::Set {
                 target,
                 changes,
@@ -64,7 +64,7 @@ impl Caches {
                 reason,
             }) => {
                 let body = body(changes)?;
-                let target = target.open().await?;
+                let target = target.open_records().await?;
                 if *local && matches!(target, Target::Embedded { .. }) {
                     return Err(Failure::Usage(
                         "--local is about a running instance: name one with --server".to_owned(),
@@ -72,7 +72,7 @@ impl Caches {
                 }
                 let call = Call::new(Method::PATCH, "/v1/caches")
                     .query("local", local.then_some("true"))
-                    .header("ordain-reason", reason.as_ref())
+                    .reason(reason.as_ref())
                     .body(Value::Object(body).to_string());
                 let reply = target.ask(call).await?;
                 if json {

@@ -234,7 +234,7 @@ async fn change(
     reason: &Reason,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let call = call.header("ordain-reason", reason.reason.as_ref());
+    let call = call.reason(reason.reason.as_ref());
     let reply = target.open().await?.ask(call).await?;
     match as_json {
         true => output::raw(&reply.body),

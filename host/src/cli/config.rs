@@ -145,7 +145,7 @@ impl WriteArgs {
     fn on(&self, call: Call) -> Call {
         let if_match = self.if_match.map(|revision| format!("\"{revision}\""));
         call.header("if-match", if_match)
-            .header("ordain-reason", self.reason.as_ref())
+            .reason(self.reason.as_ref())
     }
 }
 
@@ -158,13 +158,19 @@ impl Config {
                 own,
                 min_revision,
             } => {
-                let call = match &level.tenant {
-                    Some(tenant) if !own => Call::new(Method::GET, tenant_path(tenant, "/config")?)
-                        .query("user", level.user.as_ref()),
-                    _ => Call::new(Method::GET, level.path()?),
+                let (call, target) = match &level.tenant {
+                    Some(tenant) if !own => {
+                        let call = Call::new(Method::GET, tenant_path(tenant, "/config")?);
+                        let call = call.query("user", level.user.as_ref());
+                        (call, target.open().await?)
+                    }
+                    _ => {
+                        let call = Call::new(Method::GET, level.path()?);
+                        (call, target.open_records().await?)
+                    }
                 };
                 let call = call.header("ordain-min-revision", *min_revision);
-                let reply = target.open().await?.ask(call).await?;
+                let reply = target.ask(call).await?;
                 if json {
                     return output::raw(&reply.body);
                 }
@@ -190,7 +196,7 @@ impl Config {
                 ..
             } => {
                 let call = write.on(Call::new(Method::DELETE, level.path()?));
-                let reply = target.open().await?.ask(call).await?;
+                let reply = target.open_records().await?.ask(call).await?;
                 written(&reply, level, "deleted", json)
             }
             Config::Unset {
@@ -209,7 +215,7 @@ impl Config {
                 level,
                 page,
             } => {
-                let target = target.open().await?;
+                let target = target.open_records().await?;
                 let path = format!("{}/history", level.path()?);
                 page.walk(&target, &path, json, changes).await
             }

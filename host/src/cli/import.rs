@@ -269,7 +269,7 @@ async fn put(
     let path = tenant_path(entry.tenant.as_str(), "/policy")?;
     let reply = patiently(target, || {
         Call::new(Method::PUT, path.clone())
-            .header("ordain-reason", reason)
+            .reason(reason)
             .body(entry.record.as_bytes())
     })
     .await?;

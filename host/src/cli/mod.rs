@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Config, File, Sources, faulty, prepared};
+use crate::config::{Config, File, Reader, Sources, faulty, prepared};
 use crate::secret::SecretUrl;
 use output::Failure;
 
@@ -104,6 +104,9 @@ struct Migrate {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    if let Some(ended) = crate::compile_apart() {
+        return ended;
+    }
     let mut command = prepared(Cli::command());
     let matches = match command.try_get_matches_from_mut(std::env::args_os()) {
         Ok(matches) => matches,
@@ -112,10 +115,10 @@ pub fn main() -> ExitCode {
             if !faults.is_empty() {
                 return output::ended(Failure::Usage(faults.join("\n  ")), false);
             }
-            if let Some(variable) = variable_of(&command, &error) {
+            if let Some(variable) = variable_of(&Cli::command(), &error) {
                 output::note(&format!("{variable} is not set to what it must be:"));
             }
-            error.exit()
+            masked(error).exit()
         }
     };
     let (matches, sources) = match with_file(matches) {
@@ -150,13 +153,14 @@ fn with_file(matches: clap::ArgMatches) -> Result<(clap::ArgMatches, Sources), F
     };
     let options = Config::augment_args(clap::Command::new("serve"));
     let named = serve.get_one::<PathBuf>("config_file");
-    let file = File::load(named.map(PathBuf::as_path), &options).map_err(usage)?;
+    let file = File::load(named.map(PathBuf::as_path), &options, Reader::Service);
+    let file = file.map_err(usage)?;
     let Some(file) = file else {
         let sources = Sources::new(&options, serve, None);
         return Ok((matches, sources));
     };
-    let mut command =
-        prepared(Cli::command()).mut_subcommand("serve", |serve| file.as_defaults(serve));
+    let command = Cli::command().mut_subcommand("serve", |serve| file.as_defaults(serve));
+    let mut command = prepared(command);
     let matches = command
         .try_get_matches_from_mut(std::env::args_os())
         .unwrap_or_else(|error| error.exit());
@@ -165,6 +169,23 @@ fn with_file(matches: clap::ArgMatches) -> Result<(clap::ArgMatches, Sources), F
         None => Sources::default(),
     };
     Ok((matches, sources))
+}
+
+/// What was typed in the wrong place may be a URL with a password: it is not repeated.
+fn masked(mut error: clap::Error) -> clap::Error {
+    for kind in [
+        ContextKind::InvalidArg,
+        ContextKind::InvalidValue,
+        ContextKind::InvalidSubcommand,
+    ] {
+        if let Some(ContextValue::String(text)) = error.get(kind)
+            && text.contains(['@', ':', '='])
+        {
+            let shown = crate::secret::masked_url(text);
+            error.insert(kind, ContextValue::String(shown));
+        }
+    }
+    error
 }
 
 /// A configuration that cannot be used.

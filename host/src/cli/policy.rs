@@ -115,7 +115,7 @@ impl Policy {
             } => {
                 let call = Call::new(Method::GET, tenant_path(tenant, "/policy")?)
                     .header("ordain-min-revision", *min_revision);
-                let reply = target.open().await?.ask(call).await?;
+                let reply = target.open_records().await?.ask(call).await?;
                 if json {
                     return output::raw(&reply.body);
                 }
@@ -139,7 +139,7 @@ impl Policy {
                         if_match.map(|revision| format!("\"{revision}\"")),
                     )
                     .header("if-none-match", create_only.then_some("*"))
-                    .header("ordain-reason", reason.as_ref())
+                    .reason(reason.as_ref())
                     .body(read_input(file)?);
                 let reply = target.open().await?.ask(call).await?;
                 let done = match (dry_run, reply.status.as_u16()) {
@@ -160,12 +160,12 @@ impl Policy {
                         "if-match",
                         if_match.map(|revision| format!("\"{revision}\"")),
                     )
-                    .header("ordain-reason", reason.as_ref());
-                let reply = target.open().await?.ask(call).await?;
+                    .reason(reason.as_ref());
+                let reply = target.open_records().await?.ask(call).await?;
                 written(&reply, tenant, "deleted", json)
             }
             Policy::List { target, page } => {
-                let target = target.open().await?;
+                let target = target.open_records().await?;
                 let print = |items: &[Value]| {
                     let row = |item: &Value| vec![cell(&item["tenant"]), cell(&item["revision"])];
                     output::table(
@@ -180,7 +180,7 @@ impl Policy {
                 tenant,
                 page,
             } => {
-                let target = target.open().await?;
+                let target = target.open_records().await?;
                 let path = tenant_path(tenant, "/history")?;
                 page.walk(&target, &path, json, changes).await
             }

@@ -40,11 +40,11 @@ impl Log {
             before,
             reason,
         } = self;
-        let target = target.open().await?;
+        let target = target.open_records().await?;
         let (mut pruned, mut revision) = (0, Value::Null);
         loop {
             let call = Call::new(Method::POST, "/v1/log/prune")
-                .header("ordain-reason", reason.as_ref())
+                .reason(reason.as_ref())
                 .body(json!({ "before": before }).to_string());
             let reply = target.ask(call).await.inspect_err(|_| {
                 if pruned > 0 {

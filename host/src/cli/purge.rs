@@ -34,9 +34,9 @@ impl Purge {
             body.insert("tenant".to_owned(), tenant.as_str().into());
         }
         let call = Call::new(Method::POST, "/v1/caches/purge")
-            .header("ordain-reason", self.reason.as_ref())
+            .reason(self.reason.as_ref())
             .body(serde_json::Value::from(body).to_string());
-        let reply = self.target.open().await?.ask(call).await?;
+        let reply = self.target.open_records().await?.ask(call).await?;
         if json {
             return output::raw(&reply.body);
         }

@@ -12,7 +12,7 @@ use super::import;
 use super::output::{self, Failure};
 use crate::access::Access;
 use crate::caches::Caches;
-use crate::config::{AccessSettings, Config, Settings, Source, Sources, UNIX, strangers};
+use crate::config::{Config, Settings, Source, Sources, UNIX, strangers};
 use crate::http::{self, Asked, Edge, Listener, NoRoom};
 use crate::options::OriginChoice;
 use crate::ordain::Ordain;
@@ -72,6 +72,10 @@ impl Serve {
         }
         let access = settings.access.start(self.dev);
         let access = access.map_err(|error| refused(error.to_string()))?;
+        // Keys of a URL come while the rest starts.
+        if let Access::Tokens(verifier) = &access {
+            verifier.follow();
+        }
         let room = self
             .room(&settings)
             .map_err(|error| refused(error.to_string()))?;
@@ -86,9 +90,6 @@ impl Serve {
             }
         };
         announce(&settings, &address, self.load.is_some());
-        if let Access::Tokens(verifier) = &access {
-            verifier.follow();
-        }
         let deadline = settings.options.request_deadline;
         let edge = Arc::new(Edge::new(room, settings.edge.idle));
         let service = http::service(ordain.clone(), deadline, access, edge);
@@ -252,7 +253,7 @@ fn report(settings: &Settings) {
     }
     if settings.dev {
         tracing::warn!("--dev: for development only, everybody may do everything");
-        if settings.access != AccessSettings::default() {
+        if settings.access.is_given() {
             tracing::warn!("--dev: the keys and rules for tokens that are configured do not count");
         }
     }

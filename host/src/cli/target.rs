@@ -8,29 +8,36 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tower::ServiceExt;
 
 use super::output::{self, Failure};
 use super::usage;
 use crate::access::Access;
-use crate::config::{Config, File, UNIX, faulty, prepared, socket_path};
+use crate::backends::Origin;
+use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError};
+use crate::config::{Config, File, Reader, UNIX, faulty, prepared, socket_path, variable};
 use crate::http::Service;
 use crate::ids::Tenant;
-use crate::options::OriginChoice;
+use crate::options::{Options, OriginChoice};
 use crate::ordain::Ordain;
 use crate::secret::{Secret, SecretUrl, masked_url};
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7171";
 /// Longest wait for a server; its own deadlines are much shorter.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for a database: its name may not resolve, or the network swallow what is sent.
+const REACH: Duration = Duration::from_secs(5);
 /// What a path segment may hold as it is (RFC 3986 "unreserved").
 pub const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+/// What a header cannot hold as it is, and the sign that says so.
+const REASON: &AsciiSet = &CONTROLS.add(b'%');
 
 /// Server or database to work with
 #[derive(clap::Args, Clone, Default)]
@@ -69,9 +76,18 @@ impl TargetArgs {
     }
 
     pub async fn open(&self) -> Result<Target, Failure> {
-        match self.choose(|name| std::env::var(name).ok()) {
+        self.open_with(true).await
+    }
+
+    /// For a command that no rule has a say in: on a database it starts no engine.
+    pub async fn open_records(&self) -> Result<Target, Failure> {
+        self.open_with(false).await
+    }
+
+    async fn open_with(&self, rules: bool) -> Result<Target, Failure> {
+        match self.choose(|name| variable(name)?.into_string().ok()) {
             Choice::Server(url) => server(&url, self.token.as_ref()),
-            Choice::Database(url) => database(url).await,
+            Choice::Database(url) => database(url, rules).await,
         }
     }
 }
@@ -165,7 +181,7 @@ fn client(url: &str, builder: reqwest::ClientBuilder) -> Result<reqwest::Client,
     })
 }
 
-async fn database(url: SecretUrl) -> Result<Target, Failure> {
+async fn database(url: SecretUrl, rules: bool) -> Result<Target, Failure> {
     let config = environment()?;
     let origin = OriginChoice::Postgres {
         url,
@@ -176,10 +192,35 @@ async fn database(url: SecretUrl) -> Result<Target, Failure> {
     options.origin_deadline = options.origin_deadline.max(PATIENCE / 3);
     options.request_deadline = options.request_deadline.max(PATIENCE / 2);
     let deadline = options.request_deadline;
-    let ordain = Ordain::start(options).await.map_err(Failure::new)?;
-    ordain.opened(PATIENCE / 3).await;
+    // One person waits: a database that cannot be reached is the answer, not a reason to wait on.
+    reached(&options).await?;
+    let ordain = Ordain::start_for_command(options, rules).await;
+    let ordain = ordain.map_err(Failure::new)?;
+    if rules {
+        ordain.opened(PATIENCE / 3).await;
+    }
     let service = crate::http::service(ordain.clone(), deadline, Access::open(), Arc::default());
     Ok(Target::Embedded { ordain, service })
+}
+
+/// A server waits for a database that may come up later; a command says that it is not there.
+async fn reached(options: &Options) -> Result<(), Failure> {
+    let OriginChoice::Postgres { url, .. } = &options.origin else {
+        return Ok(());
+    };
+    let origin = Postgres::connect(PostgresOptions::new(url.reveal())).map_err(Failure::new)?;
+    let shown = origin.describe();
+    match tokio::time::timeout(REACH, origin.schema_status()).await {
+        Ok(Err(SchemaError::Unreachable(why))) => Err(Failure::new(format!(
+            "cannot reach the database ({shown}): {why}"
+        ))),
+        // Whatever else is wrong with it is told by who uses it.
+        Ok(_) => Ok(()),
+        Err(_) => Err(Failure::new(format!(
+            "cannot reach the database ({shown}): no answer within {} s",
+            REACH.as_secs()
+        ))),
+    }
 }
 
 /// The configuration as environment and file give it.
@@ -189,18 +230,18 @@ pub fn environment() -> Result<Config, Failure> {
         #[command(flatten)]
         config: Config,
     }
-    let command = prepared(<Environment as clap::CommandFactory>::command());
-    let named = std::env::var_os("ORDAIN_CONFIG").map(std::path::PathBuf::from);
+    let command = <Environment as clap::CommandFactory>::command();
+    let named = variable("ORDAIN_CONFIG").map(std::path::PathBuf::from);
     let faults = faulty(&command, &[]);
     if !faults.is_empty() {
         return Err(Failure::Usage(faults.join("\n  ")));
     }
-    let file = File::load(named.as_deref(), &command).map_err(usage)?;
+    let file = File::load(named.as_deref(), &command, Reader::Command).map_err(usage)?;
     let command = match &file {
         Some(file) => file.as_defaults(command),
         None => command,
     };
-    command
+    prepared(command)
         .try_get_matches_from(["ordain"])
         .and_then(|matches| <Environment as clap::FromArgMatches>::from_arg_matches(&matches))
         .map(|environment| environment.config)
@@ -237,6 +278,12 @@ impl Call {
         self.headers
             .extend(value.map(|value| (name, value.to_string())));
         self
+    }
+
+    /// In ASCII: not everything on the way lets other bytes pass as they are.
+    pub fn reason(self, reason: Option<impl AsRef<str>>) -> Call {
+        let encoded = reason.map(|text| utf8_percent_encode(text.as_ref(), REASON).to_string());
+        self.header("ordain-reason", encoded)
     }
 
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Call {

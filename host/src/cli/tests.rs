@@ -71,7 +71,7 @@ fn everything_that_is_wrong_with_a_file_is_listed_with_its_place() {
     for (fault, (place, word)) in listed.iter().zip([
         ("line 2", "policy"),
         ("line 3", "tenant"),
-        ("line 4", "1 to 128"),
+        ("line 4", "1 to 256"),
         ("line 5", "line 1"),
         ("line 6", "`x`"),
     ]) {

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::output::{self, Failure};
 use crate::access::{Role, Signer, Wish};
-use crate::config::duration;
+use crate::config::{ClaimsConfig, duration};
 use crate::ids::Tenant;
 use crate::secret::Secret;
 
@@ -31,7 +31,7 @@ pub struct Token {
     #[arg(long, value_name = "NAME")]
     sub: String,
 
-    /// reader, editor, resolver or admin
+    /// reader, editor, resolver, metrics or admin
     #[arg(long, value_parser = role, value_name = "ROLE")]
     role: Role,
 
@@ -59,13 +59,16 @@ pub struct Token {
     #[arg(long, value_name = "NAME")]
     kid: Option<String>,
 
-    /// Private key in PEM to sign with: RSA, EC P-256 or Ed25519; only its owner may be able to read it
+    /// Private key in PEM to sign with: RSA, EC P-256, EC P-384 or Ed25519; not readable by everybody
     #[arg(long, value_name = "FILE")]
     key: Option<String>,
 
     /// Secret to sign with, without a key file
     #[arg(long, env = "ORDAIN_JWT_HS256_SECRET", value_name = "SECRET")]
     jwt_hs256_secret: Option<Secret>,
+
+    #[command(flatten)]
+    claims: ClaimsConfig,
 }
 
 impl Token {
@@ -86,6 +89,7 @@ impl Token {
                 ));
             }
         };
+        let (names, roles) = self.claims.checked().map_err(super::usage)?;
         let wish = Wish {
             sub: self.sub.clone(),
             role: self.role,
@@ -95,6 +99,9 @@ impl Token {
             issuer: given(&self.issuer),
             audience: given(&self.audience),
             kid: given(&self.kid),
+            names,
+            roles,
+            lifetime: self.claims.jwt_max_lifetime,
         };
         let token = signer.mint(&wish, SystemTime::now());
         let token = token.map_err(|error| Failure::Usage(error.to_string()))?;
@@ -123,15 +130,15 @@ fn ids(list: &str) -> Result<Vec<String>, Failure> {
         .map_err(Failure::Usage)
 }
 
-/// A file that nobody else can read.
+/// A file that not everybody can read: its owner and group may.
 fn private(file: &str) -> Result<Vec<u8>, Failure> {
     let failed = |error: std::io::Error| Failure::new(format!("{file} cannot be read: {error}"));
     let open = File::open(file).map_err(failed)?;
     let metadata = open.metadata().map_err(failed)?;
     let mode = metadata.mode() & 0o7777;
-    if metadata.is_file() && mode & 0o077 != 0 {
+    if metadata.is_file() && mode & 0o004 != 0 {
         return Err(Failure::new(format!(
-            "{file} has mode {mode:04o}: others can read this private key; chmod 600 {file}"
+            "{file} has mode {mode:04o}: everybody can read this private key; chmod 600 {file} (or 640)"
         )));
     }
     let mut pem = Vec::new();

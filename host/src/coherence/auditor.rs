@@ -119,7 +119,7 @@ impl Findings {
 
 impl Auditor {
     /// Runs until it is dropped.
-    pub async fn run(self) {
+    pub async fn run(self: Arc<Self>) {
         loop {
             let jitter = rand::rng().random_range(0.5..1.0);
             tokio::time::sleep(self.interval.mul_f64(jitter)).await;

@@ -37,11 +37,11 @@ impl Moment {
         )
     }
 
-    pub(super) fn nanos(self) -> u64 {
+    pub fn nanos(self) -> u64 {
         self.0
     }
 
-    pub(super) fn from_nanos(nanos: u64) -> Moment {
+    pub fn from_nanos(nanos: u64) -> Moment {
         Moment(nanos)
     }
 }

@@ -18,8 +18,8 @@ use crate::ids::Key;
 /// Puts under way at once; one more is dropped, which costs a later miss.
 const PUTS_MAX: usize = 256;
 
-/// What the probe of puts puts, and for how long: under a key of its own that belongs to the node of
-/// a cluster which serves the failed one, and so small that no limit of size stops it.
+/// What the probe of puts puts, and for how long. Probes use keys of their own: what is wrong with one
+/// value (too long for a proxy, or for the deadline on a slow line) says nothing of the others.
 const PROBE: (&[u8], Duration) = (b"probe", Duration::from_millis(1));
 
 type Reply = Result<Arc<Vec<Option<Vec<u8>>>>, FarError>;
@@ -98,6 +98,11 @@ impl Far {
         (breaker.is_open() && self.backend.fails_in_part()) || breaker.admits()
     }
 
+    /// What fails is not all of far, if anything fails.
+    pub fn fails_in_part(&self) -> bool {
+        self.backend.fails_in_part()
+    }
+
     /// The raw values of the keys. A reply may be shared, however old: V judges it now. At once an
     /// error while the breaker is open.
     pub async fn get(self: &Arc<Self>, keys: &[Key]) -> (Option<FarFlight>, Reply) {
@@ -173,12 +178,12 @@ impl Far {
         put == Ok(true)
     }
 
-    /// A failed look-up makes far suspect; the probe repeats it.
+    /// A failed look-up makes far suspect; the probe is another one, on the same servers.
     fn note_look_up<T>(self: &Arc<Self>, outcome: &Result<T, FarError>, names: Vec<String>) {
         if let Err(error) = outcome {
             self.counts.errors.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(far = self.describe(), %error, "a look-up in far failed");
-            self.suspect(names);
+            self.suspect(names.iter().map(|name| probe_key(name)).collect());
         }
     }
 
@@ -211,7 +216,8 @@ impl Far {
     /// `None`: it is not only the puts that fail.
     async fn try_put(self: Arc<Self>, name: String) -> Option<Result<(), String>> {
         let (value, ttl) = PROBE;
-        let put = self.backend.put(&probe_key(&name), value, b"", ttl).await;
+        let name = probe_key(&name);
+        let put = self.backend.put(&name, value, b"", ttl).await;
         let Err(error) = put else {
             return Some(Ok(()));
         };

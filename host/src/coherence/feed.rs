@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::clock::Moment;
 use super::origin::OriginReader;
@@ -18,6 +19,10 @@ use crate::caches::Caches;
 
 /// Time between two reads when nothing wakes the feed (rule F3).
 pub use crate::options::FEED_INTERVAL as INTERVAL;
+/// Time from one read to the next, whoever wakes the feed, and what may be read ahead of that after a while of
+/// quiet: changes that come one by one wait for nothing.
+const BETWEEN: Duration = Duration::from_millis(5);
+const AHEAD: Duration = Duration::from_millis(40);
 /// Rows of one read; one more tells that the reply is not the whole rest.
 const CHUNK: u32 = 1001;
 /// First and longest pause after a failed read, unless a reader asks.
@@ -60,11 +65,18 @@ impl Feed {
         }
     }
 
-    /// Runs until it is dropped.
-    pub async fn run(self) {
+    /// Runs until it is dropped. `restarts`: how often it panicked.
+    pub async fn run(self: Arc<Self>, restarts: u64) {
+        if restarts > 0 {
+            // What was applied in part proves nothing.
+            self.coherence
+                .purge("the feed was begun again after a panic");
+        }
         let mut pause = RETRY.0;
         let mut looked = None;
+        let mut turn = Instant::now();
         loop {
+            turn = turn.max(Instant::now()) + BETWEEN;
             match self.catch_up().await {
                 Ok(()) => {
                     pause = RETRY.0;
@@ -89,6 +101,10 @@ impl Feed {
                         () = tokio::time::sleep(INTERVAL) => {}
                         () = self.log.changed() => {}
                         () = self.coherence.wake.notified() => {}
+                    }
+                    // Whoever may connect to the database may NOTIFY, as often as he likes.
+                    if let Some(turn) = turn.checked_sub(AHEAD) {
+                        tokio::time::sleep_until(turn).await;
                     }
                 }
                 Err(error) => {

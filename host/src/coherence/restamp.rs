@@ -35,7 +35,7 @@ pub struct Restamper {
 
 impl Restamper {
     /// Runs until it is dropped.
-    pub async fn run(self) {
+    pub async fn run(self: Arc<Self>) {
         loop {
             // Hosts that started together do not work in step.
             let jitter = rand::rng().random_range(0.5..1.0);

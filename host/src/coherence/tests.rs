@@ -1,6 +1,8 @@
 //! Tests of the window, the test V and the feed, on a scripted change log.
 
 mod background;
+mod far_faults;
+mod feed_task;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -354,7 +356,7 @@ fn follow(origin: &Arc<MemoryOrigin>) -> (Arc<Coherence>, tokio::task::JoinHandl
         Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
         Arc::new(Caches::new(&Options::default())),
     );
-    (coherence, tokio::spawn(feed.run()))
+    (coherence, tokio::spawn(Arc::new(feed).run(0)))
 }
 
 #[tokio::test]

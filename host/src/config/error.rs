@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use crate::access::KeyError;
+use crate::access::{KeyError, RoleMapError};
 
 /// Fewest bytes of a key that seals far values.
 pub const FAR_KEY_MIN: usize = 16;
@@ -22,7 +22,7 @@ pub enum ConfigError {
     Environment(String),
     #[error("{0} is set without {1}: a default for tenants without a policy needs both")]
     HalfDefault(&'static str, &'static str),
-    #[error("{0} must have 1 to 128 characters and no control characters")]
+    #[error("{0} must have 1 to 256 characters and no control characters")]
     Id(&'static str),
     #[error(
         "ORDAIN_BOUND must be above the feed's interval (250ms) plus ORDAIN_FEED_DEADLINE ({0}): \
@@ -61,10 +61,22 @@ pub enum ConfigError {
     )]
     FarKey(usize),
     #[error(
-        "name {0} of ORDAIN_LOCAL_PROVIDERS is no name of a provider: it must have 1 to 128 characters \
+        "name {0} of ORDAIN_LOCAL_PROVIDERS is no name of a provider: it must have 1 to 256 characters \
          and no control characters"
     )]
     LocalProvider(usize),
+    #[error("ORDAIN_JWT_ROLE_MAP: {0}")]
+    RoleMap(RoleMapError),
+    #[error(
+        "ORDAIN_JWKS_URL and ORDAIN_OIDC_ISSUER both say where keys are: leave one of them out \
+         (ORDAIN_JWT_ISSUER says which issuer tokens must name)"
+    )]
+    TwoSources,
+    #[error(
+        "ORDAIN_JWT_ISSUER is not ORDAIN_OIDC_ISSUER, to the letter: leave ORDAIN_JWT_ISSUER out, tokens must \
+         name the issuer whose keys they are checked by"
+    )]
+    TwoIssuers,
     #[error("several things are wrong:{}", listed(.0))]
     Several(Vec<ConfigError>),
 }

@@ -12,6 +12,8 @@ use toml::de::{DeTable, DeValue};
 use super::files;
 use super::meant::{kebab, meant};
 use super::secrets::{LISTS, is_secret, reveals};
+use super::unnamed::{Reader, unnamed};
+use crate::utf8;
 
 /// Looked for in the working directory.
 const NAME: &str = "ordain.toml";
@@ -64,6 +66,18 @@ pub enum FileError {
     /// A fault a line.
     #[error("{} cannot be used:{}", path.display(), listed(.faults))]
     Faults { path: PathBuf, faults: Vec<String> },
+    /// A fault a line.
+    #[error(
+        "{} lies in the working directory and nobody named it, so this is not taken from it:{}\n  name the \
+         file, if it is yours: {how}",
+        path.display(),
+        listed(.faults)
+    )]
+    Unnamed {
+        path: PathBuf,
+        faults: Vec<String>,
+        how: &'static str,
+    },
     #[error(
         "{0} holds a secret (`{key}`, line {line}) and its mode {mode:04o} lets everybody read it: chmod 640 {0}",
         path.display()
@@ -87,7 +101,11 @@ fn listed(faults: &[String]) -> String {
 impl File {
     /// Reads the file that is named, else `ordain.toml` of the working directory if there is one.
     /// `options`: a command whose arguments are the options.
-    pub fn load(named: Option<&Path>, options: &Command) -> Result<Option<File>, FileError> {
+    pub fn load(
+        named: Option<&Path>,
+        options: &Command,
+        reader: Reader,
+    ) -> Result<Option<File>, FileError> {
         let named = named.filter(|path| !path.as_os_str().is_empty());
         let path = match named {
             Some(path) => path.to_owned(),
@@ -109,6 +127,9 @@ impl File {
             }
         };
         let values = parse(&path, &text, options)?;
+        if named.is_none() {
+            unnamed(&path, &values, reader)?;
+        }
         let secret = values.iter().find(|one| reveals(&one.id, &one.value));
         if let Some(secret) = secret
             && let Some(mode) = files::open_to_everybody(&path)
@@ -138,15 +159,21 @@ fn is_there(path: &Path) -> bool {
 }
 
 fn text_within_limit(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
-    file.take(LIMIT + 1).read_to_string(&mut text)?;
-    match text.len() as u64 <= LIMIT {
-        true => Ok(text),
-        false => Err(std::io::Error::other(format!(
+    file.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(std::io::Error::other(format!(
             "it is larger than {} KiB, which no configuration is",
             LIMIT >> 10
-        ))),
+        )));
+    }
+    match utf8::read(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(error) => Err(std::io::Error::new(
+            ErrorKind::InvalidData,
+            format!("it is {error}"),
+        )),
     }
 }
 
@@ -226,7 +253,9 @@ fn read<'a>(
         .find(|option| option.get_long() == Some(key) && option.get_id() != CONFIG_FILE)
         .ok_or_else(|| unknown(key, options))?;
     let id = option.get_id().as_str();
-    let text = text_of(id, value).map_err(|why| format!("{key}: {why}"))?;
+    let mut text = text_of(id, value).map_err(|why| format!("{key}: {why}"))?;
+    // As in a variable.
+    text.truncate(text.trim_end_matches(['\n', '\r']).len());
     if text.is_empty() {
         return Ok(None);
     }

@@ -33,7 +33,8 @@ a line of the **file** (`bound = \"2s\"`), and that over the default. An empty v
 The file is the one that `--config` or `ORDAIN_CONFIG` names, else `ordain.toml` in the working directory. Its keys are the flags without
 `--`; strings, integers, booleans and, where a list is taken, lists of strings. There are no sections. A key that is not known, and a value that its
 option does not take, stop the start; all of them are listed, each with its line. [ordain.toml](ordain.toml) is an example. The file is read by `ordain serve`, and by
-commands that work on a database without a server.
+commands that work on a database without a server. From a file that nobody named `component-cache` is not taken, and commands take neither `component`,
+`component-*`, `redis-*` nor `far-key` from it: it may be a stranger's.
 
 A variable that begins with `ORDAIN_` and that nothing reads stops `ordain serve`, too (save those that Kubernetes
 makes of services whose names begin with `ordain`: `ORDAIN_X_SERVICE_HOST=10.0.0.7`, `ORDAIN_X_PORT=tcp://10.0.0.7:80` and the like).

@@ -48,7 +48,8 @@ impl Sources {
             };
             let source = match matches.value_source(id) {
                 Some(ValueSource::CommandLine) => Source::Flag(format!("--{}", option.get_long()?)),
-                Some(ValueSource::EnvVariable) => Source::Environment,
+                // Also one that had to be trimmed, which the parser does not know.
+                _ if super::variable(&variable).is_some() => Source::Environment,
                 _ => in_file().unwrap_or(Source::Default),
             };
             Some((variable, source))

@@ -190,6 +190,7 @@ impl From<ComponentError> for Problem {
             ComponentError::Refused(why) => {
                 let errors = match &why {
                     LoadError::Size { .. } => return Problem::too_large(BYTES_MAX),
+                    LoadError::Busy(_) => return Problem::later("busy", detail),
                     LoadError::World(all) | LoadError::Vectors(all) => {
                         all.iter().map(|one| fault("", one.as_str())).collect()
                     }

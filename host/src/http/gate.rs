@@ -40,6 +40,7 @@ pub fn admit(
         Rule::Open | Rule::Resolve => {}
         Rule::Read => principal.require(Need::Read(&tenant()))?,
         Rule::Write => principal.require(Need::Write(&tenant()))?,
+        Rule::Metrics => principal.require(Need::Metrics)?,
         Rule::Admin => principal.require(Need::Everything)?,
         // Whoever may not do everything finds nothing where no rule is.
         Rule::None if !principal.may(Need::Everything) => return Err(Denial::Nothing),
@@ -142,10 +143,14 @@ impl From<Denied> for Problem {
         tracing::debug!(%denied, "a request was turned away");
         let (status, code) = match denied {
             Denied::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated"),
-            Denied::Invalid(_) => (StatusCode::UNAUTHORIZED, "invalid-token"),
+            Denied::Invalid(_) | Denied::UnknownKey => (StatusCode::UNAUTHORIZED, "invalid-token"),
+            Denied::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "keys-unavailable"),
             Denied::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
         };
-        Problem::new(status, code, denied.to_string())
+        Problem {
+            retry: denied == Denied::Unavailable,
+            ..Problem::new(status, code, denied.to_string())
+        }
     }
 }
 

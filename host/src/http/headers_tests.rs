@@ -50,12 +50,56 @@ fn conditions_are_read_as_rfc_9110_writes_them() {
 }
 
 #[test]
-fn weak_broken_and_contradicting_conditions_are_bad_requests() {
+fn a_tag_that_a_proxy_has_marked_names_the_same_revision() {
+    use Condition::{AnyOf, Plain};
+    let marked = [
+        "W/\"7\"",
+        "\"7-gzip\"",
+        "\"7-br\"",
+        "\"7-zstd\"",
+        "\"7;gzip\"",
+        "\"7--gzip\"",
+        "\"7-deflate\"",
+        "\"7:gzip\"",
+        "\"7+gzip\"",
+        "\"7-x-gzip\"",
+        "\"7-GZIP\"",
+        "\"7-brotli\"",
+        "W/\"7-gzip\"",
+        "\"7-br-gzip\"",
+    ];
+    for tag in marked {
+        let plain = Plain(Precondition::Revision(7));
+        assert_eq!(condition_of(IF_MATCH, &[tag]), Ok(plain), "{tag}");
+        let list = format!("\"5\", {tag} ,W/\"9;br\"");
+        let any = AnyOf(vec![5, 7, 9]);
+        assert_eq!(condition_of(IF_MATCH, &[&list]), Ok(any), "{list}");
+        let known = |value: &str| already_known(&with(IF_NONE_MATCH, &[value]), 7);
+        assert_eq!(known(tag), Ok(true), "{tag}");
+        assert_eq!(known(&list), Ok(true), "{list}");
+    }
+    for other in [
+        "\"7gzip\"",
+        "\"7-\"",
+        "\"7-x\"",
+        "\"-gzip\"",
+        "\"07-gzip\"",
+        "\"7-gzip-\"",
+        "\"7-gzipx\"",
+    ] {
+        let none = Plain(Precondition::Revision(0));
+        assert_eq!(condition_of(IF_MATCH, &[other]), Ok(none), "{other}");
+    }
+}
+
+#[test]
+fn broken_and_contradicting_conditions_are_bad_requests() {
     for values in [
-        vec!["W/\"7\""],
-        vec!["\"1\", W/\"7\""],
         vec!["7"],
         vec!["\"7"],
+        vec!["W/7"],
+        vec!["W/*"],
+        vec!["\"7\"-gzip"],
         vec![""],
         vec!["*", "\"7\""],
         vec!["\"7\" \"8\""],
@@ -66,21 +110,23 @@ fn weak_broken_and_contradicting_conditions_are_bad_requests() {
             "{values:?}"
         );
     }
-    assert_eq!(
-        condition_of(IF_NONE_MATCH, &["\"7\""]),
-        Err(StatusCode::BAD_REQUEST)
-    );
+    for tag in ["\"7\"", "W/\"7\""] {
+        assert_eq!(
+            condition_of(IF_NONE_MATCH, &[tag]),
+            Err(StatusCode::BAD_REQUEST)
+        );
+    }
     let mut both = with(IF_MATCH, &["*"]);
     both.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
     assert!(condition(&both).is_err());
 }
 
 #[test]
-fn a_reader_that_has_the_revision_is_recognised_also_by_a_weak_tag() {
+fn a_reader_that_has_the_revision_is_recognised() {
     let known =
         |value: &str| already_known(&with(IF_NONE_MATCH, &[value]), 7).expect("well-formed");
-    assert!(known("\"7\"") && known("W/\"7\"") && known("*") && known("\"1\",\"7\""));
-    assert!(!known("\"8\""));
+    assert!(known("\"7\"") && known("*") && known("\"1\",\"7\""));
+    assert!(!known("\"8\"") && !known("\"77\"") && !known("W/\"8-gzip\""));
 }
 
 #[test]
@@ -103,21 +149,52 @@ fn a_demanded_revision_is_an_integer_that_json_keeps() {
 }
 
 #[test]
-fn a_reason_is_short_text() {
+fn a_reason_is_short_text_in_whichever_form_it_comes() {
+    let query = |text: &str| {
+        let uri = format!("/x{text}").parse().expect("a URI");
+        Query::read(&uri, &["reason"]).expect("well-formed")
+    };
     let read = |value: &[u8]| {
         let mut headers = HeaderMap::new();
         headers.insert(
             REASON,
             HeaderValue::from_bytes(value).expect("header bytes"),
         );
-        reason(&headers).map_err(|problem| problem.status)
+        reason(&headers, &query("")).map_err(|problem| problem.status)
     };
-    assert_eq!(read("früher".as_bytes()), Ok(Some("früher".to_owned())));
-    assert_eq!(read(&[b'x'; 500]), Ok(Some("x".repeat(500))));
+    let some = |text: &str| Ok(Some(text.to_owned()));
+    assert_eq!(read("fr\u{fc}her".as_bytes()), some("fr\u{fc}her"));
+    assert_eq!(read(b"fr%C3%BCher"), some("fr\u{fc}her"));
+    assert_eq!(
+        read(b"caf%c3%a9, 100% sure %25"),
+        some("caf\u{e9}, 100% sure %")
+    );
+    assert_eq!(read(&[b'x'; 500]), some(&"x".repeat(500)));
+    assert_eq!(
+        read("%C3%BC".repeat(250).as_bytes()),
+        some(&"\u{fc}".repeat(250))
+    );
     assert_eq!(read(b""), Ok(None));
-    for bad in [&[b'x'; 501][..], b"caf\xe9", b"a\tb", "a\u{85}b".as_bytes()] {
+    for bad in [
+        &[b'x'; 501][..],
+        b"caf\xe9",
+        b"caf%E9",
+        b"a\tb",
+        b"a%09b",
+        b"a%00",
+        "a\u{85}b".as_bytes(),
+    ] {
         assert_eq!(read(bad), Err(StatusCode::BAD_REQUEST), "{bad:?}");
     }
+    let none = HeaderMap::new();
+    assert_eq!(
+        reason(&none, &query("?reason=caf%C3%A9+50%25")),
+        Ok(Some("caf\u{e9} 50%".to_owned()))
+    );
+    assert_eq!(reason(&none, &query("?reason=")), Ok(None));
+    assert!(reason(&none, &query("?reason=a%0Ab")).is_err());
+    let both = reason(&with(REASON, &["x"]), &query("?reason=y")).expect_err("twice");
+    assert!(both.detail.contains("twice"), "{}", both.detail);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod coding;
 mod component;
 mod config;
 mod edge;
+mod exposition;
 mod gate;
 mod headers;
 mod input;
@@ -107,6 +108,7 @@ pub fn service(ordain: Ordain, deadline: Duration, access: Access, edge: Arc<Edg
         .route("/metrics", get(admin::metrics))
         .route("/healthz", get(admin::healthz))
         .route("/readyz", get(admin::readyz))
+        .route("/openapi.json", get(admin::openapi))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .with_state(app.clone());

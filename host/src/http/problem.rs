@@ -71,7 +71,7 @@ impl Problem {
         Problem::faults("invalid-request", "the request", errors)
     }
 
-    fn later(code: &'static str, detail: impl Into<String>) -> Problem {
+    pub(super) fn later(code: &'static str, detail: impl Into<String>) -> Problem {
         let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         Problem {
             retry: true,

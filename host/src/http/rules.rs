@@ -14,6 +14,8 @@ pub enum Rule {
     Read,
     /// To change what is of the tenant in the path.
     Write,
+    /// To see the counters.
+    Metrics,
     /// To do everything.
     Admin,
     /// There is no such path, as far as this table knows.
@@ -68,7 +70,7 @@ const RULES: &[(&str, &str, Rule)] = &[
     ("/v1/caches", "PATCH", Rule::Admin),
     ("/v1/caches/purge", "POST", Rule::Admin),
     ("/v1/log/prune", "POST", Rule::Admin),
-    ("/metrics", "GET", Rule::Admin),
+    ("/metrics", "GET", Rule::Metrics),
     ("/healthz", "GET", Rule::Open),
     ("/readyz", "GET", Rule::Open),
     ("/openapi.json", "GET", Rule::Open),
@@ -134,6 +136,31 @@ mod tests {
             let known = RULES.iter().any(|(pattern, _, _)| *pattern == path);
             assert!(known, "{path} has no rule: who may call it?");
         }
+    }
+
+    #[test]
+    fn every_call_is_documented_and_every_documented_call_is_there() {
+        let document: serde_json::Value =
+            serde_json::from_str(super::super::admin::OPENAPI).expect("JSON");
+        assert_eq!(document["openapi"], "3.1.0");
+        let mut documented = Vec::new();
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            let calls = item.as_object().expect("an object").iter();
+            for (method, call) in calls.filter(|(name, _)| *name != "parameters") {
+                let open = call["security"].as_array().is_some_and(Vec::is_empty);
+                documented.push((path.clone(), method.to_uppercase(), open));
+            }
+        }
+        documented.sort();
+        let mut known: Vec<_> = RULES
+            .iter()
+            .map(|(path, method, rule)| {
+                let open = *rule == Rule::Open;
+                ((*path).to_owned(), (*method).to_owned(), open)
+            })
+            .collect();
+        known.sort();
+        assert_eq!(documented, known, "docs/openapi.json");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::gate::{self, Denial};
 use super::headers::{REQUEST_ID, RequestId};
 use super::problem::Problem;
 use super::{App, resolve};
+use crate::access::{Denied, Principal};
 
 /// The one call that is made all the time.
 const RESOLVE: &str = "/v1/resolve";
@@ -55,24 +56,47 @@ impl Service {
     }
 
     fn handle(
-        mut self,
-        mut request: Request,
+        self,
+        request: Request,
         id: &RequestId,
         refusal: Option<Problem>,
     ) -> impl Future<Output = Response> + use<> {
-        let (method, uri) = (request.method(), request.uri());
         let admitted = match refusal {
             Some(problem) => Err(Denial::Problem(Box::new(problem))),
-            None => gate::admit(&self.app.access, method, uri, request.headers()),
+            None => self.admit(&request),
         };
         match admitted {
-            Ok(None) => {}
-            Ok(Some(principal)) => {
-                request.extensions_mut().insert(principal);
-            }
-            Err(denial) => {
-                return Either::Right(Either::Left(denial.answer(request)));
-            }
+            Ok(principal) => Either::Left(self.pass(request, principal, id)),
+            // Boxed: those who pass should not carry it.
+            Err(denial) => Either::Right(Box::pin(self.refuse(request, denial, id.clone()))),
+        }
+    }
+
+    fn admit(&self, request: &Request) -> Result<Option<Arc<Principal>>, Denial> {
+        let (method, uri) = (request.method(), request.uri());
+        gate::admit(&self.app.access, method, uri, request.headers())
+    }
+
+    /// A token may name a key that its provider has published since: then it is looked at once more.
+    async fn refuse(self, request: Request, denial: Denial, id: RequestId) -> Response {
+        let is_unknown = matches!(denial, Denial::Denied(Denied::UnknownKey));
+        if !is_unknown || !self.app.access.refreshed().await {
+            return denial.answer(request).await;
+        }
+        match self.admit(&request) {
+            Ok(principal) => self.pass(request, principal, &id).await,
+            Err(denial) => denial.answer(request).await,
+        }
+    }
+
+    fn pass(
+        mut self,
+        mut request: Request,
+        principal: Option<Arc<Principal>>,
+        id: &RequestId,
+    ) -> impl Future<Output = Response> + use<> {
+        if let Some(principal) = principal {
+            request.extensions_mut().insert(principal);
         }
         // Past the router, which costs a request as much as parsing it does.
         if request.method() == Method::POST && request.uri().path() == RESOLVE {
@@ -80,8 +104,7 @@ impl Service {
             return Either::Left(answer.map(IntoResponse::into_response));
         }
         request.extensions_mut().insert(id.clone());
-        let routed = self.routes.call(request).map(|Ok(response)| response);
-        Either::Right(Either::Right(routed))
+        Either::Right(self.routes.call(request).map(|Ok(response)| response))
     }
 }
 

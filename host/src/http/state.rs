@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::access::KeysState;
 use crate::coherence::BreakerStatus;
 use crate::ordain::{FeedStatus, NearStatus, Status, TierStatus};
 
@@ -17,8 +18,13 @@ pub struct Readiness<'a> {
     /// fleet wants, or tokens are checked by keys of before) or `unready`.
     pub status: &'static str,
     pub dependencies: Dependencies<'a>,
-    pub near: Near,
+    /// For admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near: Option<Near>,
     pub waiting: Places,
+    /// Tasks in the background that panicked of late and were begun again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub troubled: Vec<&'static str>,
     pub component: Component<'a>,
 }
 
@@ -42,16 +48,18 @@ pub struct Dependencies<'a> {
     pub keys: Keys,
 }
 
-/// The file of keys that tokens are checked by.
+/// The file or URL of keys that tokens are checked by.
 #[derive(Serialize)]
 pub struct Keys {
-    /// `up`, `stale` (the file cannot be used as it is now, the keys from before are) or `off`.
+    /// `up`, `stale` (it cannot be used as it is now, the keys from before are), `down` (it has given none yet,
+    /// and there is no other) or `off`.
     pub state: &'static str,
 }
 
 #[derive(Serialize)]
 pub struct Backend<'a> {
-    /// `up`, `degraded` (it answers, and takes no values), `down` (its breaker is open) or `off`.
+    /// `up`, `down` (its breaker is open), `degraded` (it answers, and takes no values; or a part of it is
+    /// down) or `off`.
     pub state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<&'a str>,
@@ -91,11 +99,14 @@ struct Breaker {
 #[serde(rename_all = "camelCase")]
 pub struct Feed<'a> {
     pub state: &'static str,
+    /// For admins.
     #[serde(skip_serializing_if = "Option::is_none")]
     watermark: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     proven_age_ms: Option<u64>,
-    window: usize,
+    /// For admins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<usize>,
     window_max: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     lag_ms: Option<f64>,
@@ -132,7 +143,10 @@ fn state(up: bool) -> &'static str {
 impl<'a> Backend<'a> {
     fn of(tier: &'a TierStatus, up: bool) -> Backend<'a> {
         Backend {
-            state: state(up),
+            state: match up || !tier.in_part {
+                true => state(up),
+                false => "degraded",
+            },
             backend: Some(&tier.backend),
             breaker: Some(Breaker::of(&tier.breaker)),
             error: &tier.breaker.why,
@@ -180,7 +194,7 @@ impl<'a> Feed<'a> {
             state: state(feed.connected),
             watermark: feed.watermark,
             proven_age_ms: feed.proven_age.map(millis),
-            window: feed.window.0,
+            window: Some(feed.window.0),
             window_max: feed.window.1,
             lag_ms: feed.lag.map(|lag| lag.as_micros() as f64 / 1e3),
             purges: feed.purges,
@@ -202,20 +216,22 @@ impl From<NearStatus> for Near {
 }
 
 impl Readiness<'_> {
-    /// `keys`: whether the file of keys can be used as it is now; `None`: there is none.
-    pub fn of(status: &Status, keys: Option<bool>) -> Readiness<'_> {
+    /// `keys`: how the file or URL of keys fares; `None`: there is none.
+    pub fn of(status: &Status, keys: Option<KeysState>) -> Readiness<'_> {
         let far_up = status.far.as_ref().is_none_or(|far| !far.breaker.open);
         let takes_values = status.far_writes.as_ref().is_none_or(|puts| !puts.open);
         // The feed asks the origin four times a second: how it fares is how the origin fares.
         let origin_up = status.feed.connected && !status.origin.breaker.open;
+        let steady = !status.tasks.iter().any(|task| task.troubled);
         Readiness {
             status: match (
-                status.ready,
+                status.ready && keys != Some(KeysState::Down),
                 far_up
                     && takes_values
                     && origin_up
+                    && steady
                     && status.component.as_wanted
-                    && keys != Some(false),
+                    && keys != Some(KeysState::Stale),
             ) {
                 (true, true) => "ready",
                 (true, false) => "degraded",
@@ -233,17 +249,24 @@ impl Readiness<'_> {
                 },
                 keys: Keys {
                     state: match keys {
-                        Some(true) => "up",
-                        Some(false) => "stale",
+                        Some(KeysState::Up) => "up",
+                        Some(KeysState::Stale) => "stale",
+                        Some(KeysState::Down) => "down",
                         None => "off",
                     },
                 },
             },
-            near: status.near.into(),
+            near: Some(status.near.into()),
             waiting: Places {
                 used: status.waiting.0,
                 of: status.waiting.1,
             },
+            troubled: status
+                .tasks
+                .iter()
+                .filter(|task| task.troubled)
+                .map(|task| task.name)
+                .collect(),
             component: Component {
                 digest: &status.component.running.digest,
                 as_wanted: status.component.as_wanted,
@@ -257,6 +280,10 @@ impl Readiness<'_> {
         }
     }
 
+    pub fn is_ready(&self) -> bool {
+        !matches!(self.status, "unready" | "draining")
+    }
+
     /// The instance is about to go, whatever it could still answer.
     pub fn draining(mut self) -> Self {
         self.status = "draining";
@@ -264,7 +291,7 @@ impl Readiness<'_> {
     }
 
     /// For everybody: errors in a few words of our own, since those of drivers and files name users, addresses
-    /// and paths.
+    /// and paths; and nothing that tells how many tenants there are, or how often they write.
     pub fn public(mut self) -> Self {
         let Dependencies {
             origin, feed, far, ..
@@ -277,6 +304,7 @@ impl Readiness<'_> {
             }
         }
         feed.error = class(feed.error, &SERVERS);
+        (feed.watermark, feed.window, self.near) = (None, None, None);
         for error in &mut self.component.errors {
             *error = class(error, &COMPONENTS);
         }
@@ -285,17 +313,24 @@ impl Readiness<'_> {
 }
 
 /// What an error says if it has this in it, the first that fits; the last fits all.
-const SERVERS: [(&str, &str); 23] = [
+const SERVERS: [(&str, &str); 27] = [
     ("ordain migrate", "the schema is missing or old"),
+    ("row level security", "a role gets past row level security"),
+    ("read-only", "it takes no changes"),
     ("OOM ", "its memory is full"),
     ("NOREPLICAS", "too few replicas follow it"),
     ("MISCONF", "it cannot write to its disk"),
     ("LOADING", "it is still loading its data"),
     ("CLUSTERDOWN", "the cluster is not whole"),
     ("NOPERM", "its user may not do what is needed"),
+    (
+        "user executing the script can't",
+        "its user may not do what is needed",
+    ),
     ("DENIED", "it is in protected mode"),
     ("BUSY ", "it is busy with a script"),
     ("unknown command", "it lacks a command that is needed"),
+    ("nknown Redis command", "it lacks a command that is needed"),
     ("max number of clients", "it has too many clients"),
     ("knows no primary", "the sentinels know no such primary"),
     ("redis+cluster://", "it is a node of a cluster"),

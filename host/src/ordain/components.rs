@@ -136,7 +136,7 @@ impl Ordain {
         let generation = inner
             .components
             .loader
-            .load(&bytes, signature.as_deref())
+            .load_for_call(&bytes, signature.as_deref())
             .await?;
         let stored = StoredComponent {
             digest: generation.digest().to_string(),
@@ -210,7 +210,8 @@ impl Ordain {
     ) -> Result<Checked, ComponentError> {
         let began = Moment::now();
         let inner = &self.inner;
-        let generation = inner.components.loader.load(&bytes, signature).await?;
+        let loader = &inner.components.loader;
+        let generation = loader.load_for_call(&bytes, signature).await?;
         let mut checked = Checked {
             vectors: inner.components.loader.vectors(),
             ..Checked::default()

@@ -1,6 +1,6 @@
 //! Starting an Ordain: backends, component, feed. Not for reading configuration (`config.rs`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -25,14 +25,18 @@ use crate::coherence::{Coherence, Moment};
 use crate::options::{Options, OriginChoice};
 use crate::places::Direct;
 use crate::runtime::{
-    EngineError, GuestEngine, LoadError, Loader, Runtime, Vectors, VectorsError, inspect,
+    EngineError, Generation, GuestEngine, LoadError, Loader, Room, Runtime, Vectors, VectorsError,
+    inspect,
 };
 use crate::secret::SecretUrl;
+use crate::supervise::Tasks;
 
 /// Fills that wait for the feed at once; one more is dropped, which costs a later miss.
 const LATE_FILLS_MAX: usize = 256;
 /// For the promoted component to be fetched and loaded, if there is one.
 const COMPONENT_DEADLINE: Duration = Duration::from_secs(20);
+/// For the log, where nothing that is promoted matters.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// For a look at the schema.
 const SCHEMA_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -46,6 +50,9 @@ pub enum StartError {
     },
     #[error("cannot load the component {}: {source}", path.display())]
     Component { path: PathBuf, source: LoadError },
+    /// The component is not to blame.
+    #[error("no component can run here: {0}")]
+    Denied(String),
     #[error(transparent)]
     Vectors(#[from] VectorsError),
     #[error(transparent)]
@@ -116,6 +123,19 @@ impl Ordain {
     /// that answers and lacks the schema is refused. Redis and Postgres may be down: what needs
     /// them waits for them.
     pub async fn start(options: Options) -> Result<Ordain, StartError> {
+        Ordain::start_with(options, Some(Room::Pool)).await
+    }
+
+    /// The same for one command, with rules or without: reserves nothing. Without rules no component is
+    /// loaded, and whatever asks for one fails.
+    pub(crate) async fn start_for_command(
+        options: Options,
+        rules: bool,
+    ) -> Result<Ordain, StartError> {
+        Ordain::start_with(options, rules.then_some(Room::OnDemand)).await
+    }
+
+    async fn start_with(options: Options, room: Option<Room>) -> Result<Ordain, StartError> {
         let (origin, log) = open_origin(&options).await?;
         let far = open_far(&options)?;
         let window = usize::try_from(options.window).unwrap_or(usize::MAX);
@@ -130,17 +150,12 @@ impl Ordain {
             options: options.clone(),
             late_fills: Arc::new(Semaphore::new(LATE_FILLS_MAX)),
         });
-        let loader = loader(&options, services)?;
+        let loader = loader(&options, services.clone(), room)?;
         let path = options.component.clone();
-        let seen = Stamp::of(&path).await;
-        let file = match read_signed(&path).await {
-            Ok((bytes, signature)) => loader.load(&bytes, signature.as_deref()).await,
-            Err(source) => return Err(StartError::ComponentFile { path, source }),
+        let (file, seen) = match room {
+            Some(_) => file(&loader, &path).await?,
+            None => (Arc::new(Generation::absent(services)), None),
         };
-        let file = file.map_err(|source| StartError::Component {
-            path: path.clone(),
-            source,
-        })?;
         let runtime = Arc::new(Runtime::closed(file.clone(), options.request_deadline));
         let feed = Feed::new(coherence.clone(), log, reader.clone(), caches.clone());
         let components = Arc::new(Components::new(
@@ -151,22 +166,28 @@ impl Ordain {
             (file, seen),
             feed.component.subscribe(),
         ));
-        let follow = components.clone().follow(runtime.clone());
-        let mut tasks = vec![tokio::spawn(feed.run()), tokio::spawn(follow)];
+        let supervised = Arc::new(Tasks::default());
+        let feed = Arc::new(feed);
+        let mut tasks = vec![supervised.spawn("feed", move |n| feed.clone().run(n))];
+        if room.is_some() {
+            let (follower, runs) = (components.clone(), runtime.clone());
+            let follow = move |_| follower.clone().follow(runs.clone());
+            tasks.push(supervised.spawn("components", follow));
+        }
         let restamps = Arc::new(AtomicU64::new(0));
         if let Some(far) = &far {
-            let restamper = Restamper {
+            let restamper = Arc::new(Restamper {
                 coherence: coherence.clone(),
                 far: far.clone(),
                 caches: caches.clone(),
                 ttl: options.far_ttl,
                 count: restamps.clone(),
-            };
-            tasks.push(tokio::spawn(restamper.run()));
+            });
+            tasks.push(supervised.spawn("restamp", move |_| restamper.clone().run()));
         }
         let findings = Arc::new(Findings::default());
         if !options.audit_interval.is_zero() {
-            let auditor = Auditor {
+            let auditor = Arc::new(Auditor {
                 coherence: coherence.clone(),
                 origin: origin.clone(),
                 reader: reader.clone(),
@@ -174,8 +195,8 @@ impl Ordain {
                 caches: caches.clone(),
                 interval: options.audit_interval,
                 findings: findings.clone(),
-            };
-            tasks.push(tokio::spawn(auditor.run()));
+            });
+            tasks.push(supervised.spawn("auditor", move |_| auditor.clone().run()));
         }
         let connections = usize::try_from(options.origin_connections).unwrap_or(usize::MAX);
         let inner = Inner {
@@ -191,12 +212,16 @@ impl Ordain {
             direct: Direct::new(connections),
             restamps,
             findings,
+            supervised,
             tasks,
         };
         let ordain = Ordain {
             inner: Arc::new(inner),
         };
-        ordain.take_promoted().await;
+        match room {
+            Some(_) => ordain.take_promoted().await,
+            None => ordain.know_the_log(FIRST_LOOK).await,
+        }
         Ok(ordain)
     }
 
@@ -212,12 +237,17 @@ impl Ordain {
         let _ = tokio::time::timeout(limit, look).await;
     }
 
+    /// Waits, for a bounded time, for the first look at the log.
+    async fn know_the_log(&self, limit: Duration) {
+        let long_ago = Moment::now().minus(COMPONENT_DEADLINE);
+        self.inner.coherence.wait(0, long_ago, limit).await;
+    }
+
     /// The first answer is the promoted component's. If the origin cannot say yet which one that is,
     /// there is no answer until it can.
     async fn take_promoted(&self) {
         let inner = &self.inner;
-        let long_ago = Moment::now().minus(COMPONENT_DEADLINE);
-        inner.coherence.wait(0, long_ago, COMPONENT_DEADLINE).await;
+        self.know_the_log(COMPONENT_DEADLINE).await;
         if inner.coherence.view().is_some() {
             let components = &inner.components;
             components
@@ -227,9 +257,40 @@ impl Ordain {
     }
 }
 
-fn loader(options: &Options, services: Arc<Services>) -> Result<Arc<Loader>, StartError> {
-    let vectors = Vectors::load(options.components.vectors.as_deref())?;
-    let engine = GuestEngine::new(options.components.cache.as_deref())?;
+/// The component of the file, and what the file was when it was read.
+async fn file(
+    loader: &Arc<Loader>,
+    path: &Path,
+) -> Result<(Arc<Generation>, Option<Stamp>), StartError> {
+    let seen = Stamp::of(path).await;
+    let file = match read_signed(path).await {
+        Ok((bytes, signature)) => loader.load(&bytes, signature.as_deref()).await,
+        Err(source) => {
+            return Err(StartError::ComponentFile {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    let file = file.map_err(|source| match source {
+        LoadError::Denied(why) => StartError::Denied(why),
+        source => StartError::Component {
+            path: path.to_owned(),
+            source,
+        },
+    })?;
+    Ok((file, seen))
+}
+
+fn loader(
+    options: &Options,
+    services: Arc<Services>,
+    room: Option<Room>,
+) -> Result<Arc<Loader>, StartError> {
+    let vectors = options.components.vectors.as_deref();
+    let vectors = Vectors::load(vectors.filter(|_| room.is_some()))?;
+    let cache = options.components.cache.as_deref();
+    let engine = room.map(|room| GuestEngine::new(cache, room)).transpose()?;
     Ok(Loader::new(engine, services, &options.components, vectors))
 }
 
@@ -295,7 +356,7 @@ fn open_far(options: &Options) -> Result<Option<Arc<Far>>, StartError> {
 
 /// Digest, size, world, imports and exports of a component; runs none of it.
 pub fn inspect_component(bytes: &[u8]) -> Result<ComponentInfo, InspectError> {
-    Ok(inspect(&*GuestEngine::new(None)?, bytes)?)
+    Ok(inspect(&*GuestEngine::new(None, Room::OnDemand)?, bytes)?)
 }
 
 /// What a push checks of a component, without any database. Returns how many decision vectors it was
@@ -306,7 +367,7 @@ pub async fn check_component_file(
     signature: Option<&str>,
 ) -> Result<(ComponentInfo, usize), CheckError> {
     let services = crate::runtime::services_in_memory(options.clone()).0;
-    let loader = loader(options, services)?;
+    let loader = loader(options, services, Some(Room::OnDemand))?;
     let generation = loader.load(&bytes, signature).await?;
     Ok((generation.info().clone(), loader.vectors()))
 }

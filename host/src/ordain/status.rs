@@ -23,6 +23,7 @@ impl Ordain {
             origin: TierStatus {
                 backend: inner.origin.describe(),
                 breaker: inner.reader.breaker.status(),
+                in_part: false,
             },
             feed: FeedStatus {
                 connected: age.is_some() && error.is_empty(),
@@ -38,6 +39,7 @@ impl Ordain {
             far: inner.far.as_ref().map(|far| TierStatus {
                 backend: far.describe(),
                 breaker: far.breaker.status(),
+                in_part: far.fails_in_part(),
             }),
             far_writes: inner.far.as_ref().map(|far| far.writes.status()),
             near: NearStatus {
@@ -46,6 +48,7 @@ impl Ordain {
                 bytes_max: inner.options.near_bytes,
             },
             waiting: inner.runtime.waiting(),
+            tasks: inner.supervised.status(),
             component: self.component_report(),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::backends::{OriginError, Record, WriteError, Written};
 use crate::coherence::BreakerStatus;
 use crate::request::Fault;
+use crate::supervise::TaskStatus;
 
 /// Why a record cannot be stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +85,8 @@ pub struct Status {
     pub near: NearStatus,
     /// Calls that wait for servers, and how many may.
     pub waiting: (usize, usize),
+    /// What works in the background.
+    pub tasks: Vec<TaskStatus>,
     pub component: super::ComponentReport,
 }
 
@@ -93,6 +96,8 @@ pub struct TierStatus {
     /// Which server, without user and password.
     pub backend: String,
     pub breaker: BreakerStatus,
+    /// It has several servers, and some are in order: it is asked though the breaker is open.
+    pub in_part: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

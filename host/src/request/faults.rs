@@ -45,7 +45,8 @@ impl Faults {
         room: &Room,
         what: impl FnOnce() -> (P, M),
     ) {
-        if room.0.get() == 0 && !self.list.is_empty() {
+        let full = room.0.get() == 0 && !self.list.is_empty();
+        if full || self.list.len() == MOST {
             self.unlisted += 1;
             return;
         }

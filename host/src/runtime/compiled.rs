@@ -1,24 +1,30 @@
 //! Compiled code on disk, so that a start need not compile. Found by digest of the component and
-//! settings of the engine; whatever is not exactly what was written (truncated, corrupted, of another
-//! version of Wasmtime, of another owner) is compiled again. An aid only: no failure here is an error.
+//! settings of the engine; whatever is not exactly what this user's program wrote of that component
+//! (truncated, corrupted, of another version of Wasmtime, of another owner, of another component) is
+//! compiled again. An aid only: no failure here is an error.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+pub mod seal;
+mod trusted;
+
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use seal::{SEAL, SealKey, settings};
+use trusted::{private, private_folder};
+
 /// Files that are kept; the oldest go.
 const FILES_MAX: usize = 32;
-/// Begins every file; the digest of the rest follows.
-const MAGIC: &[u8] = b"ordain compiled component 1\n";
-const HASH: usize = blake3::OUT_LEN;
+/// Begins every file; the seal of the rest follows.
+const MAGIC: &[u8] = b"ordain compiled component 2\n";
 
 pub struct CompiledCache {
     folder: PathBuf,
+    key: SealKey,
 }
 
 pub enum Compiled {
@@ -31,14 +37,18 @@ pub enum Compiled {
 pub struct Place {
     folder: PathBuf,
     file: PathBuf,
+    key: SealKey,
+    digest: String,
 }
 
 impl CompiledCache {
     /// `None`: the folder cannot be used, which is logged.
     pub fn open(folder: &Path) -> Option<CompiledCache> {
-        match private_folder(folder) {
-            Ok(()) => Some(CompiledCache {
+        let key = private_folder(folder).and_then(|()| SealKey::of_user());
+        match key {
+            Ok(key) => Some(CompiledCache {
                 folder: folder.to_owned(),
+                key,
             }),
             Err(why) => {
                 let folder = folder.display().to_string();
@@ -53,7 +63,7 @@ impl CompiledCache {
         let file = self
             .folder
             .join(format!("{name}-{:016x}.bin", settings(engine)));
-        match read(&file) {
+        match self.sealed(&file, digest, engine) {
             Ok(None) => {}
             Ok(Some(code)) => match deserialize(engine, &code) {
                 Ok(component) => return Compiled::Found(component),
@@ -68,26 +78,47 @@ impl CompiledCache {
         Compiled::Missing(Place {
             folder: self.folder.clone(),
             file,
+            key: self.key.clone(),
+            digest: digest.to_owned(),
         })
+    }
+
+    /// The code in a file, if it is ours, whole, and of this component. `None`: there is no such file.
+    fn sealed(
+        &self,
+        file: &Path,
+        digest: &str,
+        engine: &Engine,
+    ) -> Result<Option<Vec<u8>>, String> {
+        let Some(bytes) = read(file)? else {
+            return Ok(None);
+        };
+        let rest = bytes
+            .strip_prefix(MAGIC)
+            .ok_or("it does not begin as it must")?;
+        match rest.split_at_checked(SEAL) {
+            Some((seal, code)) if self.key.fits(seal, digest, engine, code) => {
+                Ok(Some(code.to_vec()))
+            }
+            _ => Err("it is truncated, corrupted, or not what this user compiled of it".to_owned()),
+        }
     }
 }
 
 impl Place {
-    pub fn put(&self, component: &Component) {
-        let written = component
-            .serialize()
-            .map_err(|error| format!("{error:#}"))
-            .and_then(|code| self.write(&code).map_err(|error| error.to_string()));
-        match written {
+    pub fn put(&self, engine: &Engine, code: &[u8]) {
+        let seal = self.key.seal(&self.digest, engine, code);
+        match self.write(&seal, code) {
             Ok(()) => tidy(&self.folder),
-            Err(why) => {
+            Err(error) => {
+                let why = error.to_string();
                 tracing::warn!(file = %self.file.display(), why, "compiled code is not kept")
             }
         }
     }
 
     /// Renamed into place: whoever reads sees all of it or nothing.
-    fn write(&self, code: &[u8]) -> std::io::Result<()> {
+    fn write(&self, seal: &[u8], code: &[u8]) -> std::io::Result<()> {
         let unique = uuid::Uuid::now_v7();
         let new = self.folder.join(format!("{unique}.new"));
         let mut file = std::fs::OpenOptions::new()
@@ -97,7 +128,7 @@ impl Place {
             .open(&new)?;
         let written = file
             .write_all(MAGIC)
-            .and_then(|()| file.write_all(blake3::hash(code).as_bytes()))
+            .and_then(|()| file.write_all(seal))
             .and_then(|()| file.write_all(code))
             .and_then(|()| std::fs::rename(&new, &self.file));
         if written.is_err() {
@@ -108,7 +139,7 @@ impl Place {
     }
 }
 
-/// The code in a file, if it is ours and whole. `None`: there is no such file.
+/// What is in a file of ours. `None`: there is no such file.
 fn read(file: &Path) -> Result<Option<Vec<u8>>, String> {
     let metadata = match std::fs::symlink_metadata(file) {
         Ok(metadata) => metadata,
@@ -120,65 +151,17 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>, String> {
     }
     private(&metadata)?;
     let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
-    let rest = bytes
-        .strip_prefix(MAGIC)
-        .ok_or("it does not begin as it must")?;
-    match rest.split_at_checked(HASH) {
-        Some((hash, code)) if blake3::hash(code).as_bytes() == hash => Ok(Some(code.to_vec())),
-        _ => Err("it is truncated or corrupted".to_owned()),
-    }
+    Ok(Some(bytes))
 }
 
 // The one thing that cannot be had without `unsafe`: Wasmtime runs what the bytes say.
 #[allow(unsafe_code)]
-fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes were written by this program: they lie in a folder and a file that only this
-    // user can write (whoever can, can also replace the program), and a digest over all of them shows
-    // that they are whole. Wasmtime itself refuses code of another version or other settings.
+pub fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes bear a seal by a key that only this user has, or that was made for the one process
+    // that compiled them: they are what this program made of a component, all of it (whoever can read
+    // that key can also replace the program). Wasmtime itself refuses code of another version or other
+    // settings.
     unsafe { Component::deserialize(engine, code) }
-}
-
-/// Hashes as the engine's compatibility does.
-struct Compatibility<'a>(&'a Engine);
-
-impl Hash for Compatibility<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.precompile_compatibility_hash().hash(state);
-    }
-}
-
-/// Everything that compiled code depends on besides the component.
-fn settings(engine: &Engine) -> u64 {
-    // A hasher without secrets: the same on every start.
-    let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
-    hasher.hash_one(Compatibility(engine))
-}
-
-fn private_folder(folder: &Path) -> Result<(), String> {
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder);
-    made.map_err(|error| error.to_string())?;
-    let metadata = std::fs::metadata(folder).map_err(|error| error.to_string())?;
-    if !metadata.is_dir() {
-        return Err("it is no folder".to_owned());
-    }
-    private(&metadata)
-}
-
-/// Code that somebody else could have written must never be run.
-fn private(metadata: &std::fs::Metadata) -> Result<(), String> {
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err("it belongs to another user".to_owned());
-    }
-    if metadata.mode() & 0o022 != 0 {
-        return Err(format!(
-            "others may write to it (mode {:03o}): take that away with chmod go-w",
-            metadata.mode() & 0o777
-        ));
-    }
-    Ok(())
 }
 
 /// Removes the oldest files beyond the limit. Of other files in the folder it touches none.

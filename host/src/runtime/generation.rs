@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
-use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Func, Instance, InstancePre};
+use wasmtime::{Engine, Store};
 
 use super::bindings::PolicyPre;
 use super::bindings::types::Invalid;
 use super::compiled::Compiled;
+use super::compiler;
 use super::convert;
 use super::engine::GuestEngine;
-use super::instances::{Exports, Instances, PromptPre, Warm};
+use super::instances::{Exports, Instances, PromptPre, Warm, absent};
+use super::limits;
 use super::log_limit::LogLimit;
 use super::question::{Check, Config, Many, One, Question};
 use super::world::{self, VERSIONS};
@@ -58,6 +60,12 @@ pub enum LoadError {
     CoreModule,
     #[error("not a WebAssembly component that this host can run: {0}")]
     Compile(String),
+    /// Compiling it would take, or took, more than there is for it.
+    #[error("the component is too much to compile: {0}")]
+    Excess(String),
+    /// The component is not to blame.
+    #[error("no component can run here: {0}")]
+    Denied(String),
     #[error("{size} bytes are too many: a component has at most {} MiB", BYTES_MAX >> 20)]
     Size { size: usize },
     /// Every difference.
@@ -70,19 +78,27 @@ pub enum LoadError {
     /// Every vector that was answered otherwise, in words.
     #[error("the component answers {} of the decision vectors otherwise: {}", .0.len(), .0.join("; "))]
     Vectors(Vec<String>),
+    #[error(
+        "other bytes are kept under the name {asked}: they are {found}; push the component again"
+    )]
+    OtherBytes { asked: String, found: String },
     /// Worth another try.
     #[error("the component could not be checked now: {0}")]
     Busy(String),
 }
 
+/// Digest and world of no component.
+const ABSENT: &str = "none";
+
 /// Largest component, as the origin keeps it.
 pub const BYTES_MAX: usize = 8 << 20;
 
-/// Where the exports are.
+/// Where the exports are; without any, there is no component.
+#[derive(Default)]
 pub struct ExportIndices {
-    pub resolve: ComponentExportIndex,
-    pub resolve_batch: ComponentExportIndex,
-    pub validate: ComponentExportIndex,
+    pub resolve: Option<ComponentExportIndex>,
+    pub resolve_batch: Option<ComponentExportIndex>,
+    pub validate: Option<ComponentExportIndex>,
     /// Worlds before 0.3.0 have no configs.
     pub get_effective: Option<ComponentExportIndex>,
 }
@@ -93,7 +109,7 @@ struct Linked {
     digest: Arc<str>,
     exports: ExportIndices,
     prompt: PromptPre,
-    waiting: InstancePre<HostState>,
+    waiting: Option<InstancePre<HostState>>,
 }
 
 pub struct Generation {
@@ -146,12 +162,11 @@ fn compile(engine: &GuestEngine, bytes: &[u8]) -> Result<(Component, ComponentIn
     {
         Some(Compiled::Found(component)) => component,
         cached => {
-            let component = Component::new(&engine.engine, bytes)
-                .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+            let code = compiler::compile(&engine.engine, bytes, &digest)?;
             if let Some(Compiled::Missing(place)) = cached {
-                place.put(&component);
+                place.put(&engine.engine, &code.bytes);
             }
-            component
+            code.component
         }
     };
     let ty = component.component_type();
@@ -203,9 +218,9 @@ impl Generation {
         };
         let is_newest = version == VERSIONS[0];
         let exports = ExportIndices {
-            resolve: index(&resolver, &resolver_name, "resolve")?,
-            resolve_batch: index(&resolver, &resolver_name, "resolve-batch")?,
-            validate: index(&resolver, &resolver_name, "validate")?,
+            resolve: Some(index(&resolver, &resolver_name, "resolve")?),
+            resolve_batch: Some(index(&resolver, &resolver_name, "resolve-batch")?),
+            validate: Some(index(&resolver, &resolver_name, "validate")?),
             get_effective: match is_newest {
                 true => Some(index(&configs, &configs_name, "get-effective")?),
                 false => None,
@@ -226,9 +241,9 @@ impl Generation {
             info,
             exports,
             prompt,
-            waiting,
+            waiting: Some(waiting),
         };
-        let generation = Generation::of(engine, Arc::new(linked), services);
+        let generation = Generation::of(Some(&engine.engine), Arc::new(linked), services);
         generation.check_exports(&resolver_name)?;
         Ok(generation)
     }
@@ -239,7 +254,9 @@ impl Generation {
         let (mut store, instance) = self.instances.bare().map_err(failed)?;
         let indices = &self.linked.exports;
         let mut check =
-            |name: &str, index, fits: fn(&Func, &Store<HostState>) -> wasmtime::Result<()>| {
+            |name: &str,
+             index: &ComponentExportIndex,
+             fits: fn(&Func, &Store<HostState>) -> wasmtime::Result<()>| {
                 func(&mut store, &instance, index)
                     .and_then(|export| fits(&export, &store))
                     .map_err(|error| {
@@ -248,21 +265,46 @@ impl Generation {
                         )])
                     })
             };
-        check("resolve", &indices.resolve, One::fits)?;
-        check("resolve-batch", &indices.resolve_batch, Many::fits)?;
+        if let Some(resolve) = &indices.resolve {
+            check("resolve", resolve, One::fits)?;
+        }
+        if let Some(resolve_batch) = &indices.resolve_batch {
+            check("resolve-batch", resolve_batch, Many::fits)?;
+        }
         if let Some(get_effective) = &indices.get_effective {
             check("get-effective", get_effective, Config::fits)?;
         }
-        check("validate", &indices.validate, |export, store| {
+        let Some(validate) = &indices.validate else {
+            return Ok(());
+        };
+        check("validate", validate, |export, store| {
             export
                 .typed::<(&str,), (Result<String, Invalid>,)>(store)
                 .map(drop)
         })
     }
 
-    fn of(engine: &GuestEngine, linked: Arc<Linked>, services: Arc<Services>) -> Generation {
+    /// What stands where a component would, in a process that needs no rules: every call of it fails.
+    pub fn absent(services: Arc<Services>) -> Generation {
+        let nothing = Linked {
+            info: ComponentInfo {
+                digest: ABSENT.to_owned(),
+                size: 0,
+                world: ABSENT.to_owned(),
+                imports: Vec::new(),
+                exports: Vec::new(),
+            },
+            digest: ABSENT.into(),
+            exports: ExportIndices::default(),
+            prompt: PromptPre::Absent,
+            waiting: None,
+        };
+        Generation::of(None, Arc::new(nothing), services)
+    }
+
+    fn of(engine: Option<&Engine>, linked: Arc<Linked>, services: Arc<Services>) -> Generation {
         let instances = Instances::new(
-            &engine.engine,
+            engine,
             services,
             linked.digest.clone(),
             linked.prompt.clone(),
@@ -277,7 +319,7 @@ impl Generation {
 
     /// The same component with instances and counts of its own, on other services.
     pub fn beside(&self, engine: &GuestEngine, services: Arc<Services>) -> Generation {
-        Generation::of(engine, self.linked.clone(), services)
+        Generation::of(Some(&engine.engine), self.linked.clone(), services)
     }
 
     pub fn info(&self) -> &ComponentInfo {
@@ -393,7 +435,9 @@ impl Generation {
                 Exports::Released(instance),
                 Check::Policy(record) | Check::Level(record) | Check::Patch(_, record),
             ) => {
-                let export = func(store, instance, &self.linked.exports.validate)?;
+                let export = self.linked.exports.validate.as_ref();
+                let export = export.ok_or_else(absent)?;
+                let export = func(store, instance, export)?;
                 let validate = export.typed::<(&str,), (Result<String, Invalid>,)>(&*store)?;
                 validate.call(store, (record,))?.0
             }
@@ -453,6 +497,12 @@ impl Generation {
     fn failed(&self, error: &wasmtime::Error) -> ResolveError {
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
             // There is no place for one more instance of any component.
+            return ResolveError::Overloaded;
+        }
+        if error.downcast_ref::<Limit>().is_none()
+            && limits::is_out_of_memory(&format!("{error:#}"))
+        {
+            // The system has no memory for one more: the component is not to blame.
             return ResolveError::Overloaded;
         }
         let count = match error.downcast_ref::<Limit>() {

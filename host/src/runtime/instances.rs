@@ -39,14 +39,21 @@ pub enum Exports {
 pub enum PromptPre {
     Newest(PolicyPre<HostState>),
     Released(InstancePre<HostState>),
+    /// There is no component.
+    Absent,
+}
+
+/// Why there is no instance of a component that is not there.
+pub fn absent() -> wasmtime::Error {
+    wasmtime::Error::msg("this process was started without rules")
 }
 
 pub struct Instances {
-    engine: Engine,
+    engine: Option<Engine>,
     services: Arc<Services>,
     digest: Arc<str>,
     prompt_pre: PromptPre,
-    waiting_pre: InstancePre<HostState>,
+    waiting_pre: Option<InstancePre<HostState>>,
     prompt: Idle<Warm<Exports>>,
     waiting: Idle<Warm<Instance>>,
     /// It is not asked any more: what comes back from its last calls goes.
@@ -55,14 +62,14 @@ pub struct Instances {
 
 impl Instances {
     pub fn new(
-        engine: &Engine,
+        engine: Option<&Engine>,
         services: Arc<Services>,
         digest: Arc<str>,
         prompt_pre: PromptPre,
-        waiting_pre: InstancePre<HostState>,
+        waiting_pre: Option<InstancePre<HostState>>,
     ) -> Instances {
         Instances {
-            engine: engine.clone(),
+            engine: engine.cloned(),
             services,
             digest,
             prompt_pre,
@@ -78,10 +85,11 @@ impl Instances {
         let mut warm = match current(&self.prompt) {
             Some(warm) => warm,
             None => {
-                let mut store = self.store(UpdateDeadline::Continue);
+                let mut store = self.store(UpdateDeadline::Continue)?;
                 let exports = match &self.prompt_pre {
                     PromptPre::Newest(pre) => Exports::Newest(pre.instantiate(&mut store)?),
                     PromptPre::Released(pre) => Exports::Released(pre.instantiate(&mut store)?),
+                    PromptPre::Absent => return Err(absent()),
                 };
                 Warm::new(store, exports)
             }
@@ -96,8 +104,9 @@ impl Instances {
             Some(warm) => warm,
             None => {
                 // Between its ticks others have their turn.
-                let mut store = self.store(UpdateDeadline::Yield);
-                let instance = self.waiting_pre.instantiate_async(&mut store).await?;
+                let mut store = self.store(UpdateDeadline::Yield)?;
+                let pre = self.waiting_pre.as_ref().ok_or_else(absent)?;
+                let instance = pre.instantiate_async(&mut store).await?;
                 Warm::new(store, instance)
             }
         };
@@ -121,10 +130,11 @@ impl Instances {
 
     /// A bare instance, to be looked at.
     pub fn bare(&self) -> wasmtime::Result<(Store<HostState>, Instance)> {
-        let mut store = self.store(UpdateDeadline::Continue);
+        let mut store = self.store(UpdateDeadline::Continue)?;
         let pre = match &self.prompt_pre {
             PromptPre::Newest(pre) => pre.instance_pre(),
             PromptPre::Released(pre) => pre,
+            PromptPre::Absent => return Err(absent()),
         };
         let instance = pre.instantiate(&mut store)?;
         Ok((store, instance))
@@ -147,11 +157,12 @@ impl Instances {
     }
 
     /// `go_on`: what follows a tick of the engine that the guest may compute through.
-    fn store(&self, go_on: fn(u64) -> UpdateDeadline) -> Store<HostState> {
+    fn store(&self, go_on: fn(u64) -> UpdateDeadline) -> wasmtime::Result<Store<HostState>> {
+        let engine = self.engine.as_ref().ok_or_else(absent)?;
         // A copy of the digest for each: answers count its owners, and threads would meet there.
         let digest = Arc::from(&*self.digest);
         let state = HostState::new(self.services.clone(), digest, MEMORY_MAX);
-        let mut store = Store::new(&self.engine, state);
+        let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(TRANSFER_MAX);
         store.epoch_deadline_callback(move |mut context: StoreContextMut<'_, HostState>| {
@@ -162,7 +173,7 @@ impl Instances {
             }
         });
         store.set_epoch_deadline(1);
-        store
+        Ok(store)
     }
 }
 

@@ -1,8 +1,12 @@
 //! From bytes to a generation that may answer: size, signature, compiled code, world, decision
-//! vectors. One at a time, on a thread that gives way to those that answer. What was loaded before is
+//! vectors. On a thread that gives way to those that answer, and few at a time: what this instance wants for
+//! itself has a place of its own, so that no call keeps it waiting. What was loaded before is
 //! at hand again at once. Not for what becomes of it (`ordain/components`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::generation::{digest, foreign};
 use super::signature::Signers;
@@ -12,22 +16,33 @@ use crate::options::ComponentOptions;
 
 /// Generations that are kept, beside those in use.
 const KEPT: usize = 4;
-/// Priority of the thread that compiles (19 is the lowest).
+/// Priority of the thread that loads (19 is the lowest).
 const NICE: i32 = 10;
+/// Components that calls have loaded at once.
+const FOR_CALLS: usize = 2;
+/// Calls that wait for one of these places; one more is told to try again.
+const WAITING_MAX: usize = 4;
+/// How long they wait.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub struct Loader {
-    engine: Arc<GuestEngine>,
+    /// `None`: this process runs no component.
+    engine: Option<Arc<GuestEngine>>,
     services: Arc<Services>,
     signers: Signers,
     vectors: Vectors,
     /// The latest is at the end.
     loaded: Mutex<Vec<Arc<Generation>>>,
-    turn: Arc<tokio::sync::Mutex<()>>,
+    /// The place of this instance itself.
+    own: Arc<Semaphore>,
+    /// Places of calls.
+    calls: Arc<Semaphore>,
+    waiting: Semaphore,
 }
 
 impl Loader {
     pub fn new(
-        engine: Arc<GuestEngine>,
+        engine: Option<Arc<GuestEngine>>,
         services: Arc<Services>,
         options: &ComponentOptions,
         vectors: Vectors,
@@ -38,33 +53,78 @@ impl Loader {
             signers: Signers::new(options.signature, &options.keys),
             vectors,
             loaded: Mutex::default(),
-            turn: Arc::default(),
+            own: Arc::new(Semaphore::new(1)),
+            calls: Arc::new(Semaphore::new(FOR_CALLS)),
+            waiting: Semaphore::new(FOR_CALLS + WAITING_MAX),
         })
     }
 
-    /// Everything that must hold of a component before it may answer. `signature`: base64.
+    /// Everything that must hold of a component before it may answer, for this instance itself: what it
+    /// starts with and what the fleet wants. `signature`: base64.
     pub async fn load(
         self: &Arc<Self>,
         bytes: &Arc<[u8]>,
         signature: Option<&str>,
     ) -> Result<Arc<Generation>, LoadError> {
+        let digest = match self.known(bytes, signature)? {
+            Ok(generation) => return Ok(generation),
+            Err(digest) => digest,
+        };
+        let place = self.own.clone().acquire_owned().await;
+        self.load_at(place.ok(), bytes, &digest).await
+    }
+
+    /// The same for a call: told to try again if others are at it already.
+    pub async fn load_for_call(
+        self: &Arc<Self>,
+        bytes: &Arc<[u8]>,
+        signature: Option<&str>,
+    ) -> Result<Arc<Generation>, LoadError> {
+        let digest = match self.known(bytes, signature)? {
+            Ok(generation) => return Ok(generation),
+            Err(digest) => digest,
+        };
+        let busy = || {
+            LoadError::Busy(format!(
+                "{FOR_CALLS} others are being compiled: try again when they are done"
+            ))
+        };
+        let _turn = self.waiting.try_acquire().map_err(|_| busy())?;
+        let place = self.calls.clone().acquire_owned();
+        let place = tokio::time::timeout(PATIENCE, place).await;
+        let place = place.map_err(|_| busy())?;
+        self.load_at(place.ok(), bytes, &digest).await
+    }
+
+    /// One that was loaded before, or its digest, after what can be said without compiling.
+    fn known(
+        &self,
+        bytes: &[u8],
+        signature: Option<&str>,
+    ) -> Result<Result<Arc<Generation>, String>, LoadError> {
         foreign(bytes)?;
         self.signers.check(bytes, signature)?;
         let digest = digest(bytes);
-        if let Some(generation) = self.loaded(&digest) {
-            return Ok(generation);
-        }
-        let turn = self.turn.clone().lock_owned().await;
-        if let Some(generation) = self.loaded(&digest) {
+        Ok(self.loaded(&digest).ok_or(digest))
+    }
+
+    async fn load_at(
+        self: &Arc<Self>,
+        place: Option<OwnedSemaphorePermit>,
+        bytes: &Arc<[u8]>,
+        digest: &str,
+    ) -> Result<Arc<Generation>, LoadError> {
+        // While the place was waited for.
+        if let Some(generation) = self.loaded(digest) {
             return Ok(generation);
         }
         let (loader, bytes) = (self.clone(), bytes.clone());
         let runtime = tokio::runtime::Handle::current();
         let (tell, told) = tokio::sync::oneshot::channel();
         // A thread of its own: priorities are of threads, and those of the pool are used again. It has
-        // the turn until it ends, whether or not anybody still waits for it.
+        // the place until it ends, whether or not anybody still waits for it.
         let work = move || {
-            let _turn = turn;
+            let _place = place;
             // Refused: then it takes its full share.
             let _ = rustix::process::setpriority_process(None, NICE);
             let checked = loader.compiled_and_checked(&bytes, &runtime);
@@ -83,8 +143,11 @@ impl Loader {
         bytes: &[u8],
         runtime: &tokio::runtime::Handle,
     ) -> Result<Arc<Generation>, LoadError> {
-        let generation = Generation::load(&self.engine, bytes, self.services.clone())?;
-        runtime.block_on(self.vectors.check(&self.engine, &generation))?;
+        let Some(engine) = &self.engine else {
+            return Err(LoadError::Denied("it was started without rules".to_owned()));
+        };
+        let generation = Generation::load(engine, bytes, self.services.clone())?;
+        runtime.block_on(self.vectors.check(engine, &generation))?;
         let generation = Arc::new(generation);
         let mut loaded = self.lock();
         loaded.push(generation.clone());

@@ -5,11 +5,13 @@
 pub mod bindings;
 mod blame;
 mod compiled;
+mod compiler;
 mod convert;
 mod engine;
 mod generation;
 mod idle;
 mod instances;
+mod limits;
 mod lineup;
 mod loader;
 mod log_limit;
@@ -38,7 +40,8 @@ use crate::places::Places;
 use crate::request::Request;
 use crate::shares::Whose;
 
-pub use engine::{EngineError, GuestEngine};
+pub use compiler::compile_apart;
+pub use engine::{EngineError, GuestEngine, Room};
 use generation::Prompt;
 pub use generation::{BYTES_MAX, Generation, LoadError, Said, digest, inspect};
 pub use lineup::{Lineup, Watch, WatchStatus};

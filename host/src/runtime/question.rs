@@ -109,7 +109,7 @@ impl Question for One<'_> {
     }
 
     fn export<'a>(&self, exports: &'a ExportIndices) -> Option<&'a ComponentExportIndex> {
-        Some(&exports.resolve)
+        exports.resolve.as_ref()
     }
 
     fn nonsense(&self, outcome: &Outcome) -> Result<(), String> {
@@ -169,7 +169,7 @@ impl Question for Many<'_> {
     }
 
     fn export<'a>(&self, exports: &'a ExportIndices) -> Option<&'a ComponentExportIndex> {
-        Some(&exports.resolve_batch)
+        exports.resolve_batch.as_ref()
     }
 
     fn nonsense(&self, outcomes: &Vec<Outcome>) -> Result<(), String> {

@@ -63,7 +63,7 @@ impl Sandbox {
             services.origin.clone(),
             services.caches.clone(),
         );
-        let feed = tokio::spawn(feed.run());
+        let feed = tokio::spawn(Arc::new(feed).run(0));
         coherence.wait(0, Moment::now(), PATIENCE).await;
         let deadline = services.options.request_deadline;
         let generation = generation.beside(engine, services);

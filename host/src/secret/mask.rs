@@ -47,7 +47,7 @@ const KNOWN: &[&str] = &[
     "password",
     "requirepass",
     "sentinel_password",
-    "sentinel_user",
+    "sentinel_username",
     "sentinelPassword",
     "sentinelUser",
     "sentinelUsername",
@@ -285,6 +285,10 @@ mod tests {
             (
                 "redis+cluster://me:s3cret@a:1,me:s3cret@b:2",
                 "redis+cluster://me:***@b:2",
+            ),
+            (
+                "redis+sentinel://me:s3cret@a:1,b:2/main/0?sentinel_username=me&sentinel_password=s3cr@t",
+                "redis+sentinel://me:***@a:1,b:2/main/0?sentinel_username=***&sentinel_password=***",
             ),
             (
                 "redis+sentinel://me:s3cret@a:1,b:2/main/0?sentinelPassword=s3cret",

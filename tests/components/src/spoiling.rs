@@ -94,7 +94,7 @@ fn spoil_route(mode: &Mode, route: &mut Route) {
         "huge-model" => route.model = "m".repeat(mode.number() * MIB),
         "control-id" => route.model = "a\u{1b}[2Jb\r\nc\0".to_owned(),
         "empty-id" => route.model.clear(),
-        "long-id" => route.model = "m".repeat(129),
+        "long-id" => route.model = "m".repeat(257),
         "keep" => keeping::answer_from_memory(route),
         "temperature" => {
             route.temperature = Some(Temperature {

@@ -95,6 +95,75 @@ pub fn with_table(entries: u32) -> Vec<u8> {
     with_module(&format!("(module (table {entries} funcref))"))
 }
 
+/// The real component with one more function, which has so many locals.
+pub fn with_locals(count: usize) -> Vec<u8> {
+    with_module(&format!("(module (func (local {})))", "i64 ".repeat(count)))
+}
+
+/// The real component with so many more functions that each keep `locals` values over `loops` loops: of modest
+/// size, and dear to compile.
+pub fn with_dear_functions(functions: usize, locals: usize, loops: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    // One group of locals, of type i64.
+    body.push(1);
+    leb(&mut body, locals);
+    body.push(I64);
+    for number in 1..locals {
+        // set number (load (const 8 * number))
+        body.push(0x41);
+        leb(&mut body, number % 64);
+        body.extend([0x29, 3, 0, 0x21]);
+        leb(&mut body, number);
+    }
+    for number in 0..loops {
+        let (one, other) = (1 + number % (locals - 1), 1 + (number * 7) % (locals - 1));
+        // loop: set one (add (get one) (get other)); br_if 0 (eqz (get other)); end
+        body.extend([0x03, 0x40]);
+        for (instruction, local) in [(0x20, one), (0x20, other)] {
+            body.push(instruction);
+            leb(&mut body, local);
+        }
+        body.extend([0x7c, 0x21]);
+        leb(&mut body, one);
+        body.push(0x20);
+        leb(&mut body, other);
+        body.extend([0x50, 0x0d, 0, 0x0b]);
+    }
+    for number in 1..locals {
+        // set 0 (add (get 0) (get number))
+        body.extend([0x20, 0, 0x20]);
+        leb(&mut body, number);
+        body.extend([0x7c, 0x21, 0]);
+    }
+    body.extend([0x20, 0, 0x0b]);
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    // One type: nothing to an i64.
+    section(&mut module, 1, &[1, 0x60, 0, 1, I64]);
+    let (mut of_types, mut code) = (Vec::new(), Vec::new());
+    leb(&mut of_types, functions);
+    leb(&mut code, functions);
+    for _ in 0..functions {
+        of_types.push(0);
+        leb(&mut code, body.len());
+        code.extend_from_slice(&body);
+    }
+    section(&mut module, 3, &of_types);
+    section(&mut module, 5, &[1, 0, 1]);
+    section(&mut module, 10, &code);
+    with_core_module(&module)
+}
+
+/// The real component with a name as long as this on an import.
+pub fn with_name(length: usize) -> Vec<u8> {
+    with_module(&format!(
+        "(module (func (export \"{}\")))",
+        "n".repeat(length)
+    ))
+}
+
+/// A type of WebAssembly.
+const I64: u8 = 0x7e;
+
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 /// Sections of a component.
 const CORE_MODULE: u8 = 1;
@@ -102,9 +171,13 @@ const CORE_INSTANCES: u8 = 2;
 
 /// The real component, followed by a module and its instantiation.
 fn with_module(text: &str) -> Vec<u8> {
+    with_core_module(&module(text))
+}
+
+fn with_core_module(module: &[u8]) -> Vec<u8> {
     let mut bytes = real();
     let index = count_modules(&bytes);
-    section(&mut bytes, CORE_MODULE, &module(text));
+    section(&mut bytes, CORE_MODULE, module);
     // One instance: of a module, of that index, with no arguments.
     let mut instance = vec![1, 0];
     leb(&mut instance, index);

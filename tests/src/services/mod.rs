@@ -1,9 +1,11 @@
-//! Postgres, Redis and proxies for tests, started from the binaries of this machine on sockets in a folder of
-//! their own. They die with the test process, however that ends.
+//! Postgres, Redis, poolers and proxies for tests, started from the binaries of this machine on sockets in a folder of
+//! their own. They die with the test process, however that ends. Beside them an identity provider, within it.
 
 mod certificates;
 mod guard;
+mod pgbouncer;
 mod postgres;
+mod provider;
 mod proxies;
 mod redis;
 mod redis_cluster;
@@ -12,7 +14,9 @@ mod sentinels;
 use std::path::{Path, PathBuf};
 
 pub use self::certificates::Authority;
+pub use self::pgbouncer::PgBouncer;
 pub use self::postgres::Postgres;
+pub use self::provider::{Answer, Provider};
 pub use self::proxies::{Proxy, haproxy, nginx};
 pub use self::redis::{Redis, RedisOptions, Snapshot};
 pub use self::redis_cluster::{ClusterOptions, RedisCluster};

@@ -1,5 +1,6 @@
 //! A Postgres server for tests: on a socket, forgetful of power cuts, hence quick.
 
+mod backup;
 mod replica;
 
 use std::io::Write;
@@ -71,6 +72,11 @@ impl Postgres {
             "postgres://{user}@localhost/{database}?host={}",
             self.guard.folder.display()
         )
+    }
+
+    /// Where its socket is.
+    pub fn folder(&self) -> &Path {
+        &self.guard.folder
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -226,11 +232,11 @@ fn is_server(folder: &Path) -> bool {
     folder.join("initdb").is_file()
 }
 
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn run(command: &mut Command) {
+pub(super) fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(

@@ -88,15 +88,29 @@ impl Redis {
 
     /// What it answers to a command of plain words, as text, to an operator with all rights.
     pub fn run(&self, command: &str) -> String {
-        let client = redis::Client::open(self.url()).expect("a proper URL");
-        run(&client, command)
+        run(&self.client(), command)
+    }
+
+    fn client(&self) -> redis::Client {
+        redis::Client::open(self.url()).expect("a proper URL")
+    }
+
+    /// Whether there is a value under this key, and an answer.
+    pub fn holds(&self, key: &str) -> bool {
+        try_run(&self.client(), &format!("EXISTS {key}")).is_ok_and(|said| said == "1")
+    }
+
+    /// `master` or `slave`, if it answers.
+    pub fn is(&self, role: &str) -> bool {
+        let said = try_run(&self.client(), "INFO replication");
+        said.is_ok_and(|said| said.contains(&format!("role:{role}")))
     }
 
     /// Whether it has come up as a replica, and follows.
     pub fn wait_following(&self) {
         poll("the replica to follow", || {
-            self.run("INFO replication")
-                .contains("master_link_status:up")
+            let said = try_run(&self.client(), "INFO replication");
+            said.is_ok_and(|said| said.contains("master_link_status:up"))
         });
     }
 
@@ -231,19 +245,22 @@ pub(super) fn new_folder() -> PathBuf {
 
 /// What a server answers to a command of plain words, as text.
 pub(super) fn run(client: &redis::Client, command: &str) -> String {
-    let mut connection = client.get_connection().expect("the server answers");
+    try_run(client, command).unwrap_or_else(|error| panic!("{command}: {error}"))
+}
+
+/// For servers that may be gone, or end connections: sentinels have them do so at a failover.
+pub(super) fn try_run(client: &redis::Client, command: &str) -> redis::RedisResult<String> {
+    let mut connection = client.get_connection()?;
     let mut words = command.split(' ');
     let mut request = redis::cmd(words.next().expect("a command"));
     words.for_each(|word| {
         request.arg(word);
     });
-    let reply: redis::Value = request
-        .query(&mut connection)
-        .unwrap_or_else(|error| panic!("{command}: {error}"));
-    match redis::from_redis_value::<String>(reply.clone()) {
+    let reply: redis::Value = request.query(&mut connection)?;
+    Ok(match redis::from_redis_value::<String>(reply.clone()) {
         Ok(text) => text,
         Err(_) => format!("{reply:?}"),
-    }
+    })
 }
 
 pub(super) fn kill(server: &mut Child) {

@@ -104,10 +104,7 @@ impl Sentinels {
             let named: Vec<String> = running
                 .map(|sentinel| sentinel.run(&format!("SENTINEL GET-MASTER-ADDR-BY-NAME {NAME}")))
                 .collect();
-            named.iter().all(|address| address.contains(&port))
-                && self.servers[server]
-                    .run("INFO replication")
-                    .contains("role:master")
+            named.iter().all(|address| address.contains(&port)) && self.servers[server].is("master")
         });
     }
 

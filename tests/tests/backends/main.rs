@@ -1,7 +1,10 @@
 //! The contract suite against every backend, and what only a real server can show: faults.
 
 mod redis_cluster;
+mod redis_refusals;
+mod redis_sentinel;
 mod redis_tls;
+mod redis_users;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -170,7 +170,7 @@ async fn a_hung_node_costs_its_own_keys_their_deadline_and_the_others_nothing() 
         for answer in tokio::join!(hung, others).0 {
             match answer {
                 Err(FarError::Late) => waited += 1,
-                Err(FarError::Unavailable(_)) => told += 1,
+                Err(FarError::Unavailable(_) | FarError::Refused(_)) => told += 1,
                 Ok(found) => panic!("a frozen node answers: {found:?}"),
             }
         }

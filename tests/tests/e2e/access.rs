@@ -22,12 +22,13 @@ enum Kind {
     Read,
     Write,
     Resolve,
+    Metrics,
     Admin,
 }
 
 /// Method, path and body; `TENANT` is replaced. None of them changes what the others find.
 fn routes() -> Vec<(Kind, &'static str, &'static str, Value)> {
-    use Kind::{Admin, Read, Resolve, Write};
+    use Kind::{Admin, Metrics, Read, Resolve, Write};
     let record = version(1);
     vec![
         (Read, "GET", "/v1/tenants/TENANT/policy", json!(null)),
@@ -131,7 +132,8 @@ fn routes() -> Vec<(Kind, &'static str, &'static str, Value)> {
             json!({"tenant": "TENANT"}),
         ),
         (Admin, "POST", "/v1/log/prune", json!({"before": "30d"})),
-        (Admin, "GET", "/metrics", json!(null)),
+        (Metrics, "GET", "/metrics", json!(null)),
+        (Metrics, "HEAD", "/metrics", json!(null)),
     ]
 }
 
@@ -156,6 +158,14 @@ async fn every_role_may_call_what_it_is_for_and_nothing_else() {
     let roles = [
         ("reader", reader("acme")),
         ("resolver of some", resolver(Some(&["acme", "x"]))),
+        ("metrics", token(&claims("metrics", json!({})))),
+        (
+            "metrics of a tenant",
+            token(&claims(
+                "metrics",
+                json!({"tenant_id": "acme", "tenants": ["acme"]}),
+            )),
+        ),
         ("resolver of none", resolver(Some(&[]))),
         ("resolver", resolver(None)),
         ("editor", editor("acme")),
@@ -178,6 +188,7 @@ async fn every_role_may_call_what_it_is_for_and_nothing_else() {
                     ("editor", Kind::Read | Kind::Write | Kind::Resolve) => own,
                     ("resolver of some", Kind::Resolve) => own,
                     ("resolver", Kind::Resolve) => true,
+                    ("metrics" | "metrics of a tenant", Kind::Metrics) => true,
                     _ => false,
                 };
                 let reply = ask(&client, method, path, &body, tenant).await;
@@ -201,7 +212,7 @@ async fn another_tenant_is_refused_alike_whether_it_exists_or_not() {
     for its in [reader("acme"), editor("acme"), resolver(Some(&["acme"]))] {
         let client = app.with(&its);
         for (kind, method, path, body) in routes() {
-            if kind == Kind::Admin {
+            if matches!(kind, Kind::Admin | Kind::Metrics) {
                 continue;
             }
             let existing = ask(&client, method, path, &body, "foreign").await;

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ordain_tests::app::App;
 use ordain_tests::cli::{Output, cli, cli_with};
-use ordain_tests::tokens::{EC, ED25519, Pair, RSA, SECRET, now, reader};
+use ordain_tests::tokens::{EC, EC384, ED25519, Pair, RSA, SECRET, now, reader};
 use serde_json::{Value, json};
 
 use crate::access::guarded;
@@ -91,7 +91,7 @@ async fn tokens_are_made_for_every_role_and_taken() {
 
 #[tokio::test]
 async fn tokens_are_signed_with_private_keys_that_only_their_owner_can_read() {
-    for pair in [&RSA, &EC, &ED25519] {
+    for pair in [&RSA, &EC, &EC384, &ED25519] {
         let app = App::builder()
             .env("ORDAIN_ENV", "test")
             .env("ORDAIN_JWT_HS256_SECRET", "")
@@ -104,7 +104,7 @@ async fn tokens_are_signed_with_private_keys_that_only_their_owner_can_read() {
             let mode = PermissionsExt::from_mode(mode);
             std::fs::set_permissions(&key, mode).expect("our own");
         };
-        for open in [0o644, 0o640] {
+        for open in [0o644, 0o604] {
             mode(open);
             let failed = cli(args).await.expect(1);
             assert!(failed.stdout.is_empty(), "{failed:?}");
@@ -112,6 +112,8 @@ async fn tokens_are_signed_with_private_keys_that_only_their_owner_can_read() {
                 assert!(failed.stderr.contains(part), "{part}: {failed:?}");
             }
         }
+        mode(0o440);
+        printed(cli(args).await);
         mode(0o600);
         let token = printed(cli(args).await);
         assert_eq!(part(&token, 0)["alg"], pair.signer.algorithm());
@@ -124,6 +126,46 @@ async fn tokens_are_signed_with_private_keys_that_only_their_owner_can_read() {
     std::fs::set_permissions(&public, PermissionsExt::from_mode(0o600)).expect("our own");
     let failed = cli(["token", "--sub", "me", "--role", "admin", "--key", &public]).await;
     assert!(failed.expect(1).stderr.contains("private key"));
+}
+
+#[tokio::test]
+async fn tokens_are_made_as_the_service_is_told_to_read_them() {
+    let env = [
+        ("ORDAIN_JWT_HS256_SECRET", SECRET),
+        ("ORDAIN_JWT_ROLE_CLAIM", "app_metadata.role"),
+        ("ORDAIN_JWT_ROLE_MAP", "Writer=editor,Gateway=resolver"),
+        ("ORDAIN_JWT_TENANT_CLAIM", "app_metadata.tenant"),
+        ("ORDAIN_JWT_TENANTS_CLAIM", "https://ordain.example/tenants"),
+        ("ORDAIN_JWT_MAX_LIFETIME", "2h"),
+    ];
+    let app = env.iter().fold(
+        App::builder().env("ORDAIN_ENV", "test"),
+        |app, (name, value)| app.env(name, value),
+    );
+    let app = app.start().await;
+    let make =
+        async |args: &[&str]| cli_with(&env, [&["token", "--sub", "me"], args].concat()).await;
+    let editor = printed(make(&["--role", "editor", "--tenant", "acme"]).await);
+    let claims = part(&editor, 1);
+    assert_eq!(
+        claims["app_metadata"],
+        json!({"role": "Writer", "tenant": "acme"})
+    );
+    app.with(&editor).store("acme", &version(1)).await;
+    let gateway = printed(make(&["--role", "resolver", "--tenants", "acme"]).await);
+    assert_eq!(
+        part(&gateway, 1)["https://ordain.example/tenants"],
+        json!(["acme"])
+    );
+    app.with(&gateway).resolve(&plain("acme")).await.expect(200);
+    app.with(&gateway)
+        .resolve(&plain("other"))
+        .await
+        .expect(403);
+    let none = make(&["--role", "admin"]).await.expect(2);
+    assert!(none.stderr.contains("ORDAIN_JWT_ROLE_MAP"), "{none:?}");
+    let long = make(&["--role", "resolver", "--ttl", "3h"]).await.expect(2);
+    assert!(long.stderr.contains("ORDAIN_JWT_MAX_LIFETIME"), "{long:?}");
 }
 
 #[tokio::test]
@@ -146,6 +188,7 @@ async fn tokens_that_no_server_would_take_are_not_made() {
         &["--sub", "me"],
         &["--sub", "me", "--role", "root"],
         &["--sub", "", "--role", "admin"],
+        &["--sub", "ordain", "--role", "admin"],
         &["--sub", "me", "--role", "reader"],
         &["--sub", "me", "--role", "editor"],
         &["--sub", "me", "--role", "editor", "--tenant", ".."],

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ordain_tests::app::{App, Builder};
 use ordain_tests::tokens::{
-    EC, ED25519, Pair, RSA, SECRET, Signer, base64url, claims, small_rsa_public,
+    EC, EC384, ED25519, Pair, RSA, SECRET, Signer, base64url, claims, small_rsa_public,
 };
 use ordain_tests::wait::{PATIENCE, eventually, holds};
 use serde_json::{Value, json};
@@ -148,9 +148,10 @@ async fn keys_are_rotated_while_it_runs_and_one_that_left_counts_no_more() {
     file.put(&json!({"keys": [one.jwk("two")]}).to_string());
     becomes(&app, &second, 401).await;
     ask(&app, &one.named("two", &good())).await.expect(200);
-    // None at all.
+    // None at all is no set of keys.
     file.put(r#"{"keys":[]}"#);
-    becomes(&app, &one.named("two", &good()), 401).await;
+    keys_are(&app, "stale").await;
+    ask(&app, &one.named("two", &good())).await.expect(200);
 }
 
 #[tokio::test]
@@ -208,7 +209,7 @@ async fn keys_for_other_things_are_left_out() {
     let mut enc = RSA.signer.jwk("enc");
     enc["use"] = json!("enc");
     let mut other = RSA.signer.jwk("other");
-    other["alg"] = json!("RS512");
+    other["alg"] = json!("RSA-OAEP");
     let mut sign = EC.signer.jwk("sign");
     sign["key_ops"] = json!(["sign"]);
     let unknown = json!({"kty": "ML-DSA", "kid": "new", "pub": "AAAA"});
@@ -226,6 +227,108 @@ async fn keys_for_other_things_are_left_out() {
         .await
         .expect(200);
     assert!(app.log().contains("left out"), "{}", app.log());
+}
+
+#[tokio::test]
+async fn one_odd_key_spoils_no_other_neither_at_the_start_nor_later() {
+    let good_key = ED25519.signer.jwk("ed");
+    let mut padded = RSA.signer.jwk("padded");
+    padded["n"] = json!(format!("{}=", padded["n"].as_str().expect("a text")));
+    let mut short = EC.signer.jwk("short");
+    short["x"] = json!(base64url([7; 31]));
+    let odd = [
+        json!({"kty": "RSA", "kid": "x5", "use": "sig", "alg": "RS256", "x5c": ["MIIDAA=="]}),
+        padded,
+        json!({"kty": "RSA", "kid": "small", "n": base64url([0xff; 128]), "e": "AQAB"}),
+        short,
+        json!({"kid": "no kty"}),
+        json!(null),
+    ];
+    let file = Jwks::of(&[odd[0].clone(), good_key.clone()]);
+    let app = file.server().start().await;
+    let token = ED25519.signer.named("ed", &good());
+    ask(&app, &token).await.expect(200);
+    // A rotation goes on though: a key that leaves counts no more, one that comes does.
+    for key in odd {
+        file.put(&json!({"keys": [key, EC384.signer.jwk("new")]}).to_string());
+        becomes(&app, &token, 401).await;
+        let new = EC384.signer.named("new", &good());
+        ask(&app, &new).await.expect(200);
+        file.put(&json!({"keys": [good_key, key]}).to_string());
+        becomes(&app, &token, 200).await;
+        keys_are(&app, "up").await;
+    }
+    let log = app.log();
+    assert_eq!(log.matches("cannot be used; key").count(), 13, "{log}");
+    // What is null is as good as not there, and two of one name both count.
+    let bare = |signer: &Signer| {
+        let mut key = signer.jwk("same");
+        for name in ["alg", "use", "key_ops"] {
+            key[name] = json!(null);
+        }
+        key
+    };
+    let (one, two) = (Pair::ec().signer, Pair::ec().signer);
+    file.put(&json!({"keys": [bare(&one), bare(&two), bare(&RSA.signer)]}).to_string());
+    for signer in [&one, &two, &RSA.signer] {
+        becomes(&app, &signer.named("same", &good()), 200).await;
+    }
+    let stranger = Pair::ec().signer.named("same", &good());
+    ask(&app, &stranger).await.expect(401);
+}
+
+#[tokio::test]
+async fn a_key_checks_all_algorithms_of_its_kind_unless_it_says_one() {
+    const RSAS: [&str; 6] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"];
+    let mut any = RSA.signer.jwk("any");
+    any.as_object_mut().expect("an object").remove("alg");
+    let mut keys = vec![any, EC384.signer.jwk("384")];
+    for alg in RSAS {
+        let mut key = RSA.signer.jwk(alg);
+        key["alg"] = json!(alg);
+        keys.push(key);
+    }
+    let file = Jwks::of(&keys);
+    let from_file = file.server().start().await;
+    let from_pem = keyless()
+        .env("ORDAIN_JWT_PUBLIC_KEY", &RSA.public)
+        .start()
+        .await;
+    for alg in RSAS {
+        for (app, kid) in [(&from_file, "any"), (&from_pem, "any"), (&from_file, alg)] {
+            let token = RSA.signer.with_algorithm(alg, kid, &good());
+            ask(app, &token).await.expect(200);
+        }
+        for other in RSAS.iter().filter(|other| **other != alg) {
+            // Another name for what it is, and a key that is for another.
+            let header = json!({"alg": other, "kid": "any"});
+            if alg == "RS256" {
+                let token = RSA.signer.with_header(&header, &good());
+                assert_eq!(
+                    ask(&from_file, &token).await.status,
+                    401,
+                    "{alg} as {other}"
+                );
+            }
+            let token = RSA.signer.with_algorithm(alg, other, &good());
+            assert_eq!(
+                ask(&from_file, &token).await.status,
+                401,
+                "{alg} by {other}"
+            );
+        }
+    }
+    ask(&from_file, &EC384.signer.named("384", &good()))
+        .await
+        .expect(200);
+    let pem = keyless().env("ORDAIN_JWT_PUBLIC_KEY", &EC384.public);
+    let pem = pem.start().await;
+    ask(&pem, &EC384.signer.token(&good())).await.expect(200);
+    ask(&pem, &EC.signer.token(&good())).await.expect(401);
+    for alg in ["ES256", "ES512", "PS256"] {
+        let token = EC384.signer.with_header(&json!({"alg": alg}), &good());
+        assert_eq!(ask(&pem, &token).await.status, 401, "{alg}");
+    }
 }
 
 /// It does not start, says all of this, and nothing secret.
@@ -281,11 +384,14 @@ async fn without_a_key_or_with_one_that_is_no_good_it_does_not_start() {
 #[tokio::test]
 async fn secrets_that_others_can_read_are_refused_with_what_to_do() {
     let file = Jwks::of(&[oct("a", b"s3cret-s3cret-s3cret-s3cret-0000")]);
-    for mode in [0o644, 0o640, 0o604] {
+    for mode in [0o644, 0o604, 0o444] {
         file.mode(mode);
         let shown = format!("{mode:04o}");
-        refused(file.server(), &[file.name(), &shown, "chmod 600"]).await;
+        refused(file.server(), &[file.name(), &shown, "chmod 640"]).await;
     }
+    // As Kubernetes mounts secrets for a service that is in the group.
+    file.mode(0o440);
+    drop(file.server().start().await);
     file.mode(0o600);
     let app = file.server().start().await;
     // Also while it runs: the mode is a part of the file.

@@ -34,7 +34,7 @@ fn with_user(user: &str, value: Value) -> Value {
 }
 
 fn cases() -> Vec<(String, Vec<&'static str>)> {
-    let long = || json!("é".repeat(129));
+    let long = || json!("é".repeat(257));
     let values = vec![
         (json!({}), vec!["/defaultModel", "/defaultProvider"]),
         (json!([]), vec![""]),

@@ -193,3 +193,56 @@ async fn a_file_of_authorities_that_is_missing_or_empty_stops_the_start() {
         assert!(!log.contains("s3cret"), "{log}");
     }
 }
+
+#[tokio::test]
+async fn a_node_that_takes_no_values_is_reported_and_the_others_are_put_into() {
+    let cluster = RedisCluster::start();
+    let database = database().await;
+    let app = patient(&database, &cluster.url(), "one")
+        .env("ORDAIN_CACHE_NEAR", "off")
+        .start()
+        .await;
+    let (places, _) = stored(&app, &cluster, 12).await;
+    let (full, _) = places[0];
+    let (there, elsewhere): (Vec<usize>, Vec<usize>) =
+        (0..12).partition(|number| places[*number].0 == full);
+    cluster.run(full, "CONFIG SET maxmemory 1");
+    for (node, key) in &places {
+        let delete = redis::cmd("DEL").arg(key).to_owned();
+        delete.exec(&mut cluster.connection(*node)).expect("DEL");
+    }
+    let far = async || app.get("/readyz").await.expect(200).json["dependencies"]["far"].clone();
+    let told = || async {
+        for number in &there {
+            app.resolve(&plain(&format!("t{number}"))).await.expect(200);
+        }
+        let far = far().await;
+        holds(far["error"] == "its memory is full", far)
+    };
+    eventually("it is reported", PATIENCE, told).await;
+    assert_eq!(far().await["state"], "degraded");
+    for number in &elsewhere {
+        let tenant = format!("t{number}");
+        app.resolve(&plain(&tenant)).await.expect(200);
+        placed(&cluster, &tenant).await;
+    }
+    cluster.run(full, "CONFIG SET maxmemory 0");
+    let over = || async {
+        let far = far().await;
+        holds(far["state"] == "up", far)
+    };
+    eventually("it is over", PATIENCE, over).await;
+
+    // No node answers look-ups: nobody may.
+    for node in 0..3 {
+        cluster.run(node, "ACL SETUSER default -get");
+    }
+    let told = || async {
+        for number in 0..12 {
+            app.resolve(&plain(&format!("t{number}"))).await.expect(200);
+        }
+        let far = far().await;
+        holds(far["error"] == "its user may not do what is needed", far)
+    };
+    eventually("it is reported", PATIENCE, told).await;
+}

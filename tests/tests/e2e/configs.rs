@@ -201,7 +201,7 @@ async fn every_fault_of_a_patch_is_listed_and_nothing_is_written() {
 
 #[tokio::test]
 async fn odd_ids_are_ids_and_none_meets_another() {
-    let long = "𝄞".repeat(128);
+    let long = "𝄞".repeat(256);
     let tenants = [
         "a:b",
         "a",

@@ -41,7 +41,7 @@ fn from<'a>(shown: &'a Value, name: &str) -> &'a str {
 }
 
 /// Variable, key, and three values that all differ from the default, as they are shown.
-const OPTIONS: [(&str, &str, [&str; 3]); 36] = [
+const OPTIONS: [(&str, &str, [&str; 3]); 43] = [
     (
         "ORDAIN_LISTEN",
         "listen",
@@ -146,6 +146,33 @@ const OPTIONS: [(&str, &str, [&str; 3]); 36] = [
     ("ORDAIN_JWKS_FILE", "jwks-file", ["/a", "/b", "/c"]),
     ("ORDAIN_JWT_ISSUER", "jwt-issuer", ["a", "b", "c"]),
     ("ORDAIN_JWT_AUDIENCE", "jwt-audience", ["a", "b", "c"]),
+    (
+        "ORDAIN_JWKS_URL",
+        "jwks-url",
+        ["https://a/x", "https://b/x", "https://c/x"],
+    ),
+    ("ORDAIN_JWKS_INTERVAL", "jwks-interval", ["1m", "2m", "3m"]),
+    ("ORDAIN_JWT_ROLE_CLAIM", "jwt-role-claim", ["a", "b", "c"]),
+    (
+        "ORDAIN_JWT_ROLE_MAP",
+        "jwt-role-map",
+        ["a=admin", "b=admin,c=reader", "d=editor"],
+    ),
+    (
+        "ORDAIN_JWT_TENANT_CLAIM",
+        "jwt-tenant-claim",
+        ["a", "b", "c"],
+    ),
+    (
+        "ORDAIN_JWT_TENANTS_CLAIM",
+        "jwt-tenants-claim",
+        ["a", "b", "c"],
+    ),
+    (
+        "ORDAIN_JWT_MAX_LIFETIME",
+        "jwt-max-lifetime",
+        ["1h", "2h", "3h"],
+    ),
 ];
 
 #[tokio::test]
@@ -182,12 +209,84 @@ async fn a_flag_wins_over_a_variable_and_that_over_the_file_for_every_option() {
         assert!(from(&by_flag, name).starts_with("flag --"), "{name}");
     }
     let names = by_flag.as_object().expect("an object").len();
-    // Not among them: what the next test has, keys in PEM or base64, and the file itself.
+    // Not among them: what the next test has, keys in PEM or base64, the issuer, which stands for the URL of
+    // keys, and the file itself.
     assert_eq!(
         names,
-        OPTIONS.len() + 10,
+        OPTIONS.len() + 11,
         "an option is not tested: {by_flag:#}"
     );
+}
+
+/// As `echo secret | kubectl create secret ... --from-file` and editors leave them.
+#[tokio::test]
+async fn line_ends_at_the_end_of_a_value_are_none_of_it() {
+    let plain: Vec<_> = OPTIONS
+        .iter()
+        .map(|(name, _, [_, value, _])| (*name, *value))
+        .collect();
+    let expected = printed("", &plain, &[]).await.expect(0).json();
+    for end in ["\n", "\r\n", "\n\n"] {
+        let ended: Vec<_> = plain
+            .iter()
+            .map(|(name, value)| (*name, format!("{value}{end}")))
+            .collect();
+        let ended: Vec<_> = ended
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
+        let shown = printed("", &ended, &[]).await.expect(0).json();
+        // A file does not win over a variable that had to be trimmed, a flag does.
+        let toml = "bound = \"9s\"\njwt-issuer = \"\"\"x\ny\n\n\"\"\"\n";
+        let over = printed(toml, &ended, &["--window=9"])
+            .await
+            .expect(0)
+            .json();
+        for (name, _) in &plain {
+            assert_eq!(shown[name], expected[name], "{name} {end:?}");
+            if *name != "ORDAIN_WINDOW" {
+                assert_eq!(over[name], expected[name], "{name} {end:?}");
+            }
+        }
+        assert_eq!(from(&over, "ORDAIN_WINDOW"), "flag --window");
+    }
+    // Line ends alone are nothing; within a value they stay.
+    let toml = "jwt-issuer = \"\"\"x\ny\n\n\"\"\"\n";
+    let shown = printed(
+        toml,
+        &[("ORDAIN_WINDOW", "\n"), ("ORDAIN_NOTHING", "\n")],
+        &[],
+    )
+    .await;
+    let shown = shown.expect(0).json();
+    assert_eq!(value(&shown, "ORDAIN_JWT_ISSUER"), "x\ny");
+    assert_eq!(from(&shown, "ORDAIN_WINDOW"), "default");
+    let broken = printed("", &[("ORDAIN_WINDOW", "many\n")], &[]).await;
+    let broken = broken.expect(2);
+    assert!(broken.stderr.contains("ORDAIN_WINDOW"), "{broken:?}");
+}
+
+#[tokio::test]
+async fn secrets_that_were_stored_with_a_line_end_are_the_secrets() {
+    use ordain_tests::tokens::{SECRET, Signer, claims, token};
+    let app = App::builder()
+        .env("ORDAIN_ENV", "test\n")
+        .env("ORDAIN_JWT_HS256_SECRET", &format!("{SECRET}\n"))
+        .env("ORDAIN_JWT_ISSUER", "me\r\n")
+        .env("ORDAIN_JWT_AUDIENCE", "ordain\n")
+        .start();
+    let app = app.await;
+    let claims = claims("admin", serde_json::json!({"iss": "me", "aud": "ordain"}));
+    let good = token(&claims);
+    app.with(&good).get("/v1/tenants").await.expect(200);
+    let other = Signer::secret(format!("{SECRET}\n").as_bytes()).token(&claims);
+    app.with(&other).get("/v1/tenants").await.expect(401);
+    let env = [
+        ("ORDAIN_SERVER", format!("{}\n", app.base())),
+        ("ORDAIN_TOKEN", format!("{good}\r\n")),
+    ];
+    let env = env.each_ref().map(|(name, value)| (*name, &**value));
+    cli_with(&env, ["policy", "list"]).await.expect(0);
 }
 
 /// What is masked or needs another option: only where it comes from can be told apart.

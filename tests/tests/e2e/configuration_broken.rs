@@ -253,8 +253,8 @@ async fn guards_say_what_to_do_and_where_the_value_comes_from() {
         (
             &[db],
             &[],
-            "error: no key to check tokens by: set ORDAIN_JWKS_FILE, ORDAIN_JWT_PUBLIC_KEY or \
-             ORDAIN_JWT_HS256_SECRET, or --dev for development\n",
+            "error: no key to check tokens by: set ORDAIN_JWKS_FILE, ORDAIN_JWKS_URL, ORDAIN_OIDC_ISSUER, \
+             ORDAIN_JWT_PUBLIC_KEY or ORDAIN_JWT_HS256_SECRET, or --dev for development\n",
         ),
         (
             &[("ORDAIN_LISTEN", "0.0.0.0:7171")],

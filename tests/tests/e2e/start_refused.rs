@@ -79,7 +79,7 @@ async fn half_a_deployment_default_is_refused() {
         App::builder()
             .dev()
             .env(model, "m")
-            .env(provider, &"p".repeat(129)),
+            .env(provider, &"p".repeat(257)),
         &[provider],
     )
     .await;

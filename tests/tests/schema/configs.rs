@@ -51,7 +51,7 @@ async fn an_edit_in_sql_is_logged_under_the_subject_of_its_level() {
 #[tokio::test]
 async fn rows_that_are_no_levels_are_refused_with_the_name_of_the_rule() {
     let database = Database::migrated().await;
-    let long = format!("'{}'", "x".repeat(129));
+    let long = format!("'{}'", "x".repeat(257));
     for (columns, values, rule) in [
         ("user_id", "'ann'", "configs_user_has_tenant"),
         ("tenant", "''", "configs_tenant_is_id"),

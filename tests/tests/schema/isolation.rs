@@ -266,3 +266,224 @@ async fn the_owner_of_the_tables_sees_nothing_either_and_a_host_of_the_release_b
         "UPDATE policies SET body = body WHERE tenant = 'b'; SELECT count(body) FROM changes";
     assert_eq!(before(write), "9");
 }
+
+/// A server whose tables belong to `keeper`, with rows of two tenants, and `host`, who may become what hosts
+/// become and is nothing else.
+async fn kept() -> services::Postgres {
+    let server = services::Postgres::start();
+    server.database();
+    server.sql(
+        "postgres",
+        "CREATE ROLE keeper LOGIN CREATEROLE; CREATE ROLE host LOGIN INHERIT; \
+         ALTER DATABASE test_0 OWNER TO keeper",
+    );
+    let keeper = server.url("keeper", "test_0");
+    Postgres::migrate(&keeper).await.expect("migrated");
+    server.sql("postgres", "GRANT ordain_service TO host");
+    fill(&*host(&server)).await;
+    server
+}
+
+fn host(server: &services::Postgres) -> Arc<Postgres> {
+    let mut options = PostgresOptions::new(server.url("host", "test_0"));
+    options.deadline = std::time::Duration::from_secs(10);
+    Postgres::connect(options).expect("a proper URL")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_may_become_the_role_for_all_tenants_has_to_become_it_to_see_them() {
+    let server = kept().await;
+    // Ways out of the role of one tenant, and none at all.
+    for way in [
+        "",
+        "SET ROLE ordain_tenant;",
+        "SET ROLE ordain_tenant; RESET ROLE;",
+        "SET ROLE ordain_tenant; SET ROLE NONE;",
+        "SET ROLE ordain_tenant; SELECT set_config('role', 'none', false) WHERE false;",
+        "SET ROLE ordain_tenant; RESET ALL;",
+        "SET ROLE ordain_tenant; SET SESSION AUTHORIZATION DEFAULT; SET SESSION AUTHORIZATION host;",
+        "SET row_security = on;",
+        "SET ROLE ordain_service; RESET ROLE;",
+    ] {
+        let said = |tenant: &str, look: &str| {
+            let sql = format!(
+                "SET SESSION AUTHORIZATION host; {way} SET ordain.tenant = '{tenant}'; {look}"
+            );
+            server.sql("test_0", &sql)
+        };
+        for look in LOOKS {
+            let own = said("a", look);
+            assert!(
+                !own.is_empty(),
+                "{way} {look}: would show nothing to anybody"
+            );
+            assert!(
+                !own.contains('b') || look.contains("body") || look.contains("actor"),
+                "{way} {look}: {own}"
+            );
+            let global = look.contains("configs") && !look.contains("JOIN");
+            let strange = said("c", look);
+            assert!(
+                strange.lines().count() <= usize::from(global),
+                "{way} {look}: {strange}"
+            );
+        }
+        for (count, expected) in [
+            ("SELECT count(*) FROM policies", "1"),
+            ("SELECT count(*) FROM configs", "3"),
+            ("SELECT count(DISTINCT tenant) FROM changes", "1"),
+        ] {
+            assert_eq!(said("a", count), expected, "{way} {count}");
+        }
+        let write = "UPDATE policies SET body = body WHERE tenant = 'b' RETURNING tenant";
+        assert_eq!(said("a", write), "", "{way}");
+    }
+    for refused in [
+        "SET row_security = off; SELECT * FROM policies",
+        "ALTER TABLE policies DISABLE ROW LEVEL SECURITY",
+        "CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
+        "CREATE VIEW public.mine AS SELECT * FROM policies",
+        "SELECT log_next()",
+        "SET ROLE keeper",
+        "SET ROLE ordain_tenant; SET ROLE keeper",
+        "SET ROLE ordain_tenant; ALTER ROLE ordain_tenant BYPASSRLS",
+        "SET ROLE ordain_tenant; GRANT ordain_service TO ordain_tenant",
+        "SET ROLE ordain_tenant; SELECT log_purge('b')",
+        "SET ROLE ordain_tenant; SELECT * FROM components",
+        "SET ROLE ordain_tenant; COPY policies TO PROGRAM 'cat'",
+    ] {
+        let sql = format!("SET SESSION AUTHORIZATION host; {refused}");
+        let told = server.try_sql("test_0", &sql);
+        assert!(told.is_err(), "{refused}: {told:?}");
+    }
+    // What it is for.
+    let all =
+        "SET SESSION AUTHORIZATION host; SET ROLE ordain_service; SELECT count(*) FROM policies";
+    assert_eq!(server.sql("test_0", all), "2");
+    let (seen, _) = host(&server).newest(100).await.expect("the log answers");
+    assert_eq!(seen.len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn roles_that_get_past_row_level_security_are_refused_by_all() {
+    let server = kept().await;
+    let keeper = server.url("keeper", "test_0");
+    let reads = async || host(&server).read(&[Key::policy(&tenant("a"))]).await;
+    reads().await.expect("all is well");
+    for (spoil, mend, read_too) in [
+        (
+            "ALTER ROLE ordain_tenant BYPASSRLS",
+            "ALTER ROLE ordain_tenant NOBYPASSRLS",
+            true,
+        ),
+        (
+            "ALTER ROLE ordain_tenant SUPERUSER",
+            "ALTER ROLE ordain_tenant NOSUPERUSER",
+            true,
+        ),
+        (
+            "ALTER ROLE ordain_service BYPASSRLS",
+            "ALTER ROLE ordain_service NOBYPASSRLS",
+            false,
+        ),
+        (
+            "ALTER ROLE ordain_service CREATEROLE",
+            "ALTER ROLE ordain_service NOCREATEROLE",
+            false,
+        ),
+        (
+            "ALTER ROLE ordain_tenant REPLICATION",
+            "ALTER ROLE ordain_tenant NOREPLICATION",
+            false,
+        ),
+        (
+            "CREATE ROLE boss CREATEROLE; GRANT boss TO ordain_tenant",
+            "REVOKE boss FROM ordain_tenant",
+            false,
+        ),
+        (
+            "ALTER ROLE boss SUPERUSER NOCREATEROLE; GRANT boss TO ordain_tenant",
+            "REVOKE boss FROM ordain_tenant",
+            false,
+        ),
+    ] {
+        server.sql("postgres", spoil);
+        let origin = host(&server);
+        let started = origin.schema_status().await.expect_err(spoil).to_string();
+        let migrated = Postgres::migrate(&keeper)
+            .await
+            .expect_err(spoil)
+            .to_string();
+        for error in [started, migrated] {
+            let remedy = ["ALTER ROLE ordain_", "REVOKE "];
+            let told =
+                error.contains("row level security") && remedy.iter().any(|r| error.contains(r));
+            assert!(told, "{spoil}: {error}");
+        }
+        if read_too {
+            let error = reads().await.expect_err(spoil).to_string();
+            assert!(error.contains("row level security"), "{spoil}: {error}");
+        }
+        server.sql("postgres", mend);
+        origin.schema_status().await.expect(mend);
+        reads().await.expect(mend);
+    }
+    Postgres::migrate(&keeper).await.expect("migrated");
+}
+
+/// Row level security keeps the planner from many an index.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_read_and_no_list_goes_through_a_whole_table() {
+    let server = kept().await;
+    server.sql(
+        "test_0",
+        &format!(
+            "INSERT INTO policies SELECT 't' || n, '{GOOD}' FROM generate_series(1, 20000) n; \
+             INSERT INTO configs (tenant, user_id, merge_max_messages) \
+             SELECT 't' || n % 50, 'u' || n, n FROM generate_series(1, 20000) n; ANALYZE"
+        ),
+    );
+    let scans = "SELECT string_agg(relname || ' ' || seq_scan, ' ' ORDER BY relname) \
+         FROM pg_stat_user_tables WHERE relname IN ('policies', 'configs', 'changes')";
+    let before = server.sql("test_0", scans);
+    let origin = host(&server);
+    let by = Attribution::default();
+    for n in 1..=20 {
+        let user = User::new(&format!("u{}", n * 50 + 7)).expect("a proper id");
+        let own = Key::config(&Level::User(tenant("t7"), user));
+        let keys = [
+            Key::config(&Level::Global),
+            Key::config(&Level::Tenant(tenant("t7"))),
+            own.clone(),
+            Key::policy(&tenant("t7")),
+        ];
+        let read = origin.read(&keys).await.expect("an answer").records;
+        let seen: Vec<bool> = read.iter().map(Option::is_some).collect();
+        assert_eq!(seen, [true, false, true, true]);
+        origin.audit(&own, 0).await.expect("an answer");
+        origin.history(&own, None, 5).await.expect("an answer");
+        let change = Change::Put(r#"{"mergeMaxMessages":9}"#.into());
+        let stored = Precondition::Revision(read[2].as_ref().expect("there").revision);
+        origin
+            .write(&own, change, stored, &by)
+            .await
+            .expect("written");
+        let gone = origin.write(&own, Change::Delete, Precondition::None, &by);
+        gone.await.expect("deleted");
+        let page = origin.levels(None, 500).await.expect("an answer");
+        let last = page.items.last().expect("one").0.clone();
+        let next = origin.levels(Some(&last), 500).await.expect("an answer");
+        assert!(next.items.iter().all(|(place, _)| *place > last));
+        let tenants = origin.tenants(Some("t5"), 50).await.expect("an answer");
+        assert_eq!(tenants.items.len(), 50);
+    }
+    // The figures are sent when a session ends.
+    drop(origin);
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'host'";
+    let ended = || async {
+        let left = server.sql("postgres", sessions);
+        ordain_tests::wait::holds(left == "0", left)
+    };
+    ordain_tests::wait::eventually("sessions end", ordain_tests::wait::PATIENCE, ended).await;
+    assert_eq!(server.sql("test_0", scans), before);
+}

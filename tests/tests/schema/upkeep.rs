@@ -92,7 +92,7 @@ async fn the_service_can_purge_and_prune_but_neither_write_nor_delete_rows_of_th
 
     let purged = database.sql(&service("SELECT log_purge('a') < log_purge(NULL)"));
     assert_eq!(purged, "t");
-    for tenant in ["''", "'.'", "E'a\\tb'", "repeat('x', 129)"] {
+    for tenant in ["''", "'.'", "E'a\\tb'", "repeat('x', 257)"] {
         let error = database.refused(&service(&format!("SELECT log_purge({tenant})")));
         assert!(error.contains("no tenant"), "{error}");
     }
@@ -171,4 +171,25 @@ async fn the_log_is_pruned_without_a_gap_and_in_measured_steps() {
         error.contains("append-only"),
         "the right ends with the function: {error}"
     );
+}
+
+#[tokio::test]
+async fn the_log_ends_with_words_before_positions_that_clients_cannot_tell_apart() {
+    let database = Database::migrated().await;
+    database.insert("a");
+    let last = (1_i64 << 53) - (1 << 32);
+    database.sql(&format!("UPDATE log_head SET position = {}", last - 1));
+    database.insert("b");
+    let newest = "SELECT max(position) FROM changes";
+    assert_eq!(database.sql(newest), last.to_string());
+    for sql in [
+        "DELETE FROM policies WHERE tenant = 'a'",
+        "SELECT log_purge(NULL)",
+        "INSERT INTO settings VALUES ('cache', 'off')",
+        "INSERT INTO configs (merge_max_messages) VALUES (1)",
+    ] {
+        let error = database.refused(sql);
+        assert!(error.contains("no more positions"), "{sql}: {error}");
+    }
+    assert_eq!(database.sql(newest), last.to_string());
 }

@@ -118,6 +118,9 @@ pub fn of_write(error: &sqlx::Error) -> WriteError {
 
 pub fn words(server: &dyn DatabaseError) -> String {
     let hint = match server.code().as_deref() {
+        _ if server.message().contains("statement pooling") => {
+            "; the pooler has pool_mode = statement: use transaction, session or a direct connection"
+        }
         // What SET ROLE says before the first migration: the role is not there, or not granted.
         Some("22023") if server.message().contains("\"ordain_") => "; run `ordain migrate`",
         Some("42501") if server.message().contains("\"ordain_service\"") => {

@@ -34,15 +34,18 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS public._sqlx_migrations (version
      checksum bytea NOT NULL, execution_time bigint NOT NULL)";
 const DONE: &str = "INSERT INTO public._sqlx_migrations \
      (version, description, success, checksum, execution_time) VALUES ($1, $2, true, $3, $4)";
-/// Whose transactions hold what we waited for: those that are older than the wait.
-const BLOCKERS: &str = "SELECT a.pid, a.usename::text AS who, a.application_name AS program, \
-     to_char(a.query_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since, \
-     a.state FROM pg_catalog.pg_stat_activity a WHERE a.pid <> pg_backend_pid() \
-     AND a.xact_start < clock_timestamp() - interval '100 milliseconds' AND EXISTS ( \
-     SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation \
-     WHERE l.pid = a.pid AND l.granted AND c.relnamespace = 'public'::regnamespace \
-     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) \
-     ORDER BY a.xact_start LIMIT 3";
+/// Whose transactions hold tables. When a query began and what it does is hidden from roles that are not a
+/// member of `pg_read_all_stats` or of that one's role.
+const BLOCKERS: &str = "SELECT l.virtualtransaction AS held, a.pid, a.usename::text AS who, \
+     a.application_name AS program, \
+     to_char(a.query_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since \
+     FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation \
+     JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+     WHERE l.granted AND a.pid <> pg_backend_pid() AND c.relnamespace = 'public'::regnamespace \
+     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
+     GROUP BY 1, 2, 3, 4, 5 ORDER BY a.pid";
+/// Between two looks: who holds a table in both is no passing reader.
+const LINGER: Duration = Duration::from_millis(100);
 
 pub async fn migrate(url: &str) -> Result<(), SchemaError> {
     let servers = Servers::new(address::parse(url).map_err(SchemaError::Url)?);
@@ -115,28 +118,37 @@ async fn step<T>(
 
 /// What holds the locks, for people.
 async fn blockers(connection: &mut PgConnection) -> String {
+    let before = holders(connection).await;
+    tokio::time::sleep(LINGER).await;
+    let mut still = holders(connection).await;
+    still.retain(|(held, _)| before.iter().any(|(before, _)| before == held));
+    match still.is_empty() {
+        true => "somebody whose transaction has ended in the meantime".to_owned(),
+        false => still
+            .into_iter()
+            .map(|(_, who)| who)
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// Transactions and whose they are.
+async fn holders(connection: &mut PgConnection) -> Vec<(String, String)> {
     let rows = sqlx::query(BLOCKERS)
         .persistent(false)
         .fetch_all(connection)
         .await;
     let shown = |row: &PgRow| {
-        let text = |column| {
-            row.try_get::<Option<&str>, _>(column)
-                .ok()
-                .flatten()
-                .unwrap_or("?")
-        };
+        let text = |column| row.try_get::<Option<&str>, _>(column).ok().flatten();
         let pid = row.try_get::<i32, _>("pid").unwrap_or(0);
-        let (who, program) = (text("who"), text("program"));
-        let (since, state) = (text("since"), text("state"));
-        format!(
-            "pid {pid} ({who}, application {program:?}, {state}, its query began at {since} UTC)"
-        )
+        let (who, program) = (text("who").unwrap_or("?"), text("program").unwrap_or(""));
+        let since = text("since").map(|since| format!(", its query began at {since} UTC"));
+        let since = since.unwrap_or_default();
+        let who = format!("pid {pid} (role {who}, application {program:?}{since})");
+        (text("held").unwrap_or_default().to_owned(), who)
     };
-    match rows {
-        Ok(rows) if !rows.is_empty() => rows.iter().map(shown).collect::<Vec<_>>().join(", "),
-        _ => "somebody whose transaction has ended in the meantime".to_owned(),
-    }
+    // Without an answer there is less to tell.
+    rows.unwrap_or_default().iter().map(shown).collect()
 }
 
 /// Applies the oldest migration that the database lacks; false: there is none.

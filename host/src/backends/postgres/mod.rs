@@ -1,5 +1,5 @@
-//! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` fills, `write`
-//! changes (`configs` has the statements of that table), `upkeep` purges, prunes and sets what the fleet
+//! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` fills, `lists`
+//! lists, `write` changes (`configs` has the statements of that table), `upkeep` purges, prunes and sets what the fleet
 //! goes by, `components` keeps files, `log` and `listen` are what the feed follows, `migrate` and `schema`
 //! see to the schema, `address`, `servers`, `link`, `pool` and `slots` to connections. Not for caching, nor
 //! for what a policy may say.
@@ -10,6 +10,7 @@ mod configs;
 mod fault;
 mod link;
 mod listen;
+mod lists;
 mod log;
 mod migrate;
 mod pool;
@@ -159,7 +160,7 @@ impl Origin for Postgres {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<TenantEntry>, OriginError> {
-        read::tenants(&self.fleet_pool, after, limit).await
+        lists::tenants(&self.fleet_pool, after, limit).await
     }
 
     async fn policies(
@@ -167,7 +168,7 @@ impl Origin for Postgres {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError> {
-        read::policies(&self.fleet_pool, after, limit).await
+        lists::policies(&self.fleet_pool, after, limit).await
     }
 
     async fn levels(
@@ -175,7 +176,7 @@ impl Origin for Postgres {
         after: Option<&LevelPlace>,
         limit: u32,
     ) -> Result<Page<(LevelPlace, Arc<str>)>, OriginError> {
-        read::levels(&self.fleet_pool, after, limit).await
+        lists::levels(&self.fleet_pool, after, limit).await
     }
 
     async fn history(

@@ -97,7 +97,6 @@ impl Pool {
     pub async fn lease(&self) -> Result<Lease<'_>, ConnectError> {
         let permit = self.permits.acquire().await;
         let permit = permit.map_err(|_| sqlx::Error::PoolClosed)?;
-        let mut starving = None;
         loop {
             // Before looking: who gives one back afterwards wakes us.
             let freed = self.freed.notified();
@@ -120,9 +119,10 @@ impl Pool {
                 }
             }
             if self.kept.open.load(Ordering::Relaxed) == 0 {
-                starving.get_or_insert_with(|| self.slots.starve());
+                self.slots.starve().await;
+                continue;
             }
-            // One of ours that is given back; else one of the others' that was closed.
+            // One of ours that is given back.
             let _ = tokio::time::timeout(slots::PAUSE, freed).await;
         }
     }
@@ -187,7 +187,7 @@ impl Lease<'_> {
 
     /// Gives the connection back; only when it is idle, outside any transaction.
     pub fn give_back(mut self) {
-        if self.pool.slots.are_wanted() {
+        if self.pool.slots.take_wanted() {
             // Others have none.
             return;
         }

@@ -11,10 +11,7 @@ use super::link::Role;
 use super::pool::Pool;
 use super::servers::IS_REPLICA;
 use super::{Postgres, fault};
-use crate::backends::{
-    Audit, HistoryEntry, LevelPlace, MIXED, OriginError, PAGE_BYTES, Page, Record, Snapshot,
-    TenantEntry,
-};
+use crate::backends::{Audit, MIXED, OriginError, Record, Snapshot};
 use crate::ids::{Key, RecordName, Tenant};
 
 /// What every read says of its snapshot, and as whom it was made. The head is that of the whole log,
@@ -37,6 +34,8 @@ macro_rules! for_tenant {
     };
 }
 
+pub(super) use {for_tenant, snapshot};
+
 /// O5 for the policy of a tenant.
 const POLICY: &str = concat!(
     snapshot!(),
@@ -46,14 +45,19 @@ const POLICY: &str = concat!(
      ON true"
 );
 
-/// The record that kind, scope and user of `k` name, as `r`.
+/// The record that kind, scope and user of `k` name, as `r`. By plain columns: an index on expressions is not
+/// used under row level security.
 macro_rules! named_record {
     () => {
         "LEFT JOIN LATERAL (\
          SELECT body, revision FROM public.policies WHERE k.kind = 'policy' AND tenant = t.tenant \
-         UNION ALL SELECT body, revision FROM public.configs WHERE k.kind = 'config' \
-         AND coalesce(tenant, '') = CASE WHEN k.fleet THEN '' ELSE t.tenant END \
-         AND coalesce(user_id, '') = k.user_id OFFSET 0) r ON true"
+         UNION ALL SELECT body, revision FROM public.configs WHERE k.kind = 'config' AND NOT k.fleet \
+         AND tenant = t.tenant AND user_id = k.user_id \
+         UNION ALL SELECT body, revision FROM public.configs WHERE k.kind = 'config' AND NOT k.fleet \
+         AND k.user_id = '' AND tenant = t.tenant AND user_id IS NULL \
+         UNION ALL SELECT body, revision FROM public.configs WHERE k.kind = 'config' AND k.fleet \
+         AND k.user_id = '' AND t.tenant IS NOT NULL AND tenant IS NULL AND user_id IS NULL \
+         OFFSET 0) r ON true"
     };
 }
 
@@ -66,97 +70,6 @@ const NAMED: &str = concat!(
     named_record!(),
     " ORDER BY k.n"
 );
-
-/// One page: of `$rows`, which are one more than it may have, as many from the first on as have `$most`
-/// bytes together, and the first in any case. Those left out are counted (`found`) but never read: the
-/// length of a long text is known without it.
-macro_rules! page {
-    ($rows:expr, $bytes:literal, $order:literal, $limit:literal, $most:literal) => {
-        concat!(
-            "SELECT * FROM (SELECT w.*, count(*) OVER () AS found, row_number() OVER (ORDER BY ",
-            $order,
-            ") AS n, sum(",
-            $bytes,
-            ") OVER (ORDER BY ",
-            $order,
-            ") AS bytes FROM (",
-            $rows,
-            " LIMIT ",
-            $limit,
-            ") w) v WHERE n < ",
-            $limit,
-            " AND (n = 1 OR bytes <= ",
-            $most,
-            ")"
-        )
-    };
-}
-
-macro_rules! tenants {
-    ($columns:literal, $bytes:literal) => {
-        concat!(
-            snapshot!(),
-            ", p.* FROM (VALUES (1)) x LEFT JOIN (",
-            page!(
-                concat!(
-                    "SELECT tenant, revision",
-                    $columns,
-                    " FROM public.policies WHERE tenant > $1 ORDER BY tenant"
-                ),
-                $bytes,
-                "tenant",
-                "$2",
-                "$3"
-            ),
-            ") p ON true ORDER BY p.tenant"
-        )
-    };
-}
-const TENANTS: &str = tenants!("", "octet_length(tenant)");
-const POLICIES: &str = tenants!(", body", "octet_length(tenant) + octet_length(body)");
-
-const LEVELS: &str = concat!(
-    snapshot!(),
-    ", c.* FROM (VALUES (1)) x LEFT JOIN (",
-    page!(
-        "SELECT coalesce(tenant, '') AS tenant, coalesce(user_id, '') AS user_id, body FROM public.configs \
-         WHERE $1 OR (coalesce(tenant, ''), coalesce(user_id, '')) > ($2, $3) \
-         ORDER BY coalesce(tenant, ''), coalesce(user_id, '')",
-        "octet_length(tenant) + octet_length(user_id) + octet_length(body)",
-        "tenant, user_id",
-        "$4",
-        "$5"
-    ),
-    ") c ON true ORDER BY c.tenant, c.user_id"
-);
-
-macro_rules! history {
-    ($owner:literal) => {
-        concat!(
-            snapshot!(),
-            ", c.position, c.op, c.body, c.actor, c.request_id, c.reason, \
-             to_char(c.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS at",
-            ", c.found",
-            for_tenant!(),
-            "LEFT JOIN LATERAL (",
-            page!(
-                concat!(
-                    "SELECT * FROM public.changes WHERE ",
-                    $owner,
-                    " AND subject = $2 AND position < $3 ORDER BY position DESC"
-                ),
-                "coalesce(octet_length(body), 0) + coalesce(octet_length(reason), 0) \
-                 + coalesce(octet_length(request_id), 0) + octet_length(actor) + 100",
-                "position DESC",
-                "$4",
-                "$5"
-            ),
-            ") c ON true ORDER BY c.position DESC"
-        )
-    };
-}
-const HISTORY: &str = history!("tenant = t.tenant");
-const FLEET_HISTORY: &str = history!("tenant IS NULL AND t.tenant = ''");
 
 /// O5, with what is newer than `$6`. Both times are of the primary's clock (K1).
 macro_rules! audit {
@@ -189,7 +102,7 @@ fn named(key: &Key) -> (&'static str, bool, &str) {
 }
 
 /// `$1` of [`for_tenant`].
-fn id(tenant: Option<&Tenant>) -> &str {
+pub fn id(tenant: Option<&Tenant>) -> &str {
     tenant.map_or("", Tenant::as_str)
 }
 
@@ -283,35 +196,6 @@ impl Postgres {
         let row = rows.first().ok_or(sqlx::Error::RowNotFound);
         row.and_then(read).map_err(|error| fault::of_origin(&error))
     }
-
-    pub(super) async fn history_of(
-        &self,
-        key: &Key,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<Page<HistoryEntry>, OriginError> {
-        let before = before
-            .and_then(|before| i64::try_from(before).ok())
-            .unwrap_or(i64::MAX);
-        let tenant = key.tenant.as_ref();
-        let arguments = || {
-            let arguments = bind(bind(PgArguments::default(), id(tenant)), &*key.subject);
-            paged(bind(arguments, before), limit)
-        };
-        let statement = tenant.map_or(FLEET_HISTORY, |_| HISTORY);
-        let rows = rows(self.pool_of(tenant), statement, arguments).await?;
-        page(rows, "position", |row| {
-            Ok(HistoryEntry {
-                revision: number(row, "position")?,
-                at: row.try_get("at")?,
-                actor: row.try_get("actor")?,
-                op: row.try_get("op")?,
-                body: row.try_get("body")?,
-                request_id: row.try_get("request_id")?,
-                reason: row.try_get("reason")?,
-            })
-        })
-    }
 }
 
 /// The tenant whose work this is; a read is of one tenant, beside what the fleet has.
@@ -335,70 +219,9 @@ pub async fn notification_queue(pool: &Pool) -> Result<f64, OriginError> {
         .map_err(|error| fault::of_origin(&error))
 }
 
-pub async fn tenants(
-    pool: &Pool,
-    after: Option<&str>,
-    limit: u32,
-) -> Result<Page<TenantEntry>, OriginError> {
-    let rows = rows(pool, TENANTS, || listed(after, limit)).await?;
-    page(rows, "tenant", tenant)
-}
-
-pub async fn policies(
-    pool: &Pool,
-    after: Option<&str>,
-    limit: u32,
-) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError> {
-    let rows = rows(pool, POLICIES, || listed(after, limit)).await?;
-    page(rows, "tenant", |row| {
-        let body: &str = row.try_get("body")?;
-        Ok((tenant(row)?, body.into()))
-    })
-}
-
-pub async fn levels(
-    pool: &Pool,
-    after: Option<&LevelPlace>,
-    limit: u32,
-) -> Result<Page<(LevelPlace, Arc<str>)>, OriginError> {
-    let arguments = || {
-        let arguments = bind(PgArguments::default(), after.is_none());
-        let arguments = bind(arguments, after.map_or("", |after| &*after.tenant));
-        let arguments = bind(arguments, after.map_or("", |after| &*after.user));
-        paged(arguments, limit)
-    };
-    page(rows(pool, LEVELS, arguments).await?, "body", |row| {
-        let body: &str = row.try_get("body")?;
-        let place = LevelPlace {
-            tenant: row.try_get("tenant")?,
-            user: row.try_get("user_id")?,
-        };
-        Ok((place, body.into()))
-    })
-}
-
-fn listed(after: Option<&str>, limit: u32) -> PgArguments {
-    // Postgres has no U+0000 in texts. No id holds one either, so what follows it decides nothing.
-    let after = after.unwrap_or("").split('\0').next().unwrap_or("");
-    paged(bind(PgArguments::default(), after), limit)
-}
-
-/// The last two arguments of a page.
-fn paged(arguments: PgArguments, limit: u32) -> PgArguments {
-    let arguments = bind(arguments, i64::from(limit) + 1);
-    bind(arguments, i64::try_from(PAGE_BYTES).unwrap_or(i64::MAX))
-}
-
-fn tenant(row: &PgRow) -> Result<TenantEntry, sqlx::Error> {
-    Ok(TenantEntry {
-        tenant: row.try_get("tenant")?,
-        revision: number(row, "revision")?,
-    })
-}
-
 /// Runs a statement whose first column is `replica`, within the deadline. A pooled connection
 /// that turns out dead costs another one, not the read. A connection that failed is closed.
-async fn rows(
+pub async fn rows(
     pool: &Pool,
     statement: &'static str,
     arguments: impl Fn() -> PgArguments + Send + Sync,
@@ -461,7 +284,7 @@ pub fn trusted(rows: &[PgRow], role: Role) -> Result<(), OriginError> {
     }
 }
 
-fn bind<'q, T>(mut arguments: PgArguments, value: T) -> PgArguments
+pub fn bind<'q, T>(mut arguments: PgArguments, value: T) -> PgArguments
 where
     T: sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
@@ -484,7 +307,7 @@ fn record(row: &PgRow) -> Result<Option<Record>, sqlx::Error> {
     }))
 }
 
-fn as_of(rows: &[PgRow]) -> Result<u64, OriginError> {
+pub fn as_of(rows: &[PgRow]) -> Result<u64, OriginError> {
     let first = rows.first().ok_or(sqlx::Error::RowNotFound);
     first
         .and_then(|row| number(row, "as_of"))
@@ -495,31 +318,4 @@ fn as_of(rows: &[PgRow]) -> Result<u64, OriginError> {
 pub fn number(row: &PgRow, column: &str) -> Result<u64, sqlx::Error> {
     let number: i64 = row.try_get(column)?;
     u64::try_from(number).map_err(|error| sqlx::Error::Decode(error.into()))
-}
-
-/// Rows of a page; the one row of an empty listing has NULL in `key`.
-fn page<T>(
-    rows: Vec<PgRow>,
-    key: &str,
-    item: impl Fn(&PgRow) -> Result<T, sqlx::Error>,
-) -> Result<Page<T>, OriginError> {
-    let as_of = as_of(&rows)?;
-    let of_origin = |error: sqlx::Error| fault::of_origin(&error);
-    let found = rows
-        .first()
-        .map(|row| row.try_get::<Option<i64>, _>("found"));
-    let found = found.transpose().map_err(of_origin)?.flatten().unwrap_or(0);
-    let is_item = |row: &&PgRow| row.try_get_raw(key).is_ok_and(|value| !is_null(&value));
-    let items = rows.iter().filter(is_item).map(item);
-    let items: Vec<T> = items.collect::<Result<_, _>>().map_err(of_origin)?;
-    Ok(Page {
-        more: usize::try_from(found).is_ok_and(|found| found > items.len()),
-        items,
-        as_of,
-    })
-}
-
-fn is_null(value: &sqlx::postgres::PgValueRef<'_>) -> bool {
-    use sqlx::ValueRef as _;
-    value.is_null()
 }

@@ -142,11 +142,28 @@ impl Host {
                     }
                     self.found_pooler();
                 }
-                Err(error) if refuses_settings(&error) => self.found_pooler(),
+                Err(error) if may_refuse_settings(&error) => {
+                    let Ok(connection) = self.options.connect().await else {
+                        return Err(error.into());
+                    };
+                    if says_so(&error) {
+                        self.found_pooler();
+                    }
+                    return Host::to_share(connection, role, statement, asks).await;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
-        let mut connection = self.options.connect().await?;
+        let connection = self.options.connect().await?;
+        Host::to_share(connection, role, statement, asks).await
+    }
+
+    async fn to_share(
+        mut connection: PgConnection,
+        role: Option<Role>,
+        statement: Duration,
+        asks: Option<Wanted>,
+    ) -> Result<Link, ConnectError> {
         settle(&mut connection, None, role, statement)
             .await?
             .checked(asks, role)?;
@@ -163,13 +180,22 @@ impl Host {
     }
 }
 
-/// The server took no part in this: what refuses is in between. Poolers have no common code for it.
-fn refuses_settings(error: &sqlx::Error) -> bool {
-    let Some(server) = error.as_database_error() else {
-        return false;
-    };
-    let words = server.message().to_ascii_lowercase();
-    words.contains("startup") || words.contains("command-line options") || words.contains(OWN)
+/// Poolers have no common words or codes for it, so without the setting is tried as well. Not where the server
+/// itself has spoken: of passwords, of databases that are not there, of limits, of its start and end.
+fn may_refuse_settings(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().map(|server| server.code());
+    code.is_some_and(|code| {
+        let code = code.unwrap_or_default();
+        !["28", "3D", "53", "57"]
+            .iter()
+            .any(|class| code.starts_with(class))
+    })
+}
+
+/// Known words for it: nobody need try again.
+fn says_so(error: &sqlx::Error) -> bool {
+    let words = error.to_string().to_ascii_lowercase();
+    words.contains("startup parameter") || words.contains("command-line options")
 }
 
 struct Found {

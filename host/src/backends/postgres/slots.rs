@@ -2,14 +2,14 @@
 //! the server, of a pooler): whoever wants one then waits for one that exists, and those who have none
 //! get one from those who have several. Not for how many a pool wants.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::servers::ConnectError;
 
 /// For so long after a refusal no pool asks for more than it has.
-const FULL_FOR: Duration = Duration::from_secs(2);
+const FULL_FOR: Duration = Duration::from_secs(5);
 /// Without a refusal for so long, the next one is another outage, and told.
 const OVER: Duration = Duration::from_secs(60);
 /// Between two tries of who has no connection at all.
@@ -18,9 +18,12 @@ pub const PAUSE: Duration = Duration::from_millis(25);
 #[derive(Default)]
 pub struct Slots {
     refused: Mutex<Option<Instant>>,
-    /// Those who wait and have no connection.
-    starving: AtomicUsize,
+    /// Somebody waits and has no connection.
+    wanted: AtomicBool,
     pools: Mutex<Vec<Weak<dyn Spare>>>,
+    /// Of those who try to connect while there is nothing to be had: a server that is full must not be
+    /// flooded with tries.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// Who may have connections that nobody uses.
@@ -31,10 +34,11 @@ pub trait Spare: Send + Sync {
 
 impl Slots {
     pub fn register(&self, pool: Weak<dyn Spare>) {
-        self.pools
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(pool);
+        self.pools().push(pool);
+    }
+
+    fn pools(&self) -> std::sync::MutexGuard<'_, Vec<Weak<dyn Spare>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The server has just refused one more.
@@ -55,19 +59,23 @@ impl Slots {
         refused.is_some_and(|then| then.elapsed() < FULL_FOR)
     }
 
-    /// Counts as one who waits without a connection, until it is dropped.
-    pub fn starve(&self) -> Starving<'_> {
-        self.starving.fetch_add(1, Ordering::Relaxed);
-        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = pools
-            .iter()
-            .any(|pool| pool.upgrade().is_some_and(|pool| pool.give_up_one()));
-        Starving(self)
+    /// For who has no connection: lets somebody else close one, and waits a moment.
+    pub async fn starve(&self) {
+        let given_up = {
+            let pools = self.pools();
+            let mut pools = pools.iter().filter_map(Weak::upgrade);
+            pools.any(|pool| pool.give_up_one())
+        };
+        if !given_up {
+            self.wanted.store(true, Ordering::Relaxed);
+        }
+        let _turn = self.turn.lock().await;
+        tokio::time::sleep(PAUSE).await;
     }
 
-    /// Whether who has a connection to spare should close it.
-    pub fn are_wanted(&self) -> bool {
-        self.starving.load(Ordering::Relaxed) > 0
+    /// Whether who has done with a connection should close it. One is enough.
+    pub fn take_wanted(&self) -> bool {
+        self.wanted.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -77,21 +85,11 @@ pub async fn wait_for<T, F>(slots: &Slots, connect: impl Fn() -> F) -> Result<T,
 where
     F: Future<Output = Result<T, ConnectError>>,
 {
-    let mut starving = None;
     loop {
         match connect().await {
             Err(error) if error.is_full() => slots.note_refused(&error),
             outcome => return outcome,
         }
-        starving.get_or_insert_with(|| slots.starve());
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-pub struct Starving<'a>(&'a Slots);
-
-impl Drop for Starving<'_> {
-    fn drop(&mut self) {
-        self.0.starving.fetch_sub(1, Ordering::Relaxed);
+        slots.starve().await;
     }
 }

@@ -36,13 +36,17 @@ pub fn check_url(url: &str) -> Result<(), String> {
 
 /// A4. What is stored and cannot be read, of another type included, is overwritten. Digits are
 /// compared as numbers: they are below 2^53, and the order of strings depends on the locale. Errors
-/// are caught and returned as they are: servers before 7 wrap those that are not, and hide their kind.
+/// are caught and returned, with the command: servers before 7 wrap those that are not, and hide their
+/// kind, and what a script may not do is an error without a name.
 static PUT: LazyLock<(String, Script)> = LazyLock::new(|| {
     let last = FAR_HEADER - 1;
     let source = format!(
-        "local header = redis.pcall('GETRANGE', KEYS[1], 0, {last})
+        "local function failed(command, reply)
+            return {{err = reply.err .. ' (' .. command .. ' by the script)'}}
+        end
+        local header = redis.pcall('GETRANGE', KEYS[1], 0, {last})
         if type(header) == 'table' and not string.find(header.err, 'WRONGTYPE', 1, true) then
-            return header
+            return failed('getrange', header)
         end
         if type(header) == 'string' and #header == {FAR_HEADER}
             and string.sub(header, 1, 2) == '{FAR_FORMAT}' and header ~= ARGV[2] then
@@ -51,7 +55,7 @@ static PUT: LazyLock<(String, Script)> = LazyLock::new(|| {
             if old and new and tonumber(old) >= tonumber(new) then return 0 end
         end
         local set = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
-        if set.err then return set end
+        if set.err then return failed('set', set) end
         return 1"
     );
     let script = Script::new(&source);

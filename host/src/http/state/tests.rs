@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ordain::ComponentReport;
+use crate::supervise::TaskStatus;
 
 fn tier(backend: &str) -> TierStatus {
     TierStatus {
@@ -13,6 +14,7 @@ fn tier(backend: &str) -> TierStatus {
             refused: 0,
             why: String::new(),
         },
+        in_part: false,
     }
 }
 
@@ -39,6 +41,7 @@ fn status() -> Status {
             bytes_max: 1,
         },
         waiting: (0, 512),
+        tasks: Vec::new(),
         component: ComponentReport::for_tests(true),
     }
 }
@@ -57,6 +60,12 @@ fn far_down_is_degraded_and_a_lost_origin_is_named() {
         (readiness.status, far.state, far.error),
         ("degraded", "down", "refused")
     );
+    if let Some(far) = &mut status.far {
+        far.in_part = true;
+    }
+    let readiness = Readiness::of(&status, None);
+    let far = &readiness.dependencies.far;
+    assert_eq!((readiness.status, far.state), ("degraded", "degraded"));
     status.ready = false;
     status.feed.connected = false;
     status.feed.error = "the origin did not answer".into();
@@ -100,6 +109,14 @@ fn a_far_that_takes_no_values_is_degraded_and_says_of_which_kind_the_reason_is()
         ),
         (
             "far refuses: ERR unknown command 'EVAL', with args beginning with: 's3cret'",
+            "it lacks a command that is needed",
+        ),
+        (
+            "far refuses: ERR The user executing the script can't run this command or subcommand (set by the script)",
+            "its user may not do what is needed",
+        ),
+        (
+            "far refuses: ERR Unknown Redis command called from script (set by the script)",
             "it lacks a command that is needed",
         ),
         (
@@ -149,7 +166,7 @@ fn everybody_is_told_of_what_kind_an_error_is_and_no_name() {
     status.origin.breaker.why = said.into();
     status.feed.error = "no connection: 10.0.0.7 refused".into();
     let shown = |status: &Status| {
-        let readiness = Readiness::of(status, Some(true)).public();
+        let readiness = Readiness::of(status, Some(KeysState::Up)).public();
         serde_json::to_string(&readiness).expect("JSON")
     };
     let text = shown(&status);
@@ -165,19 +182,41 @@ fn everybody_is_told_of_what_kind_an_error_is_and_no_name() {
     }
     assert!(text.contains("\"authentication failed\""), "{text}");
     assert!(text.contains("\"the connection was refused\""), "{text}");
+    for figure in ["watermark", "\"window\"", "near", "entries"] {
+        assert!(!text.contains(figure), "{figure}: {text}");
+        let all = Readiness::of(&status, Some(KeysState::Up));
+        let all = serde_json::to_string(&all).expect("JSON");
+        assert!(all.contains(figure), "{figure}: {all}");
+    }
 }
 
 #[test]
-fn a_file_of_keys_that_cannot_be_used_is_degraded() {
+fn keys_that_cannot_be_used_are_degraded_and_none_at_all_is_unready() {
     let mut status = status();
     status.component = ComponentReport::for_tests(true);
     for (keys, expected) in [
         (None, ("ready", "off")),
-        (Some(true), ("ready", "up")),
-        (Some(false), ("degraded", "stale")),
+        (Some(KeysState::Up), ("ready", "up")),
+        (Some(KeysState::Stale), ("degraded", "stale")),
+        (Some(KeysState::Down), ("unready", "down")),
     ] {
         let readiness = Readiness::of(&status, keys);
         let state = readiness.dependencies.keys.state;
         assert_eq!((readiness.status, state), expected);
     }
+}
+
+#[test]
+fn a_task_that_panicked_of_late_is_degraded_and_named() {
+    let mut status = status();
+    status.tasks = ["feed", "auditor"]
+        .map(|name| TaskStatus {
+            name,
+            restarts: 3,
+            troubled: name == "auditor",
+        })
+        .into();
+    let readiness = Readiness::of(&status, None).public();
+    let expected = ("degraded", &["auditor"][..]);
+    assert_eq!((readiness.status, &*readiness.troubled), expected);
 }

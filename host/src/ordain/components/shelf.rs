@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::ComponentError;
 use super::fleet::FILE;
 use super::follow::{Components, trouble};
-use crate::backends::OriginError;
+use crate::backends::{OriginError, StoredComponent};
 use crate::runtime::{Generation, LoadError, Runtime};
 
 /// Why a component is not at hand.
@@ -54,6 +54,7 @@ impl Components {
         let stored = self.origin.component(digest).await?;
         let missing = || Missing::Never("it is not in the database: push it again".to_owned());
         let stored = stored.ok_or_else(missing)?;
+        as_named(digest, &stored)?;
         let signature = stored.signature.as_deref();
         Ok(self.loader.load(&stored.bytes, signature).await?)
     }
@@ -62,8 +63,9 @@ impl Components {
     pub(in crate::ordain) async fn fetched(&self, digest: &str) -> Result<(), ComponentError> {
         let stored = self.origin.component(digest).await?;
         let stored = stored.ok_or_else(|| ComponentError::Unknown(digest.to_owned()))?;
+        as_named(digest, &stored)?;
         let signature = stored.signature.as_deref();
-        self.loader.load(&stored.bytes, signature).await?;
+        self.loader.load_for_call(&stored.bytes, signature).await?;
         Ok(())
     }
 
@@ -102,6 +104,18 @@ impl Components {
                 self.state().trouble = Some(trouble(FILE, &error.to_string()));
             }
         }
+    }
+}
+
+/// Whoever can write past the table's CHECK must not choose what runs under a name that others trust.
+fn as_named(digest: &str, stored: &StoredComponent) -> Result<(), LoadError> {
+    let found = crate::runtime::digest(&stored.bytes);
+    match found == digest {
+        true => Ok(()),
+        false => Err(LoadError::OtherBytes {
+            asked: digest.to_owned(),
+            found,
+        }),
     }
 }
 
