@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::jwks::LIMIT;
 use crate::secret::masked_url;
+use crate::utf8;
 
 /// For one request, from the connection to the last byte.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -147,8 +148,10 @@ impl Remote {
             .get(document)
             .await
             .map_err(|why| format!("{document}: {why}"))?;
-        let found: Document = serde_json::from_slice(&text)
-            .map_err(|_| format!("{document} is no document with issuer and jwks_uri"))?;
+        let found = utf8::read(&text).ok();
+        let found: Option<Document> = found.and_then(|text| serde_json::from_str(text).ok());
+        let found =
+            found.ok_or_else(|| format!("{document} is no document with issuer and jwks_uri"))?;
         // What calls itself by another name is another, or is asked under a name that tokens do not bear.
         if found.issuer != name {
             let other: String = found.issuer.chars().take(200).collect();
