@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ordain_tests::app::App;
+use ordain_tests::app::{App, Builder};
 use ordain_tests::cli::cli;
 use ordain_tests::components::{component, digest, real};
 use ordain_tests::http::history_path;
@@ -36,12 +36,17 @@ impl Production {
 
     async fn host(&self) -> App {
         let url = self.server.url("host", "test_0");
-        App::builder()
-            .postgres(&url)
-            .arg("--no-migrate")
-            .start()
-            .await
+        patient(&url).start().await
     }
+}
+
+/// What is answered is in question here, not how fast a busy machine is.
+fn patient(url: &str) -> Builder {
+    App::builder()
+        .postgres(url)
+        .arg("--no-migrate")
+        .env("ORDAIN_ORIGIN_DEADLINE", "3s")
+        .env("ORDAIN_REQUEST_DEADLINE", "6s")
 }
 
 async fn history(app: &App) -> Value {
@@ -82,15 +87,20 @@ async fn whole(app: &App, before: &Value) {
 
 /// What decides who may do what, as the schema has it.
 const RIGHTS: &str = "SELECT string_agg(x, E'\\n' ORDER BY x) FROM ( \
-     SELECT relname::text || ' ' || relrowsecurity::text || relforcerowsecurity::text || ' ' || coalesce(( \
-       SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(relacl) a WHERE a::text LIKE 'ordain%' OR a::text LIKE '=%'), '') AS x \
-       FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') \
-     UNION ALL SELECT attrelid::regclass::text || '.' || attname::text || ' ' || attacl::text FROM pg_attribute \
-       WHERE attacl IS NOT NULL AND attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace) \
-     UNION ALL SELECT polrelid::regclass::text || ' ' || polname::text || ' ' || polcmd::text || pg_get_expr(polqual, polrelid) || \
-       coalesce(pg_get_expr(polwithcheck, polrelid), '') FROM pg_policy \
-     UNION ALL SELECT proname::text || ' ' || prosecdef::text || has_function_privilege('public', oid, 'EXECUTE')::text \
-       || has_function_privilege('ordain_service', oid, 'EXECUTE')::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace) x";
+     SELECT relname::text || ' ' || relrowsecurity::text || relforcerowsecurity::text || ' ' \
+         || coalesce((SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(relacl) a \
+             WHERE a::text LIKE 'ordain%' OR a::text LIKE '=%'), '') AS x \
+         FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') \
+     UNION ALL SELECT attrelid::regclass::text || '.' || attname::text || ' ' || attacl::text \
+         FROM pg_attribute WHERE attacl IS NOT NULL AND attrelid IN \
+             (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace) \
+     UNION ALL SELECT polrelid::regclass::text || ' ' || polname::text || ' ' || polcmd::text \
+         || pg_get_expr(polqual, polrelid) || coalesce(pg_get_expr(polwithcheck, polrelid), '') \
+         FROM pg_policy \
+     UNION ALL SELECT proname::text || ' ' || prosecdef::text \
+         || has_function_privilege('public', oid, 'EXECUTE')::text \
+         || has_function_privilege('ordain_service', oid, 'EXECUTE')::text \
+         FROM pg_proc WHERE pronamespace = 'public'::regnamespace) x";
 
 fn rights(server: &Postgres, database: &str) -> String {
     // The owner gives them, whoever it is.
@@ -172,6 +182,27 @@ async fn what_migrate_may_not_put_right_is_named_with_the_statement_to_run() {
                FROM unnest(ARRAY['settings', 'log', 'policies']) t";
     assert_eq!(sql(web), "f");
 
+    // Roles, where somebody else has to make or grant them.
+    let fresh = Postgres::start();
+    fresh.database();
+    fresh.sql(
+        "postgres",
+        "CREATE ROLE plain LOGIN; ALTER DATABASE test_0 OWNER TO plain",
+    );
+    let plain = fresh.url("plain", "test_0");
+    for statement in [
+        "CREATE ROLE ordain_service NOLOGIN; CREATE ROLE ordain_tenant NOLOGIN",
+        "GRANT ordain_tenant TO ordain_service; GRANT ordain_service TO plain",
+    ] {
+        let refused = cli(["migrate", "--database-url", &plain]).await.expect(1);
+        assert!(
+            refused.stderr.contains(statement),
+            "{statement}: {refused:?}"
+        );
+        fresh.sql("postgres", statement);
+    }
+    cli(["migrate", "--database-url", &plain]).await.expect(0);
+
     sql(
         "DROP TRIGGER policies_after ON policies; ALTER TABLE configs DISABLE TRIGGER configs_after",
     );
@@ -239,11 +270,7 @@ async fn a_migration_that_has_to_wait_for_a_backup_does_not_hold_up_running_inst
     // An instance of a release that knows no such migration.
     let later = "INSERT INTO _sqlx_migrations SELECT 999, 'later', now(), true, '', 0";
     server.sql("test_0", later);
-    let app = App::builder()
-        .postgres(&url)
-        .arg("--no-migrate")
-        .start()
-        .await;
+    let app = patient(&url).start().await;
     server.sql("test_0", "DELETE FROM _sqlx_migrations WHERE version = 999");
     sqlx::raw_sql(hold)
         .execute(&mut backup)
@@ -263,7 +290,7 @@ async fn a_migration_that_has_to_wait_for_a_backup_does_not_hold_up_running_inst
     slow.sort();
     let (p99, worst) = (slow[slow.len() * 99 / 100], slow[slow.len() - 1]);
     println!("{} cold reads: p99 {p99:?}, slowest {worst:?}", slow.len());
-    assert!(p99 < Duration::from_millis(150), "{p99:?}");
+    assert!(p99 < Duration::from_millis(300), "{p99:?}");
     assert!(!migration.is_finished(), "it had nothing to wait for");
     sqlx::raw_sql("COMMIT")
         .execute(&mut backup)

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::fault;
 use super::servers::{ConnectError, Servers};
+use crate::supervise::Tasks;
 
 /// Between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -33,7 +34,10 @@ pub struct Listener {
 impl Listener {
     pub fn start(servers: Arc<Servers>) -> Listener {
         let wake = Arc::new(Notify::new());
-        let task = tokio::spawn(listen(servers, wake.clone()));
+        let woken = wake.clone();
+        // Told of in the log only: the feed polls on meanwhile.
+        let task =
+            Tasks::default().spawn("listen", move |_| listen(servers.clone(), woken.clone()));
         Listener { wake, task }
     }
 }
@@ -85,9 +89,10 @@ async fn listen_once(
 ) -> Result<Ended, ConnectError> {
     // Finds the right server, and what is between us and it.
     let found = servers.connect(None, LONGEST_PAUSE, LONGEST_PAUSE).await?;
+    let ours = found.keeps();
     found.close().await;
     let host = servers.right();
-    if host.is_pooled() && !session_is_ours(host.plain()).await? {
+    if !ours && !session_is_ours(host.plain()).await? {
         return Ok(Ended::Shared);
     }
     // The listener wants a pool; it is one connection and dies with it.
