@@ -17,6 +17,10 @@ BEGIN
             EXCEPTION
                 -- Somebody else was quicker, perhaps from another database.
                 WHEN duplicate_object OR unique_violation THEN NULL;
+                WHEN insufficient_privilege THEN
+                    RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = pg_catalog.format(
+                        '%s may not create roles; let a superuser run: CREATE ROLE ordain_service NOLOGIN; CREATE ROLE ordain_tenant NOLOGIN; GRANT ordain_tenant TO ordain_service; GRANT ordain_service TO %s',
+                        current_user, pg_catalog.quote_ident(current_user));
             END;
         END IF;
     END LOOP;
@@ -47,6 +51,10 @@ BEGIN
                 EXECUTE pg_catalog.format('GRANT %I TO %I', wanted, member) || how;
             EXCEPTION
                 WHEN unique_violation THEN NULL;
+                WHEN insufficient_privilege THEN
+                    RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = pg_catalog.format(
+                        '%s may not grant roles; let a superuser run: GRANT ordain_tenant TO ordain_service; GRANT ordain_service TO %s',
+                        current_user, pg_catalog.quote_ident(current_user));
                 WHEN internal_error THEN
                     -- The one internal error that is a race of two grants.
                     IF SQLERRM NOT LIKE '%concurrently updated%' THEN RAISE; END IF;

@@ -23,6 +23,8 @@ mod verifier;
 
 use std::sync::Arc;
 
+use crate::supervise::TaskStatus;
+
 pub use claims::Rules;
 pub use follow::Source;
 pub use jwks::JwksError;
@@ -87,6 +89,14 @@ impl Access {
         match self {
             Access::Open(_) => false,
             Access::Tokens(verifier) => verifier.refreshed().await,
+        }
+    }
+
+    /// What works in the background for it.
+    pub fn tasks(&self) -> Vec<TaskStatus> {
+        match self {
+            Access::Open(_) => Vec::new(),
+            Access::Tokens(verifier) => verifier.tasks(),
         }
     }
 

@@ -6,6 +6,8 @@ mod mask;
 use std::fmt;
 
 pub use mask::masked_url;
+#[cfg(test)]
+pub use mask::tests as random;
 
 /// What is shown in place of a secret.
 pub const MASK: &str = "***";

@@ -4,11 +4,9 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-
-use crate::coherence::Moment;
 
 /// First and longest pause after a panic.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
@@ -22,8 +20,8 @@ pub struct Tasks(Mutex<Vec<Arc<Task>>>);
 struct Task {
     name: &'static str,
     restarts: AtomicU64,
-    /// `Moment` in nanoseconds of the latest panic; 0: there was none.
-    last: AtomicU64,
+    /// When it last panicked.
+    last: Mutex<Option<Instant>>,
 }
 
 /// What operators see of a task.
@@ -48,7 +46,7 @@ impl Tasks {
         let task = Arc::new(Task {
             name,
             restarts: AtomicU64::new(0),
-            last: AtomicU64::new(0),
+            last: Mutex::default(),
         });
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.push(task.clone());
@@ -63,11 +61,11 @@ impl Tasks {
 
 impl Task {
     fn status(&self) -> TaskStatus {
-        let last = self.last.load(Ordering::Relaxed);
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         TaskStatus {
             name: self.name,
             restarts: self.restarts.load(Ordering::Relaxed),
-            troubled: last > 0 && Moment::now().since(Moment::from_nanos(last)) < STEADY,
+            troubled: last.is_some_and(|then| then.elapsed() < STEADY),
         }
     }
 }
@@ -75,7 +73,7 @@ impl Task {
 async fn keep<F: Future<Output = ()>>(task: Arc<Task>, work: impl Fn(u64) -> F) {
     let mut pause = PAUSE.0;
     loop {
-        let began = Moment::now();
+        let began = Instant::now();
         // What it left half done is its own to look after: it is told that it begins again.
         let run = async { work(task.restarts.load(Ordering::Relaxed)).await };
         let Err(cause) = AssertUnwindSafe(run).catch_unwind().await else {
@@ -90,9 +88,8 @@ async fn keep<F: Future<Output = ()>>(task: Arc<Task>, work: impl Fn(u64) -> F) 
             "a background task panicked and is begun again"
         );
         task.restarts.fetch_add(1, Ordering::Relaxed);
-        task.last
-            .store(Moment::now().nanos().max(1), Ordering::Relaxed);
-        if Moment::now().since(began) >= STEADY {
+        *task.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        if began.elapsed() >= STEADY {
             pause = PAUSE.0;
         }
         tokio::time::sleep(pause).await;

@@ -21,6 +21,7 @@ pub struct Builder {
     unready: bool,
     name: Option<String>,
     program: Option<std::path::PathBuf>,
+    ulimit: Option<String>,
 }
 
 impl Builder {
@@ -65,6 +66,12 @@ impl Builder {
         self
     }
 
+    /// With other limits of the operating system, as the shell's `ulimit` takes them: `-n 128`.
+    pub fn ulimit(mut self, limit: &str) -> Builder {
+        self.ulimit = Some(limit.to_owned());
+        self
+    }
+
     /// Returns as soon as it listens, ready or not.
     pub fn unready(mut self) -> Builder {
         self.unready = true;
@@ -73,7 +80,15 @@ impl Builder {
 
     fn command(&self) -> Command {
         let program = self.program.clone().unwrap_or_else(process::binary);
-        let mut command = Command::new(program);
+        let mut command = match &self.ulimit {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(script).arg(program);
+                shell
+            }
+        };
         process::component();
         for name in process::scrubbed() {
             command.env_remove(name);
@@ -187,6 +202,15 @@ impl App {
             * 1024
     }
 
+    /// As Ctrl-C on a terminal does.
+    pub fn sigint(&self) {
+        self.process.signal(Signal::INT);
+    }
+
+    pub fn sighup(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
     pub fn sigterm(&self) {
         self.process.signal(Signal::TERM);
     }
@@ -204,6 +228,14 @@ impl App {
     /// They go on.
     pub fn thaw(&self) {
         self.process.signal(Signal::CONT);
+    }
+
+    /// The value of a metric: `name` or `name{label="value"}`, as it is written.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.and_then(|rest| rest.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
     pub async fn wait_exit(&mut self) -> ExitStatus {

@@ -156,6 +156,11 @@ impl Call {
         self.header("content-type", "application/json").body(body)
     }
 
+    /// The body as given, said to be a component.
+    pub fn wasm(self, body: impl Into<Vec<u8>>) -> Call {
+        self.header("content-type", "application/wasm").body(body)
+    }
+
     pub async fn send(self) -> Reply {
         let what = self.what.clone();
         match self.try_send().await {

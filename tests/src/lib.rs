@@ -15,6 +15,7 @@ pub mod openapi;
 pub mod oracle;
 pub mod process;
 pub mod proxy;
+pub mod raw;
 pub mod services;
 pub mod tokens;
 pub mod wait;

@@ -15,6 +15,7 @@ use super::key::Key;
 use super::keyfile::Content;
 use super::remote::Remote;
 use super::verifier::{KeysState, Verifier};
+use crate::supervise::{TaskStatus, Tasks};
 
 /// Pause between two looks at the file.
 const LOOK: Duration = Duration::from_secs(1);
@@ -57,6 +58,7 @@ pub(super) struct Follower {
     pending: watch::Sender<bool>,
     /// When one did.
     unknown: Mutex<Option<Instant>>,
+    tasks: Tasks,
 }
 
 impl Follower {
@@ -81,6 +83,7 @@ impl Follower {
             asked: Arc::new(Notify::new()),
             pending: watch::Sender::new(false),
             unknown: Mutex::new(None),
+            tasks: Tasks::default(),
         };
         Ok((follower, set))
     }
@@ -149,12 +152,23 @@ impl Verifier {
     /// Follows the source until nobody uses this any more. The URL is asked at once.
     pub fn follow(self: &Arc<Verifier>) {
         let verifier = Arc::downgrade(self);
-        let asked = self.follower.asked.clone();
+        let (asked, tasks) = (self.follower.asked.clone(), &self.follower.tasks);
         match self.follower.source {
             Source::None => {}
-            Source::File(_) => drop(tokio::spawn(follow_file(verifier, asked))),
-            Source::Url { .. } => drop(tokio::spawn(follow_url(verifier, asked))),
+            Source::File(_) => {
+                let work = move |_| follow_file(verifier.clone(), asked.clone());
+                drop(tasks.spawn("keys", work));
+            }
+            Source::Url { .. } => {
+                let work = move |_| follow_url(verifier.clone(), asked.clone());
+                drop(tasks.spawn("keys", work));
+            }
         }
+    }
+
+    /// What works in the background for it.
+    pub fn tasks(&self) -> Vec<TaskStatus> {
+        self.follower.tasks.status()
     }
 
     /// Looks at the file; if it has changed, its keys hold from now on, and those that left it no more. It is

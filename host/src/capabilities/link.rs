@@ -6,7 +6,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, WasmList, WasmStr};
 
 use super::{HostState, Limit, near};
-use crate::ids::{Key, Kind};
+use crate::ids::{ID_LIMIT, Key, Kind, USER_CONFIG};
 use crate::runtime::bindings::log::Severity;
 use crate::runtime::bindings::types::{LookedUp, Scope, Unavailable};
 use crate::runtime::world::VERSIONS;
@@ -14,7 +14,7 @@ use crate::runtime::world::VERSIONS;
 /// Subjects of one look-up.
 const SUBJECTS_MAX: usize = 64;
 /// Longest name of a subject, in bytes: `config/` and the longest id.
-const NAME_MAX: usize = 600;
+const NAME_MAX: usize = USER_CONFIG.len() + 4 * ID_LIMIT;
 
 type Store<'a> = StoreContextMut<'a, HostState>;
 

@@ -37,11 +37,11 @@ impl Moment {
         )
     }
 
-    pub fn nanos(self) -> u64 {
+    pub(super) fn nanos(self) -> u64 {
         self.0
     }
 
-    pub fn from_nanos(nanos: u64) -> Moment {
+    pub(super) fn from_nanos(nanos: u64) -> Moment {
         Moment(nanos)
     }
 }

@@ -60,7 +60,7 @@ const ELSEWHERE: &str = "
 Each with a message that says what to do: policies in memory in production (no `DATABASE_URL`), `--dev` in production or on an address that others can reach, no
 key to check tokens by without `--dev`, an unknown `ORDAIN_ENV`, a default provider without a default model or the other way round, a deadline of zero, a
 bound that the feed cannot keep, a URL of another kind of database or cache, a key that could be guessed, a name of a provider that is none, a file of keys that others
-can read, a component that is none, an address that is taken, a database that cannot be reached or lacks the schema.
+can read, a component that is none, more connections than the limit on open files leaves room for, an address that is taken, a database that cannot be reached or lacks the schema.
 
 What is wrong with the configuration itself ends the program with exit code 2, as wrong usage does, and is told in one go: all values of variables that
 cannot be read, else all lines of the file, else all guards. What is wrong elsewhere (an address that is taken, a file or server that is not

@@ -283,3 +283,21 @@ fn every_option_that_takes_a_secret_is_marked_as_one() {
         assert_eq!(secrets::is_secret(id), looks_secret, "{id}");
     }
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(400))]
+    #[test]
+    fn no_random_url_shows_its_secret_in_what_is_printed_or_refused(
+        url in crate::secret::random::url(),
+    ) {
+        for flag in ["--database-url", "--migrate-url", "--redis-url", "--jwks-url"] {
+            let settings = config(&[DB, &format!("{flag}={url}")][usize::from(flag == "--database-url")..]);
+            let shown = match settings.settings(true) {
+                Ok(settings) => format!("{settings:?} {:?}", settings.shown()),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            let mark = crate::secret::random::MARK;
+            proptest::prop_assert!(!shown.contains(mark), "{flag}={url}: {shown}");
+        }
+    }
+}

@@ -23,7 +23,8 @@ pub async fn healthz() -> Response {
 }
 
 pub async fn readyz(State(app): State<App>) -> Response {
-    let status = app.ordain.status();
+    let mut status = app.ordain.status();
+    status.tasks.extend(app.access.tasks());
     let readiness = Readiness::of(&status, app.access.keys());
     let readiness = match app.edge.is_leaving() {
         true => readiness.draining(),

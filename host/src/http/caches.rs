@@ -125,7 +125,8 @@ pub async fn patch(State(app): State<App>, request: Request) -> Result<Response,
 fn report(app: &App) -> Result<Response, Problem> {
     // Before what it vouches for.
     let watermark = app.watermark();
-    let status = app.ordain.status();
+    let mut status = app.ordain.status();
+    status.tasks.extend(app.access.tasks());
     let caches = app.ordain.caches().caches().into_iter().map(|cache| {
         let on = cache.off.is_none();
         let counts = app.ordain.counts(cache.kind);

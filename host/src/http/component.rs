@@ -9,13 +9,14 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 
+use super::local::expect_no_form;
 use super::policy::{settled, within};
 use super::problem::Problem;
 use super::resolve::json;
 use super::upkeep::{repeatable, texts};
 use super::{App, headers, input};
 use crate::ordain::{Changed, ComponentError, Intent, InvalidRecord, is_share};
-use crate::request::{Fault, fault};
+use crate::request::{self, Fault, Room, fault};
 use crate::runtime::{BYTES_MAX, LoadError, Plan};
 
 /// Largest body of the other calls.
@@ -66,6 +67,7 @@ pub async fn put(State(app): State<App>, request: Request) -> Result<Response, P
     let (parts, body) = request.into_parts();
     // First: whoever is still sending would not read what else is wrong.
     let bytes: Arc<[u8]> = input::body(&parts.headers, body, BYTES_MAX).await?[..].into();
+    expect_no_form(&parts.headers, "application/wasm")?;
     let query = input::Query::read(&parts.uri, &["promote", "share", "promoteAfter", "reason"])?;
     let intent = intent(&query)?;
     let signature = headers::signature(&parts.headers)?;
@@ -102,6 +104,7 @@ fn intent(query: &input::Query) -> Result<Intent, Problem> {
 
 pub async fn promote(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
+    headers::expect_json(&parts.headers)?;
     let query = input::Query::read(&parts.uri, &["reason"])?;
     let by = headers::attribution(&parts, &query)?;
     let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
@@ -131,6 +134,7 @@ pub async fn withdraw(State(app): State<App>, request: Request) -> Result<Respon
 /// Who asks for what needs no body; an empty object is one, too.
 async fn bodiless(request: Request) -> Result<crate::backends::Attribution, Problem> {
     let (parts, body) = request.into_parts();
+    headers::expect_json(&parts.headers)?;
     let query = input::Query::read(&parts.uri, &["reason"])?;
     let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
     if !body.is_empty() {
@@ -142,6 +146,7 @@ async fn bodiless(request: Request) -> Result<crate::backends::Attribution, Prob
 pub async fn check(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let bytes: Arc<[u8]> = input::body(&parts.headers, body, BYTES_MAX).await?[..].into();
+    expect_no_form(&parts.headers, "application/wasm")?;
     let query = input::Query::read(&parts.uri, &["after"])?;
     let after = query.get("after").map(str::to_owned);
     let signature = headers::signature(&parts.headers)?;
@@ -150,21 +155,23 @@ pub async fn check(State(app): State<App>, request: Request) -> Result<Response,
         .ordain
         .check_component(bytes, signature.as_deref(), after, CHECK_PATIENCE);
     let checked = within(LOAD_DEADLINE, check).await??;
+    let (room, invalid) = (Room::default(), checked.invalid.into_iter());
     let answer = CheckAnswer {
         digest,
         vectors: checked.vectors,
         records: checked.records,
-        invalid: checked.invalid.into_iter().map(invalid_view).collect(),
+        invalid: invalid.map(|one| invalid_view(one, &room)).collect(),
         next_cursor: checked.more_after,
     };
     json(&answer, app.watermark())
 }
 
-fn invalid_view((tenant, why): (String, InvalidRecord)) -> InvalidView {
-    let errors = match why {
+fn invalid_view((tenant, why): (String, InvalidRecord), room: &Room) -> InvalidView {
+    let mut errors = match why {
         InvalidRecord::Faults(faults) => faults,
         other => vec![fault("", other.to_string())],
     };
+    request::cut(&mut errors, room);
     InvalidView { tenant, errors }
 }
 
@@ -185,7 +192,9 @@ impl From<ComponentError> for Problem {
             ComponentError::Refused(why) => {
                 let errors = match &why {
                     LoadError::Size { .. } => return Problem::too_large(BYTES_MAX),
-                    LoadError::Busy(_) => return Problem::later("busy", detail),
+                    LoadError::Busy(_) | LoadError::Denied(_) => {
+                        return Problem::later("busy", detail);
+                    }
                     LoadError::World(all) | LoadError::Vectors(all) => {
                         all.iter().map(|one| fault("", one.as_str())).collect()
                     }

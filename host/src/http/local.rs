@@ -9,10 +9,11 @@ use std::net::IpAddr;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use super::headers::media_type;
 use super::problem::Problem;
+use super::rules::rule;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// What a page may send without asking first (Fetch, "CORS-safelisted request-header").
@@ -39,8 +40,10 @@ pub fn check(way: Way, request: &Request) -> Result<(), Problem> {
     if is_page {
         of_itself(request)?;
     }
-    let changes = [Method::POST, Method::PUT, Method::PATCH];
-    match changes.contains(request.method()) {
+    let bodies = [Method::POST, Method::PUT, Method::PATCH];
+    // What is no call needs nothing.
+    let (_, is_call) = rule(request.method(), request.uri().path());
+    match is_call && bodies.contains(request.method()) {
         true => no_form(headers),
         false => Ok(()),
     }
@@ -66,10 +69,11 @@ fn hosts(request: &Request) -> Result<(), Problem> {
             return Err(misdirected("the request names another host"));
         }
     }
-    match none {
-        true => Err(misdirected("the request names no host")),
-        false => Ok(()),
+    // Probes in HTTP/1.0 need not; browsers always do.
+    if none && request.version() > Version::HTTP_10 {
+        return Err(misdirected("the request names no host"));
     }
+    Ok(())
 }
 
 fn authority_of(value: &HeaderValue) -> Option<Authority> {
@@ -121,13 +125,23 @@ fn no_form(headers: &HeaderMap) -> Result<(), Problem> {
              Content-Type: application/json"
                 .to_owned()
         }
-        Some(form) if FORMS.contains(&form) => {
-            format!("the body must be application/json, not {form:?}")
-        }
-        Some(_) => return Ok(()),
+        Some(_) => return expect_no_form(headers, "application/json"),
     };
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     Err(Problem::new(status, "unsupported-media-type", detail))
+}
+
+/// For calls that take bytes: `wanted`, or whatever a client calls them, but nothing that a form sends.
+pub fn expect_no_form(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
+    let kind = headers.get(CONTENT_TYPE).map(media_type);
+    match kind.filter(|kind| FORMS.contains(&kind.as_str())) {
+        None => Ok(()),
+        Some(form) => {
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            let detail = format!("the body must be {wanted}, not {form:?}");
+            Err(Problem::new(status, "unsupported-media-type", detail))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -186,6 +200,9 @@ mod tests {
             assert_eq!(get(&[("host", host)]), 421, "{host}");
         }
         assert_eq!(get(&[]), 421, "none");
+        let probe = Request::builder().version(Version::HTTP_10);
+        let probe = probe.body(Body::empty()).expect("a request");
+        assert_eq!(check(Way::Tcp, &probe), Ok(()));
         let both = [("host", "localhost"), ("host", "evil.example")];
         assert_eq!(get(&both), 421);
         let local = [("host", "localhost:7171")];
@@ -239,7 +256,12 @@ mod tests {
         let sent = |method: &str, kind: Option<&str>| {
             let mut headers = vec![("host", "localhost")];
             headers.extend(kind.map(|kind| ("content-type", kind)));
-            status(Way::Tcp, method, "/v1/caches/purge", &headers)
+            let path = match method {
+                "POST" => "/v1/caches/purge",
+                "PATCH" => "/v1/caches",
+                _ => "/v1/component",
+            };
+            status(Way::Tcp, method, path, &headers)
         };
         for method in ["POST", "PUT", "PATCH"] {
             for kind in [

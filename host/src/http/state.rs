@@ -298,12 +298,12 @@ impl Readiness<'_> {
         } = &mut self.dependencies;
         for backend in [origin, far] {
             backend.backend = None;
-            backend.error = class(backend.error, &SERVERS);
+            backend.error = class(backend.error, SERVERS);
             if let Some(writes) = &mut backend.writes {
-                writes.error = class(writes.error, &SERVERS);
+                writes.error = class(writes.error, SERVERS);
             }
         }
-        feed.error = class(feed.error, &SERVERS);
+        feed.error = class(feed.error, SERVERS);
         (feed.watermark, feed.window, self.near) = (None, None, None);
         for error in &mut self.component.errors {
             *error = class(error, &COMPONENTS);
@@ -313,7 +313,7 @@ impl Readiness<'_> {
 }
 
 /// What an error says if it has this in it, the first that fits; the last fits all.
-const SERVERS: [(&str, &str); 27] = [
+const SERVERS: &[(&str, &str)] = &[
     ("ordain migrate", "the schema is missing or old"),
     ("row level security", "a role gets past row level security"),
     ("read-only", "it takes no changes"),
@@ -343,6 +343,8 @@ const SERVERS: [(&str, &str); 27] = [
     ("refused", "the connection was refused"),
     ("far refuses", "it refuses what is asked of it"),
     ("time", "it did not answer in time"),
+    ("deadline", "it did not answer in time"),
+    ("no answer", "it did not answer in time"),
     ("", "it does not answer as it should"),
 ];
 const COMPONENTS: [(&str, &str); 5] = [

@@ -33,22 +33,24 @@ pub fn compile(engine: &Engine, bytes: &[u8], digest: &str) -> Result<Code, Load
         }
         Apart::Refused(why) => return Err(LoadError::Compile(why)),
         Apart::Exceeded(why) => return Err(LoadError::Excess(why)),
+        Apart::Failed(why) => return Err(LoadError::Busy(why)),
         Apart::Impossible => engine
             .precompile_component(bytes)
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?,
     };
-    let component = deserialize(engine, &code).map_err(|error| denied(&error))?;
+    let component = deserialize(engine, &code);
+    let component = component.map_err(|error| denied(&error, LoadError::Compile))?;
     Ok(Code {
         component,
         bytes: code,
     })
 }
 
-/// Code that was just made cannot be used: the system does not let us, as a rule.
-pub fn denied(error: &wasmtime::Error) -> LoadError {
+/// What the system does not let us do is no fault of the component's; everything else is.
+pub fn denied(error: &wasmtime::Error, fault: fn(String) -> LoadError) -> LoadError {
     let why = format!("{error:#}");
     match limits::hint(&why) {
         Some(hint) => LoadError::Denied(format!("{hint} ({why})")),
-        None => LoadError::Compile(why),
+        None => fault(why),
     }
 }

@@ -250,7 +250,7 @@ impl Generation {
 
     /// An instance can be made, and its functions have the types of the world.
     fn check_exports(&self, resolver: &str) -> Result<(), LoadError> {
-        let failed = |error: wasmtime::Error| LoadError::Instance(format!("{error:#}"));
+        let failed = |error| compiler::denied(&error, LoadError::Instance);
         let (mut store, instance) = self.instances.bare().map_err(failed)?;
         let indices = &self.linked.exports;
         let mut check =

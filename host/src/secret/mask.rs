@@ -197,7 +197,7 @@ fn is_plain(text: &str, signs: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -310,7 +310,8 @@ mod tests {
         }
     }
 
-    const MARK: &str = "Zs3cretZ";
+    /// In every secret of a random URL.
+    pub const MARK: &str = "Zs3cretZ";
 
     /// Text with the mark in it, and signs around it that have a meaning in a URL.
     fn secret() -> impl Strategy<Value = String> {
@@ -323,7 +324,7 @@ mod tests {
     }
 
     prop_compose! {
-        fn url()(
+        pub fn url()(
             scheme in prop::sample::select(vec![
                 "postgres", "postgresql", "redis", "rediss", "redis+unix", "unix",
                 "redis+cluster", "rediss+cluster", "redis+sentinel", "valkey", "https",

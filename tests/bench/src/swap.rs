@@ -158,7 +158,7 @@ async fn caller(number: usize, mut connection: Connection, phase: Arc<AtomicU8>)
 
 async fn push(client: &Client, component: &[u8], query: &str) -> anyhow::Result<()> {
     let call = client.call("PUT", &format!("/v1/component{query}"));
-    let reply = call.body(component).send().await;
+    let reply = call.wasm(component).send().await;
     ensure!(reply.status == 200, "{reply:?}");
     Ok(())
 }

@@ -51,8 +51,8 @@ pub fn nginx(servers: &[&str], more: &str) -> Proxy {
 }
 
 /// haproxy that asks these servers (`http://ADDRESS`) every tenth of a second whether they are ready, and gives them
-/// no requests when they are not. `more`: lines of its backend.
-pub fn haproxy(servers: &[&str], more: &str) -> Proxy {
+/// no requests when they are not. `options`: of each server; `more`: lines of its backend.
+pub fn haproxy(servers: &[&str], options: &str, more: &str) -> Proxy {
     let port = free_port();
     let mut text = format!(
         "defaults\n  mode http\n  timeout connect 2s\n  timeout client 30s\n  timeout server 30s\n\
@@ -62,7 +62,7 @@ pub fn haproxy(servers: &[&str], more: &str) -> Proxy {
     for (number, server) in servers.iter().enumerate() {
         let address = address(server);
         let check = "check inter 100ms fall 1 rise 1";
-        let _ = writeln!(text, "  server s{number} {address} {check}");
+        let _ = writeln!(text, "  server s{number} {address} {check} {options}");
     }
     let arguments = |folder: &Path| {
         let conf = folder.join("conf").display().to_string();

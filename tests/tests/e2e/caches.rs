@@ -67,7 +67,7 @@ async fn a_switch_of_the_fleet_reaches_every_instance_and_those_that_start_later
         caught_up(app, revision).await;
         assert_eq!(state(app, "near").await, reason);
         answers_from(app, "t", "far").await;
-        let ready = app.get("/readyz").await.expect(200).json;
+        let ready = app.get("/v1/caches").await.expect(200).json;
         assert_eq!(
             ready["near"]["entries"], 0,
             "its entries are dropped: {ready}"

@@ -64,6 +64,7 @@ async fn differing_answers_are_counted_by_field_and_sampled_without_users() {
     assert!(!seen.to_string().contains("confidential"), "{seen}");
     let promoted = app
         .call("POST", "/v1/component/promote")
+        .text("")
         .send()
         .await
         .expect(200);
@@ -75,6 +76,7 @@ async fn differing_answers_are_counted_by_field_and_sampled_without_users() {
     assert_eq!((model(&answer.json), answer.tier()), ("other", "near"));
     assert_eq!(report(&app).await["candidate"], Value::Null);
     app.call("POST", "/v1/component/promote")
+        .text("")
         .send()
         .await
         .problem(409, "no-candidate");

@@ -121,7 +121,7 @@ async fn a_process_that_compiles_knows_no_secret_and_is_the_first_to_go() {
     let client: ordain_tests::http::Client = (*app).clone();
     let bomb = made::with_dear_functions(22, 1_900, 4_000);
     let push =
-        tokio::spawn(async move { client.call("PUT", "/v1/component").body(bomb).send().await });
+        tokio::spawn(async move { client.call("PUT", "/v1/component").wasm(bomb).send().await });
     let found = || async { compilers(app.pid()).first().copied().ok_or("none compiles") };
     let compiler = eventually("a process compiles", PATIENCE, found).await;
     let read = |name: &str| {

@@ -139,14 +139,14 @@ async fn an_instance_that_cannot_load_it_stays_on_the_old_one_and_says_so() {
     let refused = call.header("ordain-signature", &STANDARD.encode(pair.sign(&signed)));
     // An instance without keys cannot check a signature, and does not pretend to.
     refused
-        .body(signed.clone())
+        .wasm(signed.clone())
         .send()
         .await
         .problem(422, "component-refused");
     let call = strict.call("PUT", "/v1/component?promote=true");
     let pushed = call.header("ordain-signature", &STANDARD.encode(pair.sign(&signed)));
     assert_eq!(
-        pushed.body(signed.clone()).send().await.expect(200).json["done"],
+        pushed.wasm(signed.clone()).send().await.expect(200).json["done"],
         true
     );
     runs(&strict, &digest(&signed)).await;

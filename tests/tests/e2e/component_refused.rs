@@ -179,7 +179,7 @@ async fn where_signatures_are_required_only_signed_components_run() {
     let signed = async |signature: String| {
         let call = app.call("PUT", "/v1/component?promote=true");
         call.header("ordain-signature", &signature)
-            .body(bytes.clone())
+            .wasm(bytes.clone())
             .send()
             .await
     };

@@ -41,13 +41,16 @@ fn from<'a>(shown: &'a Value, name: &str) -> &'a str {
 }
 
 /// Variable, key, and three values that all differ from the default, as they are shown.
-const OPTIONS: [(&str, &str, [&str; 3]); 40] = [
+const OPTIONS: [(&str, &str, [&str; 3]); 43] = [
     (
         "ORDAIN_LISTEN",
         "listen",
         ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"],
     ),
     ("ORDAIN_ENV", "env", ["test", "development", "test"]),
+    ("ORDAIN_DRAIN", "drain", ["1s", "2s", "3s"]),
+    ("ORDAIN_IDLE_TIMEOUT", "idle-timeout", ["1m", "2m", "3m"]),
+    ("ORDAIN_MAX_CONNECTIONS", "max-connections", ["1", "2", "3"]),
     (
         "ORDAIN_COMPONENT",
         "component",

@@ -32,6 +32,7 @@ mod configuration;
 mod configuration_broken;
 mod configuration_guards;
 mod confined;
+mod edge;
 mod feed;
 mod hostile;
 mod lists;

@@ -6,6 +6,7 @@ use ordain_tests::http::{Client, Reply, policy_path};
 use ordain_tests::services::nginx;
 use serde_json::{Value, json};
 
+use crate::access::guarded;
 use crate::support::configs::Level;
 use crate::support::{policy, version};
 
@@ -34,7 +35,7 @@ async fn with_tag(client: &Client, method: &str, path: &str, header: &str, tag: 
 
 #[tokio::test]
 async fn a_compressing_nginx_keeps_conditions_working() {
-    let app = App::memory().await;
+    let app = guarded().await;
     let proxy = nginx(&[app.base()], COMPRESSING);
     let client = Client::new(&proxy.base());
     let tenants = Level::Tenant("t");
@@ -114,7 +115,7 @@ fn body(method: &str, number: usize) -> Value {
 
 #[tokio::test]
 async fn a_slash_in_an_id_passes_a_proxy_that_passes_paths_on_as_they_are() {
-    let app = App::memory().await;
+    let app = guarded().await;
     app.store("a/b", &version(1)).await;
     app.store("a//b", &version(2)).await;
     // With a path behind the server's name nginx decodes, and what was one segment is several.

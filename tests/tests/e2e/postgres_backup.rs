@@ -82,15 +82,20 @@ async fn whole(app: &App, before: &Value) {
 
 /// What decides who may do what, as the schema has it.
 const RIGHTS: &str = "SELECT string_agg(x, E'\\n' ORDER BY x) FROM ( \
-     SELECT relname::text || ' ' || relrowsecurity::text || relforcerowsecurity::text || ' ' || coalesce(( \
-       SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(relacl) a WHERE a::text LIKE 'ordain%' OR a::text LIKE '=%'), '') AS x \
-       FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') \
-     UNION ALL SELECT attrelid::regclass::text || '.' || attname::text || ' ' || attacl::text FROM pg_attribute \
-       WHERE attacl IS NOT NULL AND attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace) \
-     UNION ALL SELECT polrelid::regclass::text || ' ' || polname::text || ' ' || polcmd::text || pg_get_expr(polqual, polrelid) || \
-       coalesce(pg_get_expr(polwithcheck, polrelid), '') FROM pg_policy \
-     UNION ALL SELECT proname::text || ' ' || prosecdef::text || has_function_privilege('public', oid, 'EXECUTE')::text \
-       || has_function_privilege('ordain_service', oid, 'EXECUTE')::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace) x";
+     SELECT relname::text || ' ' || relrowsecurity::text || relforcerowsecurity::text || ' ' \
+         || coalesce((SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(relacl) a \
+             WHERE a::text LIKE 'ordain%' OR a::text LIKE '=%'), '') AS x \
+         FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') \
+     UNION ALL SELECT attrelid::regclass::text || '.' || attname::text || ' ' || attacl::text \
+         FROM pg_attribute WHERE attacl IS NOT NULL AND attrelid IN \
+             (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace) \
+     UNION ALL SELECT polrelid::regclass::text || ' ' || polname::text || ' ' || polcmd::text \
+         || pg_get_expr(polqual, polrelid) || coalesce(pg_get_expr(polwithcheck, polrelid), '') \
+         FROM pg_policy \
+     UNION ALL SELECT proname::text || ' ' || prosecdef::text \
+         || has_function_privilege('public', oid, 'EXECUTE')::text \
+         || has_function_privilege('ordain_service', oid, 'EXECUTE')::text \
+         FROM pg_proc WHERE pronamespace = 'public'::regnamespace) x";
 
 fn rights(server: &Postgres, database: &str) -> String {
     // The owner gives them, whoever it is.
@@ -171,6 +176,27 @@ async fn what_migrate_may_not_put_right_is_named_with_the_statement_to_run() {
     let web = "SELECT bool_or(has_table_privilege('web', t, 'SELECT, INSERT, UPDATE, DELETE')) \
                FROM unnest(ARRAY['settings', 'log', 'policies']) t";
     assert_eq!(sql(web), "f");
+
+    // Roles, where somebody else has to make or grant them.
+    let fresh = Postgres::start();
+    fresh.database();
+    fresh.sql(
+        "postgres",
+        "CREATE ROLE plain LOGIN; ALTER DATABASE test_0 OWNER TO plain",
+    );
+    let plain = fresh.url("plain", "test_0");
+    for statement in [
+        "CREATE ROLE ordain_service NOLOGIN; CREATE ROLE ordain_tenant NOLOGIN",
+        "GRANT ordain_tenant TO ordain_service; GRANT ordain_service TO plain",
+    ] {
+        let refused = cli(["migrate", "--database-url", &plain]).await.expect(1);
+        assert!(
+            refused.stderr.contains(statement),
+            "{statement}: {refused:?}"
+        );
+        fresh.sql("postgres", statement);
+    }
+    cli(["migrate", "--database-url", &plain]).await.expect(0);
 
     sql(
         "DROP TRIGGER policies_after ON policies; ALTER TABLE configs DISABLE TRIGGER configs_after",

@@ -58,7 +58,7 @@ async fn purges(app: &App) -> u64 {
 }
 
 pub async fn watermark(app: &App) -> i64 {
-    let ready = app.get("/readyz").await;
+    let ready = app.get("/v1/caches").await;
     ready.json["dependencies"]["feed"]["watermark"]
         .as_i64()
         .unwrap_or_else(|| panic!("no watermark: {ready:?}"))

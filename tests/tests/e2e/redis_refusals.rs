@@ -119,6 +119,12 @@ async fn refused_writes_of_each_kind_are_degraded_with_one_warning_and_reads_go_
             "too few replicas follow it",
             "CONFIG SET min-replicas-to-write 0",
         ),
+        (
+            "CLIENT PAUSE 1000000 WRITE",
+            "answer",
+            "it did not answer in time",
+            "CLIENT UNPAUSE",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -175,7 +181,7 @@ async fn refused_writes_of_each_kind_are_degraded_with_one_warning_and_reads_go_
         put_into_far(&app, &format!("{prefix}-1"), 1).await;
         assert_eq!(said(&app, TAKES_NONE), round + 1, "{code}: it is over");
     }
-    assert_eq!(warned(&app).len(), 4, "{:?}", warned(&app));
+    assert_eq!(warned(&app).len(), 5, "{:?}", warned(&app));
 }
 
 #[tokio::test]

@@ -45,12 +45,14 @@ async fn a_rollback_returns_to_what_ran_before_and_only_once() {
     let file = digest(&real());
     let (first, second) = (test_component("model:a"), test_component("model:b"));
     app.call("POST", "/v1/component/rollback")
+        .text("")
         .send()
         .await
         .problem(409, "nothing-to-roll-back");
     swap_to(&app, &first).await;
     let answer = app
         .call("POST", "/v1/component/rollback")
+        .text("")
         .send()
         .await
         .expect(200);

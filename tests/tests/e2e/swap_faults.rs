@@ -209,6 +209,7 @@ async fn promoting_what_runs_already_changes_nothing_and_loses_nothing() {
     let pushed = push(&app, &new, "?promoteAfter=1").await.expect(200);
     assert_eq!(pushed.json["done"], true);
     app.call("POST", "/v1/component/promote")
+        .text("")
         .send()
         .await
         .expect(200);
@@ -218,6 +219,7 @@ async fn promoting_what_runs_already_changes_nothing_and_loses_nothing() {
     }
     assert_eq!(after["watch"]["good"], before["watch"]["good"]);
     app.call("POST", "/v1/component/rollback")
+        .text("")
         .send()
         .await
         .expect(200);

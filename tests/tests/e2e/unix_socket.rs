@@ -54,6 +54,30 @@ async fn it_answers_on_a_socket_that_owner_and_group_may_use_and_that_goes_with_
 }
 
 #[tokio::test]
+async fn a_socket_whose_group_or_mode_an_operator_has_changed_goes_with_it_too() {
+    let change: [fn(&Path); 2] = [
+        |path| {
+            let open = std::fs::Permissions::from_mode(0o666);
+            std::fs::set_permissions(path, open).expect("the file is ours");
+        },
+        |path| {
+            let file = std::fs::metadata(path).expect("a socket");
+            let own = std::os::unix::fs::MetadataExt::gid(&file);
+            std::os::unix::fs::chown(path, None, Some(own)).expect("the file is ours");
+        },
+    ];
+    for change in change {
+        let (_folder, path, address) = place();
+        let mut app = on(&address).start().await;
+        change(&path);
+        app.get("/healthz").await.expect(200);
+        app.sigterm();
+        assert_eq!(app.wait_exit().await.code(), Some(0));
+        assert!(!path.exists(), "a graceful stop removes the socket");
+    }
+}
+
+#[tokio::test]
 async fn the_command_line_talks_to_a_socket() {
     let (_folder, path, address) = place();
     let app = on(&address).start().await;

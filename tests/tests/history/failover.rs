@@ -17,7 +17,7 @@ fn member(json: &Value, name: &str) -> Option<u64> {
 }
 
 async fn readiness(cluster: &Cluster, slot: usize, name: &str) -> u64 {
-    let reply = cluster.shared.target(slot).client.get("/readyz").await;
+    let reply = cluster.shared.target(slot).client.get("/v1/caches").await;
     // While history is being read anew there is no watermark.
     member(&reply.json, name).unwrap_or(0)
 }

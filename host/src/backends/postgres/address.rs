@@ -164,6 +164,10 @@ fn one(
         (true, _) => options.host(host),
         (false, _) => options.host(host.trim_end_matches('.')),
     };
+    let options = match options.get_application_name() {
+        Some(_) => options,
+        None => options.application_name("ordain"),
+    };
     // Poolers refuse it, and no answer of ours is a float.
     Ok(options.extra_float_digits(None).disable_statement_logging())
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::fault;
 use super::servers::{ConnectError, Servers};
+use crate::supervise::Tasks;
 
 /// Between two tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -33,7 +34,10 @@ pub struct Listener {
 impl Listener {
     pub fn start(servers: Arc<Servers>) -> Listener {
         let wake = Arc::new(Notify::new());
-        let task = tokio::spawn(listen(servers, wake.clone()));
+        let woken = wake.clone();
+        // Told of in the log only: the feed polls on meanwhile.
+        let task =
+            Tasks::default().spawn("listen", move |_| listen(servers.clone(), woken.clone()));
         Listener { wake, task }
     }
 }

@@ -209,7 +209,8 @@ fn one_tenant(keys: &[Key]) -> Result<Option<&Tenant>, OriginError> {
 }
 
 /// F5.
-const QUEUE: &str = "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, pg_notification_queue_usage() AS usage";
+const QUEUE: &str = "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, \
+     pg_notification_queue_usage() AS usage";
 
 pub async fn notification_queue(pool: &Pool) -> Result<f64, OriginError> {
     let rows = rows(pool, QUEUE, PgArguments::default).await?;

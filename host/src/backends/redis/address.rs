@@ -26,6 +26,7 @@ pub struct Address {
     pub tls: bool,
 }
 
+#[derive(Clone)]
 pub enum Servers {
     One(ConnectionInfo),
     /// The one that sentinels name.

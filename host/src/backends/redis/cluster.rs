@@ -172,6 +172,13 @@ impl Cluster {
         Ok(again)
     }
 
+    /// Begins to connect, if nobody has.
+    pub fn wake(self: &Arc<Self>) {
+        if self.look().is_none() {
+            self.refresh();
+        }
+    }
+
     /// Some node answers, as far as is known.
     pub fn has_a_node(&self) -> bool {
         match &*self.state.borrow() {

@@ -110,24 +110,35 @@ impl Link {
     ) -> Result<Vec<Value>, FarError> {
         let mut number = None;
         let call = async {
-            let (current, mut connection) = self.connection().await?;
-            number = Some(current);
-            let replies = connection.exchange(commands).await;
-            self.late.store(0, Ordering::Relaxed);
-            let replies = replies.map_err(|error| {
-                if error.is_unrecoverable_error() || error.is_io_error() {
-                    self.reconnect(Some(current), State::Connecting);
+            let mut again = true;
+            loop {
+                let (current, mut connection) = self.connection().await?;
+                number = Some(current);
+                let replies = connection.exchange(commands).await;
+                self.late.store(0, Ordering::Relaxed);
+                let replies = match replies {
+                    Ok(replies) => replies,
+                    Err(error) => {
+                        if error.is_unrecoverable_error() || error.is_io_error() {
+                            self.reconnect(Some(current), State::Connecting);
+                            // Servers and balancers end connections that were idle, and only the next
+                            // call shows it. What is asked of far may be asked twice.
+                            if std::mem::take(&mut again) {
+                                continue;
+                            }
+                        }
+                        return Err(FarError::Unavailable(error.to_string()));
+                    }
+                };
+                if replies.len() != commands.len() {
+                    let words = "a reply of an unexpected length";
+                    return Err(FarError::Unavailable(words.to_owned()));
                 }
-                FarError::Unavailable(error.to_string())
-            })?;
-            if replies.len() != commands.len() {
-                let words = "a reply of an unexpected length";
-                return Err(FarError::Unavailable(words.to_owned()));
+                if replies.iter().any(wants_another_connection) {
+                    self.renew_only(current);
+                }
+                return Ok(replies);
             }
-            if replies.iter().any(wants_another_connection) {
-                self.renew(current);
-            }
-            Ok(replies)
         };
         match timeout_at(until, call).await {
             Ok(result) => result,
@@ -191,33 +202,27 @@ impl Link {
         }
     }
 
-    /// Makes another connection in the background, which then takes the place of this one: the
-    /// address may lead to another server by now, or the login may have changed. Until then this one
-    /// serves, as well as it can; once at a time, and not again at once.
-    fn renew(self: &Arc<Self>, number: u64) {
-        if self.renewing.swap(true, Ordering::AcqRel) {
-            return;
+    /// Which connection there is, if there is one. The first has number 0.
+    pub fn number(&self) -> Option<u64> {
+        match &*self.state.borrow() {
+            State::Up(number, _) => Some(*number),
+            State::Idle | State::Connecting | State::Down(_) => None,
         }
-        let link = self.clone();
-        tokio::spawn(async move {
-            match link.open().await {
-                Ok(connection) => {
-                    let next = link.numbers.fetch_add(1, Ordering::Relaxed);
-                    link.state.send_if_modified(|state| {
-                        let ours = matches!(state, State::Up(current, _) if *current == number);
-                        if ours {
-                            *state = State::Up(next, connection);
-                        }
-                        ours
-                    });
-                }
-                Err(error) => {
-                    tracing::debug!(server = link.place(), error, "no better connection");
-                }
-            }
-            sleep(FIRST_PAUSE).await;
-            link.renewing.store(false, Ordering::Release);
-        });
+    }
+
+    /// Makes another connection in the background, which then takes the place of the one that there
+    /// is: the address may lead to another server by now, or the login may have changed. Until then
+    /// the old one serves, as well as it can; once at a time, and not again at once.
+    pub fn renew(self: &Arc<Self>) {
+        if let Some(number) = self.number() {
+            self.renew_only(number);
+        }
+    }
+
+    fn renew_only(self: &Arc<Self>, number: u64) {
+        if !self.renewing.swap(true, Ordering::AcqRel) {
+            tokio::spawn(replace(Arc::downgrade(self), number));
+        }
     }
 
     async fn open(&self) -> Result<Connection, String> {
@@ -264,6 +269,37 @@ async fn connect(link: Weak<Link>) {
     }
 }
 
+/// Tries until there is another connection in the place of this one, or this one is gone anyway.
+async fn replace(link: Weak<Link>, number: u64) {
+    let mut pause = FIRST_PAUSE;
+    while let Some(link) = link.upgrade() {
+        let opened = link.open().await;
+        let done = opened.is_ok() || link.number() != Some(number);
+        match opened {
+            Ok(connection) => {
+                let next = link.numbers.fetch_add(1, Ordering::Relaxed);
+                link.state.send_if_modified(|state| {
+                    let ours = matches!(state, State::Up(current, _) if *current == number);
+                    if ours {
+                        *state = State::Up(next, connection);
+                    }
+                    ours
+                });
+            }
+            Err(error) => tracing::debug!(server = link.place(), error, "no better connection"),
+        }
+        drop(link);
+        sleep(pause).await;
+        if done {
+            break;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    if let Some(link) = link.upgrade() {
+        link.renewing.store(false, Ordering::Release);
+    }
+}
+
 /// Looks from time to time whether sentinels call another server the primary, though the one that
 /// we are connected to still answers: it may be cut off from them.
 async fn follow(link: Weak<Link>) {
@@ -285,7 +321,7 @@ async fn follow(link: Weak<Link>) {
                 .is_some_and(|node| *node.to_string() != *connection.place)
         });
         if other {
-            link.renew(number);
+            link.renew_only(number);
         }
     }
 }

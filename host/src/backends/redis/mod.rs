@@ -11,6 +11,7 @@ mod sentinel;
 mod tls;
 mod topology;
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -62,8 +63,15 @@ static PUT: LazyLock<(String, Script)> = LazyLock::new(|| {
     (source, script)
 });
 
+/// Look-ups and puts go over connections of their own: puts that are held up, by their size or by a
+/// server that pauses writes, hold up no look-up.
 pub struct RedisFar {
-    servers: Servers,
+    reads: Servers,
+    writes: Servers,
+    /// Puts have begun to connect.
+    woken: AtomicBool,
+    /// The connection of puts that the one of look-ups has followed.
+    followed: AtomicU64,
     deadline: Duration,
     place: String,
     tls: bool,
@@ -72,6 +80,52 @@ pub struct RedisFar {
 enum Servers {
     One(Arc<Link>),
     Cluster(Arc<Cluster>),
+}
+
+impl Servers {
+    /// Connects to nothing yet.
+    fn new(address: address::Servers, tls: Option<Arc<Tls>>) -> Servers {
+        match address {
+            address::Servers::One(info) => Servers::One(Link::new(Target::Server(info), tls)),
+            address::Servers::Primary(sentinels) => {
+                Servers::One(Link::new(Target::Primary(sentinels), tls))
+            }
+            address::Servers::Cluster { first, seeds } => {
+                Servers::Cluster(Cluster::new(first, seeds, tls))
+            }
+        }
+    }
+
+    /// Begins to connect.
+    fn wake(&self) {
+        match self {
+            Servers::One(link) => link.wake(),
+            Servers::Cluster(cluster) => cluster.wake(),
+        }
+    }
+
+    /// The replies to commands of one key each, in order. `until` is the deadline.
+    async fn ask(
+        &self,
+        commands: Vec<(&str, Cmd)>,
+        until: Instant,
+    ) -> Result<Vec<Value>, FarError> {
+        match self {
+            Servers::Cluster(cluster) => cluster.exchange(&commands, until).await,
+            Servers::One(link) => {
+                let mut pipeline = Pipeline::with_capacity(commands.len());
+                for (_, command) in commands {
+                    pipeline.add_command(command);
+                }
+                link.exchange(&pipeline, until).await
+            }
+        }
+    }
+
+    async fn ask_one(&self, key: &str, command: Cmd, until: Instant) -> Result<Value, FarError> {
+        let replies = self.ask(vec![(key, command)], until).await?;
+        Ok(replies.into_iter().next().unwrap_or(Value::Nil))
+    }
 }
 
 /// Why a Redis cannot even be tried.
@@ -103,17 +157,11 @@ impl RedisFar {
             true => Some(Arc::new(Tls::new(authorities)?)),
             false => None,
         };
-        let servers = match address.servers {
-            address::Servers::One(info) => Servers::One(Link::new(Target::Server(info), tls)),
-            address::Servers::Primary(sentinels) => {
-                Servers::One(Link::new(Target::Primary(sentinels), tls))
-            }
-            address::Servers::Cluster { first, seeds } => {
-                Servers::Cluster(Cluster::new(first, seeds, tls))
-            }
-        };
         Ok(RedisFar {
-            servers,
+            reads: Servers::new(address.servers.clone(), tls.clone()),
+            writes: Servers::new(address.servers, tls),
+            woken: AtomicBool::new(false),
+            followed: AtomicU64::new(0),
             deadline,
             place,
             tls: uses_tls,
@@ -124,27 +172,17 @@ impl RedisFar {
         self.tls
     }
 
-    /// The replies to commands of one key each, in order. `until` is the deadline.
-    async fn ask(
-        &self,
-        commands: Vec<(&str, Cmd)>,
-        until: Instant,
-    ) -> Result<Vec<Value>, FarError> {
-        match &self.servers {
-            Servers::Cluster(cluster) => cluster.exchange(&commands, until).await,
-            Servers::One(link) => {
-                let mut pipeline = Pipeline::with_capacity(commands.len());
-                for (_, command) in commands {
-                    pipeline.add_command(command);
-                }
-                link.exchange(&pipeline, until).await
-            }
+    /// A put over a new connection was taken: the address may lead to another server now, so look-ups
+    /// go there as well, though the one that they ask still answers.
+    fn follow_writes(&self) {
+        let (Servers::One(reads), Servers::One(writes)) = (&self.reads, &self.writes) else {
+            return;
+        };
+        if let Some(number) = writes.number()
+            && self.followed.swap(number, Ordering::Relaxed) != number
+        {
+            reads.renew();
         }
-    }
-
-    async fn ask_one(&self, key: &str, command: Cmd, until: Instant) -> Result<Value, FarError> {
-        let replies = self.ask(vec![(key, command)], until).await?;
-        Ok(replies.into_iter().next().unwrap_or(Value::Nil))
     }
 }
 
@@ -154,9 +192,13 @@ impl Far for RedisFar {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
+        if !self.woken.load(Ordering::Relaxed) && !self.woken.swap(true, Ordering::Relaxed) {
+            self.writes.wake();
+        }
         // GETs, not MGET: keys may belong to different nodes (A1).
         let commands = keys.iter().map(|key| (&**key, Cmd::get(key))).collect();
-        let replies = self.ask(commands, Instant::now() + self.deadline).await?;
+        let until = Instant::now() + self.deadline;
+        let replies = self.reads.ask(commands, until).await?;
         replies.into_iter().map(value).collect()
     }
 
@@ -180,13 +222,16 @@ impl Far for RedisFar {
         };
         let (source, script) = &*PUT;
         let known = run("EVALSHA", script.get_hash());
-        let mut reply = self.ask_one(key, known, until).await?;
+        let mut reply = self.writes.ask_one(key, known, until).await?;
         if matches!(&reply, Value::ServerError(error) if error.code() == "NOSCRIPT") {
             // Each server learns the script once, and forgets it when it is restarted.
-            reply = self.ask_one(key, run("EVAL", source), until).await?;
+            reply = self.writes.ask_one(key, run("EVAL", source), until).await?;
         }
         match reply {
-            Value::Int(stored) => Ok(stored == 1),
+            Value::Int(stored) => {
+                self.follow_writes();
+                Ok(stored == 1)
+            }
             other => Err(refusal(&other)),
         }
     }
@@ -196,7 +241,7 @@ impl Far for RedisFar {
     }
 
     fn fails_in_part(&self) -> bool {
-        match &self.servers {
+        match &self.reads {
             Servers::One(_) => false,
             Servers::Cluster(cluster) => cluster.has_a_node(),
         }

@@ -23,6 +23,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
 /// For a server to prove that it is a primary.
 const PROOF_DEADLINE: Duration = Duration::from_millis(700);
 
+#[derive(Clone)]
 pub struct Sentinels {
     /// How to get to each of them.
     pub sentinels: Vec<ConnectionInfo>,

@@ -51,6 +51,8 @@ pub struct Edge {
     /// Counts the looks: what a starved or suspended process had no time for, nobody is blamed for.
     ticks: AtomicU32,
     stage: AtomicU8,
+    /// When clients of HTTP/2 have had their time to go, once it stops.
+    parted: AtomicU32,
     table: Table,
     taken: AtomicU64,
     /// Told that there is no room, or not even that.
@@ -133,7 +135,9 @@ impl Edge {
     /// One look at all connections: whoever was waited for too long goes.
     fn tick(&self) {
         let now = self.ticks.fetch_add(1, Ordering::Relaxed) + 1;
-        for (connection, wait) in self.table.overdue(now, |c, w, t| self.is_overdue(c, w, t)) {
+        for (connection, wait) in self.table.overdue(now, |one, wait, waited| {
+            self.is_overdue(one, wait, waited, now)
+        }) {
             tracing::debug!(waited_for = wait.name(), "a connection was ended");
             self.timed_out(wait);
             connection.end_now();
@@ -147,14 +151,16 @@ impl Edge {
         }
     }
 
-    fn is_overdue(&self, connection: &Connection, wait: Wait, waited: u32) -> bool {
+    fn is_overdue(&self, connection: &Connection, wait: Wait, waited: u32, now: u32) -> bool {
         let stops = self.stage.load(Ordering::Relaxed) == STOPPING;
         let limit = match wait {
             // Its own clock answers it.
             Wait::Body => return false,
             Wait::Write => ticks(WRITE),
             // It was asked to go, which takes its answer.
-            Wait::Idle if stops && connection.is_http2() => ticks(PARTING),
+            Wait::Idle if stops && connection.is_http2() => {
+                return now >= self.parted.load(Ordering::Relaxed);
+            }
             _ if stops => 0,
             Wait::Silent | Wait::Head if connection.extra => ticks(HEAD_EXTRA),
             Wait::Silent | Wait::Head => ticks(HEAD),
@@ -178,6 +184,8 @@ impl Edge {
     /// From now on connections end: idle ones and half heads at once, others with the answer that is
     /// under way.
     fn stop(&self) {
+        let parted = self.now().saturating_add(ticks(PARTING));
+        self.parted.store(parted, Ordering::Relaxed);
         self.stage.store(STOPPING, Ordering::Relaxed);
         self.table.each(Connection::leave);
         self.tick();
@@ -252,6 +260,19 @@ mod tests {
         let order = |one: &Connection| one.order(std::task::Waker::noop());
         assert_eq!(order(&busy), connection::Order::Leave);
         assert_eq!(order(&head), connection::Order::End);
+    }
+
+    #[test]
+    fn a_client_of_http2_that_is_idle_is_asked_to_go_before_a_stop_ends_it() {
+        let edge = Edge::new(2, IDLE);
+        let one = placed(&edge);
+        one.speaks_http2(edge.now());
+        (0..40).for_each(|_| edge.tick());
+        edge.stop();
+        let order = one.order(std::task::Waker::noop());
+        assert_eq!(order, connection::Order::Leave);
+        (0..ticks(PARTING)).for_each(|_| edge.tick());
+        assert!(edge.is_empty());
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl From<OriginError> for Missing {
 impl From<LoadError> for Missing {
     fn from(error: LoadError) -> Missing {
         match error {
-            LoadError::Busy(_) => Missing::Later(error.to_string()),
+            LoadError::Busy(_) | LoadError::Denied(_) => Missing::Later(error.to_string()),
             error => Missing::Never(error.to_string()),
         }
     }

@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -26,13 +26,18 @@ const SECONDS: u64 = 30;
 /// By the clock: it gives way to everything else.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Longest code that is taken back.
-const CODE_MAX: u64 = 256 << 20;
+const CODE_MAX: u64 = 64 << 20;
 /// Priority (19 is the lowest).
 const NICE: i32 = 10;
 /// The first that is ended when memory runs out.
 const OOM_SCORE: &str = "1000";
 /// How a process ends that says why it does not compile.
 const REFUSED: u8 = 3;
+
+/// How a process ends that panics.
+const PANICKED: i32 = 101;
+/// Between the signal that time is up and the one that ends it.
+const GRACE: u64 = 5;
 
 /// This program, if it can be started to compile.
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
@@ -44,6 +49,8 @@ pub enum Apart {
     Refused(String),
     /// It takes more than there is.
     Exceeded(String),
+    /// It came to nothing, for no fault of the component: worth another try.
+    Failed(String),
     /// No such process can be started here.
     Impossible,
 }
@@ -102,39 +109,50 @@ fn outcome(mut child: Child, bytes: &[u8], key: &SealKey) -> Apart {
         return Apart::Impossible;
     };
     let (tell, told) = channel();
-    let ended = std::thread::scope(|threads| {
-        threads.spawn(move || {
+    let output = std::thread::scope(|threads| {
+        let feed = move || {
             // Closes the pipe when it ends. A process that has ended does not read: its status says why.
             let _ = stdin
                 .write_all(key.bytes())
                 .and_then(|()| stdin.write_all(bytes));
-        });
-        threads.spawn(move || {
+        };
+        let read = move || {
             let mut output = Vec::new();
             let read = stdout.take(CODE_MAX).read_to_end(&mut output);
             // Nobody listens after the time is up.
             let _ = tell.send(read.map(|_| output));
-        });
-        let output = match told.recv_timeout(PATIENCE) {
-            Ok(output) => Some(output),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
         };
-        if output.is_none() {
+        let thread = || std::thread::Builder::new().name("compile-pipe".to_owned());
+        let started = thread()
+            .spawn_scoped(threads, feed)
+            .and_then(|_| thread().spawn_scoped(threads, read));
+        let output = match started {
+            Ok(_) => told.recv_timeout(PATIENCE).map_err(|_| {
+                Apart::Exceeded(format!(
+                    "compiling it takes more than {} s, the most that a component may take",
+                    PATIENCE.as_secs()
+                ))
+            }),
+            Err(error) => Err(Apart::Failed(format!("no thread can be started: {error}"))),
+        };
+        if output.is_err() {
+            // Ends those that wait at its pipes.
             let _ = child.kill();
         }
-        output.map(|output| (child.wait(), output))
+        output
     });
-    let Some((Ok(status), Ok(output))) = ended else {
-        let _ = child.wait();
-        return Apart::Exceeded(format!(
-            "compiling it takes more than {} s, the most that a component may take",
-            PATIENCE.as_secs()
-        ));
-    };
-    told_by(status, output)
+    match (output, child.wait()) {
+        (Err(why), _) => why,
+        (Ok(Ok(output)), Ok(status)) => told_by(status, output),
+        (Ok(Err(error)), _) | (_, Err(error)) => Apart::Failed(error.to_string()),
+    }
 }
 
 fn told_by(status: ExitStatus, output: Vec<u8>) -> Apart {
+    let most = "the most that a component may take";
+    if output.len() as u64 >= CODE_MAX {
+        return Apart::Exceeded(format!("its code takes {} MiB, {most}", CODE_MAX >> 20));
+    }
     if status.success() && output.len() > SEAL {
         let (seal, code) = output.split_at(SEAL);
         return Apart::Sealed(seal.to_vec(), code.to_vec());
@@ -142,16 +160,21 @@ fn told_by(status: ExitStatus, output: Vec<u8>) -> Apart {
     if status.code() == Some(REFUSED.into()) {
         return Apart::Refused(String::from_utf8_lossy(&output).into_owned());
     }
-    let of_time = [Signal::XCPU, Signal::KILL].map(|signal| Some(signal.as_raw()));
-    Apart::Exceeded(match of_time.contains(&status.signal()) {
-        true => format!(
-            "compiling it takes more than {SECONDS} s of the processor, the most that a component may take"
-        ),
-        false => format!(
-            "compiling it takes more than {} MiB of memory, the most that a component may take",
+    let ended_by = status.signal().map(Signal::from_named_raw);
+    match (status.code(), ended_by.flatten()) {
+        (_, Some(Signal::XCPU)) => Apart::Exceeded(format!(
+            "compiling it takes more than {SECONDS} s of the processor, {most}"
+        )),
+        // What cannot be had is asked for no further.
+        (_, Some(Signal::ABORT | Signal::SEGV)) => Apart::Exceeded(format!(
+            "compiling it takes more than {} MiB of memory, {most}",
             MEMORY >> 20
-        ),
-    })
+        )),
+        (Some(PANICKED), _) => Apart::Refused("the compiler failed".to_owned()),
+        _ => Apart::Failed(format!(
+            "the process that compiled it has ended ({status}), for want of memory as a rule"
+        )),
+    }
 }
 
 /// The whole of a process that compiles.
@@ -191,18 +214,18 @@ fn limit() {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let _ = rustix::process::setpriority_process(None, NICE);
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
-    for (resource, most) in [
-        (Resource::As, MEMORY),
-        (Resource::Cpu, SECONDS),
-        (Resource::Core, 0),
+    for (resource, most, grace) in [
+        (Resource::As, MEMORY, 0),
+        (Resource::Cpu, SECONDS, GRACE),
+        (Resource::Core, 0, 0),
     ] {
         let now = getrlimit(resource);
-        let least = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));
+        let least = |limit: Option<u64>, most| Some(limit.map_or(most, |limit| limit.min(most)));
         let _ = setrlimit(
             resource,
             Rlimit {
-                current: least(now.current),
-                maximum: least(now.maximum),
+                current: least(now.current, most),
+                maximum: least(now.maximum, most + grace),
             },
         );
     }

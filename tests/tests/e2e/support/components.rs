@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// `PUT /v1/component`, with a query.
 pub async fn push(client: &Client, bytes: &[u8], query: &str) -> Reply {
     let call = client.call("PUT", &format!("/v1/component{query}"));
-    call.body(bytes).send().await
+    call.wasm(bytes).send().await
 }
 
 /// Makes it the one that answers, here and now.
