@@ -1,11 +1,12 @@
 //! The decoded policy: what routing and egress need of a record, in the order that look-ups want.
 //! Not the record itself: that is its canonical text, which is never made from this.
 
+use crate::globs::{self, Grams};
 use crate::words::EgressMode;
 
 /// First byte of the derived form. Raise it with every change of the types below: bytes of another
 /// form are then not read, whatever they would decode to.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// What a record says, field by field, borrowed from where it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +67,8 @@ pub struct Policy {
     /// Sorted by user.
     users: Table,
     allowed_models: Option<Table>,
+    /// Where the text of the first glob begins: the others follow.
+    globs_text: usize,
 }
 
 /// Entries of one size, from `start` on.
@@ -77,19 +80,22 @@ struct Table {
 
 // The derived form. Integers are little-endian.
 //   header   format u8, flags u8, length of all u32, numbers of tasks, users and globs u32 each,
-//            default provider and model (spans), egress mode u8
+//            default provider and model (spans), egress mode u8, start of the texts of globs u32
 //   tasks    task, provider, model (spans), temperature f64, max tokens u64, flags u8
 //   users    user (span), egress mode u8, flags u8
-//   globs    a span each
-//   texts
+//   globs    end of its text u32, two grams that a match has (see `globs`) u16 each
+//   texts    those of globs last, one after the other
+// Users who say nothing are left out: they are as if they were not there.
 // A span is start u32 and length u32 of a text, counted from the beginning of the bytes.
 const SPAN: usize = 8;
 const LENGTH: usize = 2;
 const DEFAULTS: usize = 18;
 const MODE: usize = DEFAULTS + 2 * SPAN;
-const HEADER: usize = MODE + 1;
+const GLOBS_TEXT: usize = MODE + 1;
+const HEADER: usize = GLOBS_TEXT + 4;
 const TASK: usize = 3 * SPAN + 17;
 const USER: usize = SPAN + 2;
+const GLOB: usize = 8;
 
 /// Flags of the header and of users.
 const REMOTE: u8 = 1;
@@ -105,7 +111,7 @@ impl Policy {
         let Fields {
             mut tasks,
             mut users,
-            ref allowed_models,
+            allowed_models,
             allow_remote_egress,
             egress_mode,
             allow_off_mode,
@@ -113,8 +119,14 @@ impl Policy {
         } = fields;
         // Stable: candidates of one task stay in order of preference.
         tasks.sort_by_key(|candidate| candidate.task);
+        users.retain(|entry| entry.egress_mode.is_some() || entry.allow_off_mode.is_some());
         users.sort_by_key(|entry| entry.user);
-        let globs = allowed_models.as_deref().unwrap_or_default();
+        let has_globs = if allowed_models.is_some() {
+            HAS_GLOBS
+        } else {
+            0
+        };
+        let globs = globs::compile(allowed_models.unwrap_or_default());
         let mut end = HEADER;
         let mut table = |count: usize, size: usize| {
             let start = end;
@@ -124,7 +136,7 @@ impl Policy {
         let (tasks_at, users_at, globs_at) = (
             table(tasks.len(), TASK),
             table(users.len(), USER),
-            table(globs.len(), SPAN),
+            table(globs.len(), GLOB),
         );
         let mut packed = Packed {
             bytes: Vec::with_capacity(2 * end),
@@ -132,7 +144,6 @@ impl Policy {
             before: end,
         };
         let remote = if allow_remote_egress { REMOTE } else { 0 };
-        let has_globs = allowed_models.as_ref().map_or(0, |_| HAS_GLOBS);
         let flags = remote | has_globs | off_flags(allow_off_mode);
         packed.bytes.extend([FORMAT, flags, 0, 0, 0, 0]);
         for table in [tasks_at, users_at, globs_at] {
@@ -141,6 +152,7 @@ impl Policy {
         packed.span(fields.default_provider);
         packed.span(fields.default_model);
         packed.bytes.push(mode_byte(egress_mode));
+        packed.number(0);
         tasks
             .iter()
             .for_each(|candidate| packed.candidate(candidate));
@@ -149,7 +161,15 @@ impl Policy {
             let mode = mode_byte(entry.egress_mode);
             packed.bytes.extend([mode, off_flags(entry.allow_off_mode)]);
         }
-        globs.iter().for_each(|glob| packed.span(glob));
+        let globs_text = packed.before + packed.texts.len();
+        packed.bytes[GLOBS_TEXT..HEADER].copy_from_slice(&(globs_text as u32).to_le_bytes());
+        for (glob, grams) in &globs {
+            packed.texts.extend(glob.as_bytes());
+            packed.number(packed.before + packed.texts.len());
+            grams
+                .iter()
+                .for_each(|gram| packed.bytes.extend(gram.to_le_bytes()));
+        }
         Policy {
             bytes: packed.whole(),
             allow_remote_egress,
@@ -157,7 +177,8 @@ impl Policy {
             allow_off_mode,
             tasks: tasks_at,
             users: users_at,
-            allowed_models: allowed_models.as_ref().map(|_| globs_at),
+            allowed_models: (has_globs != 0).then_some(globs_at),
+            globs_text,
         }
     }
 
@@ -202,10 +223,37 @@ impl Policy {
         })
     }
 
-    /// The globs of which one must match; `None`: everything is allowed.
-    pub fn allowed_models(&self) -> Option<impl Iterator<Item = &str>> {
-        let globs = self.allowed_models?;
-        Some((0..globs.count).map(move |index| self.text(globs.start + index * SPAN)))
+    /// Whether `allowedModels` has an entry that this model of this provider matches, or is absent.
+    pub fn allows(&self, provider: &str, model: &str) -> bool {
+        let Some(table) = self.allowed_models else {
+            return true;
+        };
+        if table.count <= globs::FEW {
+            let mut all = self.globs(table, None);
+            return all.any(|glob| globs::allows(glob, provider, model));
+        }
+        // Most of many are passed over without looking at them.
+        let name = [provider, "/", model].concat();
+        let grams = Grams::of(&name);
+        let mut some = self.globs(table, Some(&grams));
+        some.any(|glob| globs::matches(glob, &name))
+    }
+
+    /// The globs, or those that a text of these grams may match.
+    fn globs<'a>(&'a self, table: Table, grams: Option<&Grams>) -> impl Iterator<Item = &'a str> {
+        let end = table.start + table.count * GLOB;
+        let entries = self.bytes.get(table.start..end).unwrap_or_default();
+        let mut next = self.globs_text;
+        entries.chunks_exact(GLOB).filter_map(move |entry| {
+            let number = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+            let end = u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]) as usize;
+            let start = std::mem::replace(&mut next, end);
+            if grams.is_some_and(|grams| !(grams.has(number(4)) && grams.has(number(6)))) {
+                return None;
+            }
+            let text = self.bytes.get(start..end).unwrap_or_default();
+            Some(std::str::from_utf8(text).unwrap_or_default())
+        })
     }
 
     /// Index of the first entry whose name is not below this one, in a table sorted by name.
@@ -264,7 +312,7 @@ impl Policy {
         };
         let tasks = table(6, TASK)?;
         let users = table(10, USER)?;
-        let globs = table(14, SPAN)?;
+        let globs = table(14, GLOB)?;
         Some(Policy {
             allow_remote_egress: flags & REMOTE != 0,
             egress_mode: mode(*bytes.get(MODE)?),
@@ -272,6 +320,7 @@ impl Policy {
             tasks,
             users,
             allowed_models: (flags & HAS_GLOBS != 0).then_some(globs),
+            globs_text: u32_at(&bytes, GLOBS_TEXT)? as usize,
             bytes,
         })
     }

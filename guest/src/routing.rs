@@ -1,7 +1,6 @@
 //! Model routing (DESIGN 4.2): which provider and model, with which parameters, or why none. Pure:
 //! everything that it looks at is in its arguments.
 
-use crate::globs;
 use crate::policy::{Candidate, Policy};
 use crate::ports::Settings;
 use crate::words::{Refusal, RefusalCode, Request, Route, Rule, Verdict};
@@ -25,9 +24,8 @@ pub fn route(policy: Option<&Policy>, request: &Request, settings: &Settings) ->
         Some(model) => (model.as_str(), Rule::Caller),
         None => (model, rule),
     };
-    if let Some(globs) = policy.allowed_models()
-        && !is_allowed(globs, provider, model)
-    {
+    // 4.2.6
+    if !policy.allows(provider, model) {
         return refuse(
             RefusalCode::ModelNotAllowed,
             model_not_allowed(provider, model, request),
@@ -96,22 +94,6 @@ fn parameter<T>(candidate: Option<T>, caller: Option<T>) -> Option<(T, Rule)> {
     candidate
         .map(|value| (value, Rule::Task))
         .or(caller.map(|value| (value, Rule::Caller)))
-}
-
-/// 4.2.6
-fn is_allowed<'a>(mut globs: impl Iterator<Item = &'a str>, provider: &str, model: &str) -> bool {
-    globs.any(|glob| match beyond_provider(glob, provider) {
-        Some(rest) => globs::matches(rest, model),
-        None => globs::matches(glob, &[provider, "/", model].concat()),
-    })
-}
-
-/// What is left of a glob that begins with exactly this provider and its slash, as nearly all do:
-/// that spares putting the name together. Only where no star comes before, as a star stands for
-/// anything, also in the name of a provider.
-fn beyond_provider<'a>(glob: &'a str, provider: &str) -> Option<&'a str> {
-    let rest = glob.strip_prefix(provider)?.strip_prefix('/')?;
-    (!provider.contains('*')).then_some(rest)
 }
 
 fn refuse(code: RefusalCode, message: String) -> Verdict {

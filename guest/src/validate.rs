@@ -28,12 +28,16 @@ const USER: &[&str] = &["egressMode", "allowOffMode"];
 /// Canonical text is hardly ever longer than what was written: it can only grow by numbers like
 /// `1e15`, to four times their length. A text below this part of the limit needs no measuring.
 const SURELY_SMALL: usize = limits::RECORD / 8;
+/// The longest number of canonical text; a task has two at most.
+const NUMBER: usize = 24;
 
 /// Checks a record that is to be stored and returns its canonical text (RFC 8785): of the record as
 /// it was given, so absent and empty stay what they were.
 pub fn validate(text: &str) -> Result<String, Invalid> {
     let tree = parse(text)?;
     let mut faults = Faults::default();
+    // First: faults of a thousand entries could leave no room.
+    check_counts(&tree, &mut faults);
     check(&tree, &mut faults);
     let canonical = tree.canonical();
     check_size(canonical.as_deref(), &mut faults);
@@ -43,7 +47,8 @@ pub fn validate(text: &str) -> Result<String, Invalid> {
     }
 }
 
-/// Reads a stored record by the rules of [`validate`].
+/// Reads a stored record by the rules of [`validate`], but for the limits of counts: they are for what is
+/// written from now on.
 pub fn decode(text: &str) -> Result<Policy, Vec<Fault>> {
     quick::decode(text).map_or_else(|| decode_at_length(text), Ok)
 }
@@ -89,6 +94,26 @@ const TOO_LONG: &str = "must not be longer than 262144 bytes (as canonical JSON)
 fn check_size(canonical: Option<&str>, faults: &mut Faults) {
     if canonical.is_some_and(|text| text.len() > limits::RECORD) {
         faults.add(&Path::Root, TOO_LONG);
+    }
+}
+
+fn check_counts(tree: &Json, faults: &mut Faults) {
+    let Json::Object(members) = tree else {
+        return;
+    };
+    for (name, json) in members {
+        let limit = limits::COUNTS.iter().find(|(of, _)| of == name);
+        let count = match json {
+            Json::Array(items) => items.len(),
+            Json::Object(entries) => entries.len(),
+            _ => 0,
+        };
+        if let Some((_, most)) = limit
+            && count > *most
+        {
+            let message = format!("must have at most {most} entries, has {count}");
+            faults.add(&Path::Root.member(name), message);
+        }
     }
 }
 

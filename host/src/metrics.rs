@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use crate::http::EdgeStatus;
 use crate::ids::Kind;
 use crate::ordain::Ordain;
+use crate::places::Places;
 
 /// All metrics of an instance.
 pub fn text(ordain: &Ordain, edge: &EdgeStatus) -> Result<String, fmt::Error> {
@@ -176,6 +177,31 @@ impl Snapshot {
             "ordain_waiting_max",
             "Calls that may wait for servers; one more is answered 503",
             of as f64,
+        )?;
+        self.places(to)
+    }
+
+    fn places(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let places = self.0.places();
+        let label = |place: &Places| [("kind", place.name.to_owned())];
+        to.gauges(
+            "ordain_places_taken",
+            "Places that calls of tenants have now, by what they are for",
+            places
+                .iter()
+                .map(|place| (label(place), place.taken() as f64)),
+        )?;
+        to.gauges(
+            "ordain_places",
+            "Places of all tenants together; one tenant can have a part of them",
+            places
+                .iter()
+                .map(|place| (label(place), place.total as f64)),
+        )?;
+        to.counters(
+            "ordain_places_refused",
+            "Calls that got no place in time, most of them because their tenant had many already",
+            places.iter().map(|place| (label(place), place.refused())),
         )
     }
 

@@ -3,6 +3,7 @@
 
 mod components;
 mod configs;
+mod import;
 mod settings;
 mod start;
 mod status;
@@ -37,6 +38,7 @@ use crate::supervise::Tasks;
 pub use components::{
     Changed, Checked, ComponentError, ComponentReport, Intent, fleet::is_share, shelf::read_signed,
 };
+pub use import::Importer;
 pub use start::{
     Builder, CheckError, StartError, check_component_file, inspect_component, migrate,
 };
@@ -45,8 +47,6 @@ pub use types::{
     ReadError, Status, Stored, TierStatus,
 };
 
-/// Policies of one import transaction (rule O4).
-const IMPORT_CHUNK: usize = 500;
 /// Tenants of one batch that are resolved at the same time.
 const BATCH_TENANTS: usize = 32;
 
@@ -81,6 +81,8 @@ const BATCH_TENANTS: usize = 32;
 #[derive(Clone)]
 pub struct Ordain {
     inner: Arc<Inner>,
+    /// Records are checked at the expense of who runs the fleet, not of their tenant.
+    operator: bool,
 }
 
 struct Inner {
@@ -114,6 +116,23 @@ impl Drop for Inner {
 impl Ordain {
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    /// The same for whoever runs the fleet: what takes long to compute has places of its own, which no
+    /// tenant can take.
+    pub fn as_operator(&self) -> Ordain {
+        Ordain {
+            inner: self.inner.clone(),
+            operator: true,
+        }
+    }
+
+    /// Whose share of the cores it takes to check a record of this tenant.
+    fn payer(&self, tenant: Option<&Tenant>) -> Whose {
+        match tenant {
+            Some(tenant) if !self.operator => tenant.into(),
+            _ => Whose::Operator,
+        }
     }
 
     /// Resolves one request within the request deadline.
@@ -175,9 +194,16 @@ impl Ordain {
         Err(error)
     }
 
-    /// Checks a record and returns its canonical text; stores nothing.
-    pub async fn validate(&self, record: &str) -> Result<String, InvalidRecord> {
-        self.inner.runtime.check(Check::Policy(record))
+    /// Checks a record and returns its canonical text; stores nothing. At the expense of the tenant, if
+    /// there is one.
+    pub async fn validate(
+        &self,
+        tenant: Option<&Tenant>,
+        record: &str,
+    ) -> Result<String, InvalidRecord> {
+        let payer = self.payer(tenant);
+        let check = Check::Policy(record);
+        self.inner.runtime.check(payer, check).await
     }
 
     /// Resolves requests against a record that is not stored. The record must be valid.
@@ -187,13 +213,13 @@ impl Ordain {
         record: &str,
         requests: &[Request],
     ) -> Result<Vec<Result<Answer, ResolveError>>, InvalidRecord> {
-        let body = self.inner.runtime.check(Check::Policy(record))?.into();
+        let body = self.validate(Some(tenant), record).await?.into();
         let entry = Arc::new(Entry::new(Some(Record { body, revision: 0 }), 0));
         let requests: Vec<&Request> = requests.iter().collect();
         Ok(self
             .inner
             .runtime
-            .try_record(tenant, entry, &requests)
+            .try_record(self.payer(Some(tenant)), tenant, entry, &requests)
             .await)
     }
 
@@ -205,7 +231,7 @@ impl Ordain {
         precondition: Precondition,
         by: &Attribution,
     ) -> Result<Written, PutError> {
-        let body = self.inner.runtime.check(Check::Policy(record))?;
+        let body = self.validate(Some(tenant), record).await?;
         Ok(self
             .write(
                 Key::policy(tenant),
@@ -269,43 +295,6 @@ impl Ordain {
         tokio::spawn(write)
             .await
             .unwrap_or(Err(WriteError::OutcomeUnknown))
-    }
-
-    /// Validates all, then stores all, in transactions of 500. Nothing is stored if one record is
-    /// not valid. `progress` is told how many are stored.
-    pub async fn import(
-        &self,
-        policies: &[(Tenant, String)],
-        by: &Attribution,
-        progress: &(dyn Fn(usize) + Sync),
-    ) -> Result<u64, ImportError> {
-        let mut valid = Vec::with_capacity(policies.len());
-        let mut invalid = Vec::new();
-        for (index, (tenant, record)) in policies.iter().enumerate() {
-            match self.inner.runtime.check(Check::Policy(record)) {
-                Ok(body) => valid.push((tenant.clone(), Arc::<str>::from(body))),
-                Err(error) => invalid.push((index, error)),
-            }
-            // Validation computes; let others have their turn.
-            tokio::task::yield_now().await;
-        }
-        if !invalid.is_empty() {
-            return Err(ImportError::Invalid(invalid));
-        }
-        let mut revision = 0;
-        let mut stored = 0;
-        for chunk in valid.chunks(IMPORT_CHUNK) {
-            let written = self.inner.origin.put_many(chunk, by).await;
-            revision = written.map_err(|cause| ImportError::Write { stored, cause })?;
-            for (tenant, _) in chunk {
-                self.inner
-                    .coherence
-                    .raise_fence(&Key::policy(tenant), revision);
-            }
-            stored += chunk.len();
-            progress(stored);
-        }
-        Ok(revision)
     }
 
     /// The stored policy, from the origin.
@@ -412,9 +401,12 @@ impl Ordain {
         left.max(options.request_deadline / 5)
     }
 
-    /// Places of those who read or write the origin itself.
-    pub fn places(&self) -> &Direct {
-        &self.inner.direct
+    /// Places of each kind, as operators measure them.
+    pub(crate) fn places(&self) -> Vec<&Places> {
+        let waiting = &self.inner.runtime.waiting;
+        std::iter::once(waiting)
+            .chain(self.inner.direct.all())
+            .collect()
     }
 
     /// Waits until this instance knows the log up to a demanded revision, for a bounded time.

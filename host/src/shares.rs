@@ -67,6 +67,19 @@ impl Drop for Place {
     }
 }
 
+impl Place {
+    /// Lets others have their turn, if another share is waited for, and goes on before later callers
+    /// of its own; `None`: the turn did not come back in time.
+    pub async fn rotate(self, within: Duration) -> Option<Place> {
+        let turn = self.of.lock().steps_back(&self.whose);
+        let Some(turn) = turn else {
+            return Some(self);
+        };
+        drop(self);
+        tokio::time::timeout(within, turn).await.ok()?.ok()
+    }
+}
+
 impl Shares {
     /// `places` for all tenants together, of which one has `each` at most; operators have `each` beside
     /// them.
@@ -205,6 +218,23 @@ impl State {
         Some(turn)
     }
 
+    /// Waits at the head of its own share, behind all others; `None`: nobody else waits.
+    fn steps_back(&mut self, whose: &Whose) -> Option<oneshot::Receiver<Place>> {
+        let is_waited_for = |other: &Whose| {
+            let share = self.shares.get(other);
+            other != whose && share.is_some_and(|s| s.waiting.iter().any(|w| !w.is_closed()))
+        };
+        if !self.turns.iter().any(is_waited_for) {
+            return None;
+        }
+        let (caller, turn) = oneshot::channel();
+        let share = self.shares.entry(whose.clone()).or_default();
+        share.waiting.push_front(caller);
+        self.turns.retain(|other| other != whose);
+        self.turns.push_back(whose.clone());
+        Some(turn)
+    }
+
     /// Who gets a place next. It counts as taken.
     fn next(&mut self) -> Option<(Whose, oneshot::Sender<Place>)> {
         for _ in 0..self.turns.len() {
@@ -313,6 +343,32 @@ mod tests {
         }
         assert_eq!(shares.lock().shares.len(), 0, "nothing is remembered");
         assert_eq!(shares.lock().turns.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_is_at_it_for_long_lets_others_in_between_and_goes_on_before_its_own() {
+        let shares = Shares::new(1, 1);
+        let (noisy, quiet) = (tenant("noisy"), tenant("quiet"));
+        let place = shares.try_take(&noisy).expect("free");
+        let place = place.rotate(SOON).await.expect("nobody waits");
+        let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
+        for whose in [&noisy, &quiet] {
+            let (shares, done, whose) = (shares.clone(), done.clone(), whose.clone());
+            tokio::spawn(async move {
+                let place = shares.take(&whose, SOON).await;
+                done.send(Some(whose)).expect("listened to");
+                drop(place);
+            });
+            tokio::task::yield_now().await;
+        }
+        let place = place.rotate(SOON).await.expect("its turn came back");
+        done.send(None).expect("listened to");
+        drop(place);
+        let mut served = Vec::new();
+        for _ in 0..3 {
+            served.push(order.recv().await.expect("served"));
+        }
+        assert_eq!(served, [Some(quiet), None, Some(noisy)]);
     }
 
     #[tokio::test]

@@ -7,19 +7,24 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::SURELY_SMALL;
+use super::{NUMBER, SURELY_SMALL};
 use crate::limits;
 use crate::policy::{Candidate, Fields, Policy, UserPolicy};
 use crate::words::EgressMode;
 
 /// The policy that a sound text says; `None`: ask the long way.
 pub fn decode(text: &str) -> Option<Policy> {
-    if text.len() > SURELY_SMALL {
+    if text.len() > limits::RECORD {
         return None;
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     let record = Object::<Record>::deserialize(&mut reader).ok()?.0;
     reader.end().ok()?;
+    let tasks = record.tasks.as_ref().map_or(0, Vec::len);
+    let longest = text.len() + tasks * 2 * NUMBER;
+    if text.len() > SURELY_SMALL && longest > limits::RECORD {
+        return None;
+    }
     record.policy()
 }
 

@@ -56,14 +56,8 @@ fn absent_and_empty_survive_as_they_were_given() {
     assert_eq!(validate(absent), Ok(absent.to_owned()));
     let empty = r#"{"allowedModels":[],"defaultModel":"m","defaultProvider":"p","tasks":[],"userPolicies":{}}"#;
     assert_eq!(validate(empty), Ok(empty.to_owned()));
-    assert_eq!(
-        decode(absent).map(|p| p.allowed_models().map(Iterator::count)),
-        Ok(None)
-    );
-    assert_eq!(
-        decode(empty).map(|p| p.allowed_models().map(Iterator::count)),
-        Ok(Some(0))
-    );
+    assert_eq!(decode(absent).map(|p| p.allows("p", "m")), Ok(true));
+    assert_eq!(decode(empty).map(|p| p.allows("p", "m")), Ok(false));
 }
 
 #[test]
@@ -247,7 +241,8 @@ fn what_is_not_json_is_malformed_and_says_where() {
 fn the_size_limit_counts_canonical_bytes() {
     let head = r#"{"allowedModels":["#;
     let tail = r#""x"],"defaultModel":"m","defaultProvider":"p"}"#;
-    let item = format!("\"{}\",", "a".repeat(200));
+    // Bytes are counted, not characters: of these there need not be a thousand.
+    let item = format!("\"{}{}\",", "ä".repeat(135), "a".repeat(40));
     let mut text = head.to_owned();
     while text.len() + item.len() + tail.len() <= limits::RECORD {
         text.push_str(&item);
@@ -269,4 +264,95 @@ fn the_size_limit_counts_canonical_bytes() {
         [""],
         "too long to be parsed"
     );
+}
+
+/// A record with so many tasks, users and globs.
+fn of_counts(tasks: usize, users: usize, globs: usize) -> String {
+    let listed = |count: usize, one: &dyn Fn(usize) -> String| {
+        (0..count).map(one).collect::<Vec<_>>().join(",")
+    };
+    let tasks = listed(tasks, &|n| {
+        format!(r#"{{"model":"m","provider":"p","task":"{n}"}}"#)
+    });
+    let users = listed(users, &|n| format!(r#""{n}":{{}}"#));
+    let globs = listed(globs, &|n| format!(r#""p/{n}*""#));
+    format!(
+        r#"{{"allowedModels":[{globs}],"defaultModel":"m","defaultProvider":"p","tasks":[{tasks}],"userPolicies":{{{users}}}}}"#
+    )
+}
+
+#[test]
+fn so_many_entries_and_no_more_can_be_stored_and_are_told_at_their_list() {
+    assert!(validate(&of_counts(1000, 10_000, 1000)).is_ok());
+    for (counts, pointer, message) in [
+        (
+            (1001, 0, 0),
+            "/tasks",
+            "must have at most 1000 entries, has 1001",
+        ),
+        (
+            (0, 12_345, 0),
+            "/userPolicies",
+            "must have at most 10000 entries, has 12345",
+        ),
+        (
+            (0, 0, 5000),
+            "/allowedModels",
+            "must have at most 1000 entries, has 5000",
+        ),
+    ] {
+        let text = of_counts(counts.0, counts.1, counts.2);
+        let fault = Fault {
+            pointer: pointer.to_owned(),
+            message: message.to_owned(),
+        };
+        assert_eq!(validate(&text), Err(Invalid::Faults(vec![fault])));
+        assert!(decode(&text).is_ok(), "what is stored already is answered");
+    }
+    // Told also where entries have so many faults that not all of them are listed.
+    let broken = of_counts(2000, 0, 0).replace(r#""p","#, "1,");
+    let faults = match validate(&broken) {
+        Err(Invalid::Faults(faults)) => faults,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(faults[0].pointer, "/tasks");
+}
+
+#[test]
+fn derived_bytes_are_at_most_twice_the_text_of_whatever_record() {
+    let globs = |globs: &[String]| {
+        let globs = globs.join(r#"",""#);
+        format!(r#"{{"allowedModels":["{globs}"],"defaultModel":"m","defaultProvider":"p"}}"#)
+    };
+    let short = (b'a'..=b'z').flat_map(|a| (b'a'..=b'z').map(move |b| [a, b]));
+    let short: Vec<String> = short
+        .map(|ab| String::from_utf8_lossy(&ab).into())
+        .collect();
+    let single: Vec<String> = ('!'..'~')
+        .filter(|c| !"\"\\".contains(*c))
+        .map(String::from)
+        .collect();
+    let repeated = vec!["x".to_owned(); 1000];
+    let longest: Vec<String> = (0..1000)
+        .map(|n| format!("{n}{}", "x".repeat(200)))
+        .collect();
+    let users = |user: &str| {
+        let users: Vec<String> = (0..8_000).map(|n| format!(r#""{n}":{user}"#)).collect();
+        let users = users.join(",");
+        format!(r#"{{"defaultModel":"m","defaultProvider":"p","userPolicies":{{{users}}}}}"#)
+    };
+    for text in [
+        of_counts(1000, 10_000, 1000),
+        of_counts(1000, 0, 0),
+        globs(&short),
+        globs(&single),
+        globs(&repeated),
+        globs(&longest),
+        users("{}"),
+        users(r#"{"egressMode":"off"}"#),
+    ] {
+        let policy = decode(&text).expect("sound");
+        let (derived, text) = (policy.bytes().len(), text.len());
+        assert!(derived <= 2 * text + 1024, "{derived} of {text}");
+    }
 }

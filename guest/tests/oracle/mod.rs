@@ -169,6 +169,20 @@ pub fn faults(record: &Value) -> Vec<String> {
             _ => found.push(format!("/{name}")),
         }
     }
+    for (name, most) in [
+        ("tasks", 1000),
+        ("userPolicies", 10_000),
+        ("allowedModels", 1000),
+    ] {
+        let count = match object.get(name) {
+            Some(Value::Array(list)) => list.len(),
+            Some(Value::Object(users)) => users.len(),
+            _ => 0,
+        };
+        if count > most {
+            found.push(format!("/{name}"));
+        }
+    }
     for (name, value) in object {
         let at = format!("/{}", escape(name));
         match name.as_str() {

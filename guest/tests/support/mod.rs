@@ -116,7 +116,7 @@ fn user() -> impl Strategy<Value = Value> {
 pub fn record() -> impl Strategy<Value = Value> {
     let tasks = option::of(vec(task(), 0..12));
     let users = option::of(btree_map(id(), user(), 0..10));
-    let globs = option::weighted(0.3, vec(glob(), 0..5));
+    let globs = option::weighted(0.4, prop_oneof![vec(glob(), 0..5), vec(glob(), 5..40)]);
     let flags = (
         option::of(any::<bool>()),
         option::of(mode()),

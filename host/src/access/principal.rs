@@ -86,6 +86,11 @@ impl Principal {
         Principal::new("anonymous", Grant::Admin)
     }
 
+    /// Whoever runs the fleet. Where nobody is asked for a token it could be anybody.
+    pub fn is_operator(&self) -> bool {
+        self.grant == Grant::Admin && *self != Principal::anonymous()
+    }
+
     /// What the history calls them.
     pub fn actor(&self) -> &str {
         &self.actor

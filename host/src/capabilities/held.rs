@@ -10,7 +10,7 @@ use crate::runtime::bindings::held::{Present, State};
 
 /// Longest that a fill waits for the feed to reach it.
 const LATE_FILL: Duration = Duration::from_secs(1);
-/// Derived bytes beyond the length of their text: near counts half of the text for them.
+/// Derived bytes beyond twice the length of their text.
 const DERIVED_SLACK: usize = 1024;
 
 impl HostState {
@@ -44,7 +44,7 @@ impl HostState {
     pub(super) fn attach(&self, index: u32, bytes: &[u8]) {
         if let Some(Held::Near(entry)) = self.held.get(index as usize)
             && !self.shadow
-            && bytes.len() <= entry.record.as_ref().map_or(0, |r| r.body.len()) + DERIVED_SLACK
+            && bytes.len() <= 2 * entry.record.as_ref().map_or(0, |r| r.body.len()) + DERIVED_SLACK
         {
             entry.attach(&self.component, bytes.into());
         }
@@ -75,6 +75,11 @@ impl HostState {
             && let Some(sent) = from_origin
             && far_ttl_ms > 0
             && services.coherence.watermark().is_some()
+            && (record.is_some()
+                || services
+                    .coherence
+                    .absences
+                    .may_put(key, Duration::from_millis(far_ttl_ms.into())))
         {
             // What was seen after a shared reply was sent for may be newer than the reply.
             let mut seen = self.seen.iter();
@@ -120,6 +125,15 @@ impl HostState {
             });
         }
         0
+    }
+
+    /// Remembers of what the call looked up whether it needs more than a tick.
+    pub fn set_heavy(&self, is_heavy: bool) {
+        for held in &self.held {
+            if let Held::Near(entry) = held {
+                entry.set_heavy(self.mark, is_heavy);
+            }
+        }
     }
 
     fn record(&self, index: u32) -> Option<&Record> {

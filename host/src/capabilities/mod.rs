@@ -10,6 +10,7 @@ mod link;
 mod near;
 mod origin;
 mod services;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +26,12 @@ use crate::coherence::{Coherence, Entry, Moment};
 use crate::ids::{Key, Tenant};
 use crate::options::Options;
 use crate::runtime::bindings::types::{Tier, View as WitView};
+use crate::shares::Whose;
 
 use limits::Limits;
 pub use link::{link_prompt, link_waiting};
 use services::GuestSettings;
+pub use turn::Turn;
 
 /// Ticks of one call that are put down to an import that waited.
 const WAITS_MAX: u32 = 128;
@@ -46,6 +49,9 @@ pub enum Limit {
     HostCalls,
     #[error("it asked for {0} subjects in one look-up")]
     Subjects(usize),
+    /// Not its fault.
+    #[error("there is no place to compute for long in")]
+    Crowded,
 }
 
 /// What all calls share.
@@ -68,6 +74,8 @@ pub struct HostState {
     settings: GuestSettings,
     /// Digest of the component, the owner of derived bytes.
     component: Arc<str>,
+    /// The same in short; never 0.
+    mark: u64,
     pub(crate) limits: Limits,
     tenant: Option<Tenant>,
     /// Start of the call (t0 of the protocol).
@@ -76,6 +84,12 @@ pub struct HostState {
     deadline: Moment,
     /// Ticks of the engine that the guest may still compute through.
     ticks: u32,
+    /// Where a call that may wait computes for longer than a tick.
+    turn: Option<Turn>,
+    /// The call has a thread to itself, for as short as can be.
+    is_spared: bool,
+    /// It looked up what is known to take longer.
+    pub(crate) is_heavy: bool,
     /// The next tick is not the guest's: it passed while an import waited.
     waited: bool,
     /// How many such ticks are left: a guest that loops over imports is stopped all the same.
@@ -123,6 +137,7 @@ impl HostState {
             in_force,
             settings: GuestSettings::new(&services.options, in_force),
             services,
+            mark: mark(&component),
             component,
             limits,
             tenant: None,
@@ -130,6 +145,9 @@ impl HostState {
             deadline: Moment::now(),
             // For being instantiated; a call brings its own.
             ticks: 2,
+            turn: None,
+            is_spared: false,
+            is_heavy: false,
             waited: false,
             waits: 0,
             held: Vec::new(),
@@ -152,6 +170,9 @@ impl HostState {
         self.began = call.began;
         self.deadline = call.deadline;
         self.ticks = ticks;
+        self.turn.clone_from(&call.turn);
+        self.is_spared = call.prompt_ticks < call.ticks && !call.insists;
+        self.is_heavy = false;
         self.waited = false;
         self.waits = WAITS_MAX;
         self.trial.clone_from(&call.trial);
@@ -184,6 +205,26 @@ impl HostState {
         self.seen.clear();
         self.flights = (None, None);
         self.trial = None;
+        self.turn = None;
+    }
+
+    /// Ticks that the guest may still compute through.
+    pub fn ticks_left(&self) -> u32 {
+        self.ticks
+    }
+
+    /// What a call that may wait does when a tick is over; an error: it has to end.
+    pub(crate) fn turn(&self) -> Result<impl Future<Output = ()> + Send + 'static, Limit> {
+        let turn = self.turn.clone();
+        if turn.as_ref().is_some_and(Turn::is_refused) {
+            return Err(Limit::Crowded);
+        }
+        Ok(async move {
+            match turn {
+                Some(turn) => turn.come().await,
+                None => tokio::task::yield_now().await,
+            }
+        })
     }
 
     /// The engine's clock ticked while the guest was running; false if that was once too often.
@@ -223,6 +264,12 @@ impl HostState {
     }
 }
 
+/// A short name of a component, from the beginning of its digest.
+fn mark(digest: &str) -> u64 {
+    let digits = digest.trim_start_matches("sha256:").get(..16);
+    digits.map_or(1, |digits| u64::from_str_radix(digits, 16).unwrap_or(1) | 1)
+}
+
 /// Whole milliseconds, rounded up: an age is never told smaller than it is.
 fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
@@ -238,9 +285,23 @@ pub struct Call {
     pub ticks: u32,
     /// The same on an instance that keeps its thread.
     pub prompt_ticks: u32,
+    /// It begins even where it is known to take longer than that.
+    pub insists: bool,
+    /// Where it computes for longer than a tick, if it may wait.
+    pub turn: Option<Turn>,
+    /// Who is charged for it, where that is not its tenant.
+    pub payer: Option<Whose>,
     pub trial: Option<Arc<Entry>>,
     /// There is no place to wait in: servers count as not answering.
     pub hurried: bool,
     /// The answer is compared with another and given to nobody.
     pub shadow: bool,
+}
+
+impl Call {
+    /// Whose share of the cores it takes.
+    pub fn whose(&self) -> Whose {
+        let tenant = self.tenant.as_ref().map(Whose::from);
+        self.payer.clone().or(tenant).unwrap_or(Whose::Operator)
+    }
 }

@@ -114,6 +114,11 @@ fn held(
         return Ok(Err(Unavailable::Off));
     }
     let entry = state.services.coherence.near.get(tenant, &name);
+    if state.is_spared && entry.as_ref().is_some_and(|e| e.is_heavy(state.mark)) {
+        // It would begin in vain: the call is repeated where it may take its time.
+        store.data_mut().is_heavy = true;
+        return Ok(Err(Unavailable::Off));
+    }
     let entry = entry.map_or(Held::Missing, Held::Near);
     store.data_mut().held.push(entry);
     Ok(Ok(()))

@@ -144,7 +144,7 @@ impl File {
         let mut call = Call::new(method, path)
             .header("content-type", Some("application/wasm"))
             .header("ordain-signature", self.signature()?);
-        call.body = Some(bytes);
+        call.body = Some(bytes.into());
         Ok(call)
     }
 }

@@ -4,22 +4,19 @@
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
-use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
 
 use super::output::{self, Failure};
 use super::records::{self, Broken, Entry, read_input};
-use super::target::{Call, Reply, Target, TargetArgs, tenant_path};
+use super::target::{Call, Reply, Target, TargetArgs};
 use crate::access::Principal;
 use crate::backends::Attribution;
 use crate::ordain::{ImportError, InvalidRecord, Ordain};
 use crate::utf8;
 
-/// Calls to a server at a time: checks share nothing, writes share the log's lock (rule O2).
-const CHECKS: usize = 8;
-const WRITES: usize = 4;
-/// Times that a write is sent when the server asks to try again.
-const ATTEMPTS: u32 = 6;
+const PATH: &str = "/v1/policies/import";
 /// Policies between two lines of progress where there is no terminal.
 const STRIDE: usize = 1000;
 
@@ -51,90 +48,135 @@ impl Import {
             Ok(entries) => entries,
             Err(broken) => return refuse(&broken, json),
         };
-        let outcome = match self.target.open().await? {
-            Target::Embedded { ordain, .. } => self.embedded(&ordain, &entries).await?,
-            target => self.remote(&target, &entries).await?,
-        };
-        let revision = match outcome {
-            Ok(revision) => revision,
-            Err(broken) => return refuse(&broken, json),
-        };
-        let stored = if self.dry_run { 0 } else { entries.len() };
+        let target = self.target.open().await?;
+        let lines = lines(&entries);
+        let checked = self.send(&target, &entries, lines.clone(), true).await?;
+        if !checked.broken.is_empty() {
+            return refuse(&checked.broken, json);
+        }
+        if self.dry_run {
+            if json {
+                return output::line(
+                    &serde_json::json!({"valid": entries.len(), "imported": 0}).to_string(),
+                );
+            }
+            let count = entries.len();
+            return output::line(&format!("{count} policies are valid, nothing stored"));
+        }
+        let done = self.send(&target, &entries, lines, false).await?;
+        if !done.broken.is_empty() {
+            // They were valid a moment ago, by another component.
+            output::note(&format!("{} of {} are stored", done.stored, entries.len()));
+            return Err(Failure::new(listed(&done.broken)));
+        }
+        let (stored, revision) = (done.stored, done.revision);
         if json {
-            let mut answer = serde_json::json!({"valid": entries.len(), "imported": stored});
-            if let Some(revision) = revision {
-                answer["revision"] = revision.into();
-            }
-            return output::line(&answer.to_string());
+            return output::line(
+                &serde_json::json!({"valid": entries.len(), "imported": stored, "revision": revision})
+                    .to_string(),
+            );
         }
-        match revision {
-            Some(revision) => {
-                output::line(&format!("imported {stored} policies, revision {revision}"))
-            }
-            None => output::line(&format!(
-                "{} policies are valid, nothing stored",
-                entries.len()
-            )),
-        }
+        output::line(&format!("imported {stored} policies, revision {revision}"))
     }
 
-    async fn embedded(&self, ordain: &Ordain, entries: &[Entry]) -> Result<Outcome, Failure> {
-        if !self.dry_run {
-            return store(ordain, entries, self.reason.clone()).await;
-        }
-        let progress = Progress::new("checked", entries.len());
-        let mut broken = Vec::new();
-        for entry in entries {
-            if let Err(invalid) = ordain.validate(&entry.record).await {
-                broken.extend(faults_of(entry, invalid));
-            }
-            progress.step();
-        }
-        progress.end();
-        Ok(if broken.is_empty() {
-            Ok(None)
-        } else {
-            Err(broken)
-        })
-    }
-
-    async fn remote(&self, target: &Target, entries: &[Entry]) -> Result<Outcome, Failure> {
-        let progress = Progress::new("checked", entries.len());
-        let mut checks = futures::stream::iter(entries)
-            .map(|entry| check(target, entry, &progress))
-            .buffered(CHECKS);
-        let mut broken = Vec::new();
-        while let Some(faults) = checks.try_next().await? {
-            broken.extend(faults);
-        }
-        progress.end();
-        if !broken.is_empty() {
-            return Ok(Err(broken));
-        }
-        if self.dry_run || entries.is_empty() {
-            return Ok(Ok(None));
-        }
-        let progress = Progress::new("stored", entries.len());
-        let revisions = futures::stream::iter(entries)
-            .map(|entry| put(target, entry, self.reason.as_deref(), &progress))
-            .buffer_unordered(WRITES)
-            .try_fold(0, |highest: u64, revision| async move {
-                Ok(highest.max(revision))
+    /// Has all of them checked, or stored, by one call.
+    async fn send(
+        &self,
+        target: &Target,
+        entries: &[Entry],
+        lines: Bytes,
+        dry_run: bool,
+    ) -> Result<Told, Failure> {
+        let call = Call::new(Method::POST, PATH)
+            .query("dryRun", dry_run.then_some("true"))
+            .reason(self.reason.as_ref().filter(|_| !dry_run))
+            .lines(lines);
+        let progress = Progress::new(if dry_run { "checked" } else { "stored" }, entries.len());
+        let mut told = Told::default();
+        let followed = target
+            .follow(call, |line| {
+                told.take(line, entries);
+                progress.show(told.through);
+                Ok(())
             })
             .await;
         progress.end();
-        match revisions {
-            Ok(revision) => Ok(Ok(Some(revision))),
-            Err(failure) => {
-                output::note(&format!(
-                    "stopped: {} of {} policies are stored; the same import can be run again",
-                    progress.done(),
-                    entries.len()
-                ));
-                Err(failure)
-            }
+        let failure = match (followed, told.end.take()) {
+            (Ok(()), Some(Ok(()))) => return Ok(told),
+            (Ok(()), Some(Err(reply))) => Failure::Answer(Box::new(reply)),
+            (Ok(()), None) => Failure::new("the answer ended before the import did"),
+            (Err(failure), _) => failure,
+        };
+        if told.through > 0 && !dry_run {
+            output::note(&format!(
+                "stopped: the first {} of {} policies are stored; run the same import again, which leaves \
+                 those as they are",
+                told.through,
+                entries.len()
+            ));
         }
+        Err(failure)
     }
+}
+
+/// What the server has told of an import.
+#[derive(Default)]
+struct Told {
+    broken: Vec<Broken>,
+    /// Lines that are settled.
+    through: usize,
+    stored: u64,
+    revision: u64,
+    /// It is done, or why it stopped.
+    end: Option<Result<(), Reply>>,
+}
+
+impl Told {
+    fn take(&mut self, line: Value, entries: &[Entry]) {
+        let number = |name: &str| line[name].as_u64().unwrap_or(0);
+        if let Some(faults) = line["errors"].as_array() {
+            let index = usize::try_from(number("line")).unwrap_or(0);
+            let entry = index.checked_sub(1).and_then(|index| entries.get(index));
+            let broken = |fault: &Value| Broken {
+                place: entry.map_or_else(|| format!("line {index}"), |entry| entry.place.clone()),
+                tenant: entry.map(|entry| entry.tenant.to_string()),
+                pointer: fault["pointer"].as_str().map(str::to_owned),
+                message: fault["message"].as_str().unwrap_or_default().to_owned(),
+            };
+            self.broken.extend(faults.iter().map(broken));
+            return;
+        }
+        self.through = usize::try_from(number("through")).unwrap_or(0);
+        (self.stored, self.revision) = (number("stored"), number("revision"));
+        self.end = line["done"].as_bool().map(|done| match done {
+            true => Ok(()),
+            false => Err(answer(&line["problem"])),
+        });
+    }
+}
+
+/// A problem as if it were the whole answer.
+fn answer(problem: &Value) -> Reply {
+    let status = problem["status"].as_u64().unwrap_or(500);
+    let status = u16::try_from(status).ok();
+    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+    Reply {
+        status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        headers: Default::default(),
+        body: problem.to_string().into(),
+    }
+}
+
+/// One policy on each line, in the order of the entries.
+fn lines(entries: &[Entry]) -> Bytes {
+    let mut lines = String::new();
+    for entry in entries {
+        let tenant = Value::from(entry.tenant.as_str());
+        // A line break in JSON is never part of a text.
+        let record = entry.record.replace(['\n', '\r'], " ");
+        lines += &format!("{{\"tenant\":{tenant},\"policy\":{record}}}\n");
+    }
+    lines.into()
 }
 
 /// The last revision, if anything was stored; or all that is broken.
@@ -219,90 +261,6 @@ fn faults_of(entry: &Entry, invalid: InvalidRecord) -> Vec<Broken> {
     }
 }
 
-/// Asks the server whether a record is valid.
-async fn check(
-    target: &Target,
-    entry: &Entry,
-    progress: &Progress,
-) -> Result<Vec<Broken>, Failure> {
-    let path = tenant_path(entry.tenant.as_str(), "/policy?dryRun=true")?;
-    let reply = patiently(target, || {
-        Call::new(Method::PUT, path.clone()).body(entry.record.as_bytes())
-    })
-    .await?;
-    progress.step();
-    if reply.status.is_success() {
-        return Ok(Vec::new());
-    }
-    let broken = [
-        StatusCode::UNPROCESSABLE_ENTITY,
-        StatusCode::BAD_REQUEST,
-        StatusCode::PAYLOAD_TOO_LARGE,
-    ];
-    if !broken.contains(&reply.status) {
-        return Err(Failure::Answer(Box::new(reply)));
-    }
-    let problem = reply.json()?;
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let fault = |pointer, message| Broken {
-        place: entry.place.clone(),
-        tenant: Some(entry.tenant.as_str().to_owned()),
-        pointer,
-        message,
-    };
-    Ok(match problem["errors"].as_array() {
-        Some(faults) => faults
-            .iter()
-            .map(|one| fault(Some(text(&one["pointer"])), text(&one["message"])))
-            .collect(),
-        None => vec![fault(None, text(&problem["detail"]))],
-    })
-}
-
-/// Stores one record; its revision.
-async fn put(
-    target: &Target,
-    entry: &Entry,
-    reason: Option<&str>,
-    progress: &Progress,
-) -> Result<u64, Failure> {
-    let path = tenant_path(entry.tenant.as_str(), "/policy")?;
-    let reply = patiently(target, || {
-        Call::new(Method::PUT, path.clone())
-            .reason(reason)
-            .body(entry.record.as_bytes())
-    })
-    .await?;
-    if !reply.status.is_success() {
-        return Err(Failure::Answer(Box::new(reply)));
-    }
-    progress.step();
-    reply.json()?["revision"]
-        .as_u64()
-        .ok_or_else(|| Failure::new("the server's answer has no revision: is it Ordain?"))
-}
-
-/// Sends a call again while the server says that it did nothing and may do it later. An unknown
-/// outcome is not among these (rule O4).
-async fn patiently(target: &Target, call: impl Fn() -> Call) -> Result<Reply, Failure> {
-    let mut attempt = 1;
-    loop {
-        let reply = target.send(call()).await?;
-        let later = reply.status == StatusCode::SERVICE_UNAVAILABLE
-            && reply.json().is_ok_and(|problem| {
-                matches!(
-                    problem["code"].as_str(),
-                    Some("busy" | "overloaded" | "unavailable")
-                )
-            });
-        if !later || attempt == ATTEMPTS {
-            return Ok(reply);
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100) * attempt).await;
-        attempt += 1;
-    }
-}
-
 /// How far it is: one moving line on a terminal, else a line now and then.
 struct Progress {
     what: &'static str,
@@ -324,10 +282,6 @@ impl Progress {
 
     fn done(&self) -> usize {
         self.done.load(Ordering::Relaxed)
-    }
-
-    fn step(&self) {
-        self.show(self.done() + 1);
     }
 
     /// So many are done.

@@ -10,7 +10,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::output::Failure;
-use crate::http::RECORD_LIMIT;
+use crate::http::{Line, RECORD_LIMIT};
 use crate::ids::Tenant;
 use crate::utf8;
 
@@ -58,14 +58,6 @@ pub fn read_input(file: &str) -> Result<Vec<u8>, Failure> {
             .map_err(|error| Failure::new(format!("standard input cannot be read: {error}")));
     }
     std::fs::read(file).map_err(|error| Failure::new(format!("{file} cannot be read: {error}")))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line<'a> {
-    tenant: String,
-    #[serde(borrow)]
-    policy: &'a RawValue,
 }
 
 /// The members of an object in their order, repeated names included.

@@ -1,13 +1,15 @@
 //! Whom a command talks to: a running server, or the same routes in this process on a database. Both
 //! take the same calls and give the same answers.
 
+mod follow;
+
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tower::ServiceExt;
@@ -18,7 +20,7 @@ use crate::access::Access;
 use crate::backends::Origin;
 use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError};
 use crate::config::{Config, File, Reader, UNIX, faulty, prepared, socket_path, variable};
-use crate::http::Service;
+use crate::http::{LINES, Service};
 use crate::ids::Tenant;
 use crate::options::{Options, OriginChoice};
 use crate::ordain::Ordain;
@@ -103,7 +105,6 @@ pub enum Target {
         token: Option<HeaderValue>,
     },
     Embedded {
-        ordain: Ordain,
         service: Service,
     },
 }
@@ -199,8 +200,8 @@ async fn database(url: SecretUrl, rules: bool) -> Result<Target, Failure> {
     if rules {
         ordain.opened(PATIENCE / 3).await;
     }
-    let service = crate::http::service(ordain.clone(), deadline, Access::open(), Arc::default());
-    Ok(Target::Embedded { ordain, service })
+    let service = crate::http::service(ordain, deadline, Access::open(), Arc::default());
+    Ok(Target::Embedded { service })
 }
 
 /// A server waits for a database that may come up later; a command says that it is not there.
@@ -261,7 +262,7 @@ pub struct Call {
     pub method: Method,
     pub path: String,
     pub headers: Vec<(&'static str, String)>,
-    pub body: Option<Vec<u8>>,
+    pub body: Option<Bytes>,
 }
 
 impl Call {
@@ -287,8 +288,14 @@ impl Call {
     }
 
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Call {
-        self.body = Some(body.into());
+        self.body = Some(Bytes::from(body.into()));
         self.header("content-type", Some("application/json"))
+    }
+
+    /// A body of JSON lines.
+    pub fn lines(mut self, body: Bytes) -> Call {
+        self.body = Some(body);
+        self.header("content-type", Some(LINES))
     }
 
     pub fn query(mut self, name: &str, value: Option<impl ToString>) -> Call {
@@ -323,7 +330,7 @@ impl Target {
                 name,
                 token,
             } => remote(client, base, name, token.as_ref(), call).await,
-            Target::Embedded { service, .. } => embedded(service.clone(), call).await,
+            Target::Embedded { service } => embedded(service.clone(), call).await,
         }
     }
 
@@ -345,33 +352,9 @@ async fn remote(
     token: Option<&HeaderValue>,
     call: Call,
 ) -> Result<Reply, Failure> {
-    let failed = |error: reqwest::Error| {
-        let advice = if error.is_timeout() {
-            format!(
-                "the server at {shown} did not answer within {} s",
-                PATIENCE.as_secs()
-            )
-        } else if error.is_connect() {
-            format!(
-                "no server answers at {shown}: start one with `ordain serve --dev`, name another with \
-                 --server or ORDAIN_SERVER, or work without one with --database-url"
-            )
-        } else {
-            format!("the connection to the server at {shown} broke")
-        };
-        Failure::new(format!("{advice} ({})", cause(&error.without_url())))
-    };
-    let mut request = client.request(call.method, format!("{base}{}", call.path));
-    for (name, value) in call.headers {
-        request = request.header(name, value.into_bytes());
-    }
-    if let Some(token) = token {
-        request = request.header(AUTHORIZATION, token.clone());
-    }
-    if let Some(body) = call.body {
-        request = request.body(body);
-    }
-    let answer = request.send().await.map_err(failed)?;
+    let failed = |error| failed(shown, error);
+    let answer = request(client, base, token, call).send().await;
+    let answer = answer.map_err(failed)?;
     let (status, headers) = (answer.status(), answer.headers().clone());
     let body = answer.bytes().await.map_err(failed)?;
     Ok(Reply {
@@ -379,6 +362,43 @@ async fn remote(
         headers,
         body,
     })
+}
+
+fn request(
+    client: &reqwest::Client,
+    base: &str,
+    token: Option<&HeaderValue>,
+    call: Call,
+) -> reqwest::RequestBuilder {
+    let mut request = client.request(call.method, format!("{base}{}", call.path));
+    for (name, value) in call.headers {
+        request = request.header(name, value.into_bytes());
+    }
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, token.clone());
+    }
+    match call.body {
+        Some(body) => request.body(body),
+        None => request,
+    }
+}
+
+/// What is told of a server, called `shown`, that gives no answer.
+fn failed(shown: &str, error: reqwest::Error) -> Failure {
+    let advice = if error.is_timeout() {
+        format!(
+            "the server at {shown} did not answer within {} s",
+            PATIENCE.as_secs()
+        )
+    } else if error.is_connect() {
+        format!(
+            "no server answers at {shown}: start one with `ordain serve --dev`, name another with \
+             --server or ORDAIN_SERVER, or work without one with --database-url"
+        )
+    } else {
+        format!("the connection to the server at {shown} broke")
+    };
+    Failure::new(format!("{advice} ({})", cause(&error.without_url())))
 }
 
 /// The innermost cause: the others only repeat that something failed.
@@ -391,6 +411,19 @@ fn cause(error: &dyn std::error::Error) -> String {
 }
 
 async fn embedded(service: Service, call: Call) -> Result<Reply, Failure> {
+    let (parts, body) = within(service, call).await?.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .map_err(Failure::new)?;
+    Ok(Reply {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    })
+}
+
+/// Calls the routes in this process.
+async fn within(service: Service, call: Call) -> Result<Response<Body>, Failure> {
     let mut request = Request::builder().method(call.method).uri(call.path);
     for (name, value) in call.headers {
         request = request.header(name, value.into_bytes());
@@ -400,15 +433,7 @@ async fn embedded(service: Service, call: Call) -> Result<Reply, Failure> {
         .body(body)
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let Ok(answer) = service.oneshot(request).await;
-    let (parts, body) = answer.into_parts();
-    let body = axum::body::to_bytes(body, usize::MAX)
-        .await
-        .map_err(Failure::new)?;
-    Ok(Reply {
-        status: parts.status,
-        headers: parts.headers,
-        body,
-    })
+    Ok(answer)
 }
 
 impl Reply {

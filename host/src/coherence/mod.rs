@@ -2,6 +2,7 @@
 //! the rules O1-D5 of the protocol (docs/architecture.md) that concern one host. Not for deciding
 //! which tier to ask, or how fresh is fresh enough: the guest does.
 
+pub mod absent;
 pub mod auditor;
 pub mod breaker;
 pub mod clock;

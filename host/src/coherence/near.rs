@@ -23,6 +23,9 @@ pub struct Entry {
     pub fill: u64,
     /// Bytes that a guest made of the record (rule D2).
     derived: ArcSwapOption<Derived>,
+    /// Mark of the component that computed for long at this record, so that it does not begin in vain
+    /// again; 0: none.
+    heavy: AtomicU64,
     /// It was asked for since somebody last looked (rule A5).
     used: AtomicBool,
     /// As-of of the value that this host knows to be in far, and the `Moment` in nanoseconds at which
@@ -45,6 +48,7 @@ impl Entry {
             as_of,
             fill,
             derived: ArcSwapOption::empty(),
+            heavy: AtomicU64::new(0),
             used: AtomicBool::new(false),
             in_far: (AtomicU64::new(as_of), AtomicU64::new(0)),
         }
@@ -72,6 +76,19 @@ impl Entry {
         match &*self.derived.load() {
             Some(derived) if *derived.component == *component => derived.bytes.clone(),
             _ => Arc::default(),
+        }
+    }
+
+    /// Whether the component of this mark is known to compute for long at it.
+    pub fn is_heavy(&self, mark: u64) -> bool {
+        self.heavy.load(Ordering::Relaxed) == mark
+    }
+
+    pub fn set_heavy(&self, mark: u64, is_heavy: bool) {
+        if is_heavy {
+            self.heavy.store(mark, Ordering::Relaxed);
+        } else if self.is_heavy(mark) {
+            self.heavy.store(0, Ordering::Relaxed);
         }
     }
 
@@ -104,11 +121,14 @@ struct Bytes;
 impl Weighter<Key, Arc<Entry>> for Bytes {
     fn weight(&self, key: &Key, entry: &Arc<Entry>) -> u64 {
         // Map slot, entry, counters and string headers; measured, not exact. Derived bytes come
-        // later and are about half of the text, so the text counts one and a half times.
+        // later and are about half of the text, so the text counts one and a half times; of a large
+        // record, which may be made of very short parts, they count as much as they can be.
         const OVERHEAD: usize = 240;
+        const LARGE: usize = 16 << 10;
         let body = entry.record.as_ref().map_or(0, |r| r.body.len());
+        let derived = if body > LARGE { 2 * body } else { body / 2 };
         let key = key.tenant.as_ref().map_or(0, |t| t.as_str().len()) + key.subject.len();
-        (OVERHEAD + key + body + body / 2) as u64
+        (OVERHEAD + key + body + derived) as u64
     }
 }
 

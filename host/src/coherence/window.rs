@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use super::absent::Absences;
 use super::clock::Moment;
 use super::near::{Entry, Near};
 use crate::backends::{LogRow, Record};
@@ -67,6 +68,8 @@ struct Rows {
 /// State of a host (rule F1) and the near cache that is valid by it.
 pub struct Coherence {
     pub near: Near,
+    /// What near and far know to be absent.
+    pub absences: Absences,
     window_max: usize,
     hasher: RandomState,
     watermark: AtomicU64,
@@ -106,6 +109,7 @@ impl Coherence {
     pub fn new(near_bytes: u64, window_max: usize) -> Coherence {
         Coherence {
             near: Near::new(near_bytes),
+            absences: Absences::default(),
             window_max: window_max.max(1),
             hasher: RandomState::new(),
             watermark: AtomicU64::new(NONE),
@@ -290,6 +294,14 @@ impl Coherence {
         }
         let entry = Arc::new(Entry::new(record.cloned(), as_of));
         self.near.insert(key.clone(), entry.clone());
+        drop(stripe);
+        if record.is_none() {
+            let has = |key: &Key| self.near.peek(key).is_some_and(|e| e.record.is_none());
+            // Gone by any way, an entry is a miss.
+            if let Some(oldest) = self.absences.enters(key, has).filter(has) {
+                self.near.remove(&oldest);
+            }
+        }
         Some(entry)
     }
 

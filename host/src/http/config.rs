@@ -14,7 +14,7 @@ use super::lists::{Part, embedded, history_page};
 use super::policy::{settle, settled, within};
 use super::problem::Problem;
 use super::resolve::{json, with_position};
-use super::{App, input};
+use super::{App, gate, input};
 use crate::ids::{Level, User};
 use crate::ordain::Patched;
 
@@ -89,9 +89,10 @@ pub async fn patch(State(app): State<App>, request: Request) -> Result<Response,
     let condition = headers::condition(&parts.headers)?;
     let patch = input::json(&parts.headers, body, PATCH_LIMIT).await?;
     let (deadline, watermark) = (app.deadline, app.watermark());
+    let ordain = gate::front_door(&app, &parts.extensions)?;
     let patched = settled(deadline, async move {
         let precondition = settle(condition, app.ordain.config(&level, 0)).await?;
-        let patched = app.ordain.patch_config(&level, &patch, precondition, &by);
+        let patched = ordain.patch_config(&level, &patch, precondition, &by);
         patched.await.map_err(|error| of(&level, error.into()))
     })
     .await?;

@@ -12,9 +12,10 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 
-use super::input;
 use super::problem::Problem;
 use super::rules::{Rule, methods, rule};
+use super::{App, input};
+use crate::Ordain;
 use crate::access::{Access, Denied, Need, Principal};
 
 /// Bytes, and time for them, of a body that nobody wants: a client that only reads after writing should
@@ -84,6 +85,14 @@ pub fn principal(extensions: &Extensions) -> Result<&Arc<Principal>, Problem> {
         tracing::error!("a call was reached past the gate");
         Problem::internal()
     })
+}
+
+/// The front door for whoever has passed: operators have places of their own.
+pub fn front_door(app: &App, extensions: &Extensions) -> Result<Ordain, Problem> {
+    match principal(extensions)?.is_operator() {
+        true => Ok(app.ordain.as_operator()),
+        false => Ok(app.ordain.clone()),
+    }
 }
 
 /// Why somebody does not pass.

@@ -139,8 +139,9 @@ impl From<HistoryEntry> for HistoryItem {
 
 /// A record as part of a document. One that was made no JSON by hand is shown as a string.
 pub fn embedded(body: String) -> Option<Box<RawValue>> {
-    match RawValue::from_string(body.clone()) {
-        Ok(record) => Some(record),
+    // Looked at first: a copy of each text that turned out to be JSON would be twice the page.
+    match serde_json::from_str::<&RawValue>(&body) {
+        Ok(_) => RawValue::from_string(body).ok(),
         Err(_) => serde_json::value::to_raw_value(&body).ok(),
     }
 }

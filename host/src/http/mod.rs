@@ -11,6 +11,7 @@ mod edge;
 mod exposition;
 mod gate;
 mod headers;
+mod import;
 mod input;
 mod listen;
 mod lists;
@@ -37,6 +38,7 @@ use crate::ordain::Ordain;
 use problem::Problem;
 
 pub use edge::{Asked, Edge, IDLE, NoRoom, Status as EdgeStatus, room, serve};
+pub use import::{LINES, Line};
 pub use listen::{ListenError, Listener};
 pub use policy::RECORD_LIMIT;
 pub use service::Service;
@@ -85,6 +87,7 @@ pub fn service(ordain: Ordain, deadline: Duration, access: Access, edge: Arc<Edg
         .route("/v1/tenants/{tenant}/policy", policy)
         .route("/v1/tenants/{tenant}/policy/try", post(policy::try_out))
         .route("/v1/tenants/{tenant}/history", get(lists::history))
+        .route("/v1/policies/import", post(import::import))
         .route("/v1/tenants/{tenant}/config", get(config::effective))
         .route("/v1/config", config.clone())
         .route("/v1/config/history", get(config::history))

@@ -58,15 +58,15 @@ pub async fn put(State(app): State<App>, request: Request) -> Result<Response, P
     let by = headers::attribution(&parts, &query)?;
     let condition = headers::condition(&parts.headers)?;
     let record = input::json(&parts.headers, body, RECORD_LIMIT).await?;
+    let ordain = gate::front_door(&app, &parts.extensions)?;
     if dry_run {
-        within(app.deadline, app.ordain.validate(&record)).await??;
+        within(app.deadline, ordain.validate(Some(&tenant), &record)).await??;
         return json(&serde_json::json!({"valid": true}), app.watermark());
     }
     let deadline = app.deadline;
     let written = settled(deadline, async move {
         let precondition = settle(condition, app.ordain.policy(&tenant, 0)).await?;
-        Ok(app
-            .ordain
+        Ok(ordain
             .put_policy(&tenant, &record, precondition, &by)
             .await?)
     })
@@ -125,9 +125,10 @@ pub async fn try_out(State(app): State<App>, request: Request) -> Result<Respons
             ..one.request
         })
         .collect();
+    let ordain = gate::front_door(&app, &parts.extensions)?;
     let answers = within(
         app.deadline,
-        app.ordain.try_policy(&tenant, trial.record, &requests),
+        ordain.try_policy(&tenant, trial.record, &requests),
     )
     .await?
     .map_err(|invalid| match invalid {

@@ -90,6 +90,13 @@ impl Problem {
         )
     }
 
+    pub fn import_runs() -> Problem {
+        Problem::later(
+            "busy",
+            "another import runs on this instance; nothing was written",
+        )
+    }
+
     pub fn precondition(current: Option<u64>) -> Problem {
         let detail = match current {
             Some(revision) => format!("the stored policy has revision {revision}"),
@@ -292,6 +299,10 @@ impl From<InvalidRecord> for Problem {
             }
             InvalidRecord::Component(_) => component_failed(),
             InvalidRecord::NotOffered => not_offered(),
+            InvalidRecord::Late => Problem::deadline(),
+            InvalidRecord::Overloaded => {
+                Problem::later("overloaded", "too many records wait to be checked")
+            }
         }
     }
 }

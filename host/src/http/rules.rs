@@ -56,6 +56,7 @@ const RULES: &[(&str, &str, Rule)] = &[
         Rule::Read,
     ),
     ("/v1/tenants", "GET", Rule::Admin),
+    ("/v1/policies/import", "POST", Rule::Admin),
     ("/v1/config", "GET", Rule::Admin),
     ("/v1/config", "PATCH", Rule::Admin),
     ("/v1/config", "DELETE", Rule::Admin),

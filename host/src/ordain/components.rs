@@ -2,6 +2,7 @@
 //! kept in the origin and announced by the change log; every instance carries it out by itself
 //! (`follow`). Not for what a component answers.
 
+mod doubt;
 pub(super) mod fleet;
 pub(super) mod follow;
 pub(super) mod report;
@@ -238,16 +239,27 @@ impl Ordain {
             };
             let mut failures = 0;
             for (place, name, body) in page {
-                let check = match place {
+                let check = match &place {
                     Place::Policies(_) => Check::Policy(&body),
                     Place::Levels(_) => Check::Level(&body),
                 };
+                match inner.runtime.check_by(&generation, check).await {
+                    Ok(_) => {}
+                    // It has not been seen: the next check begins with it.
+                    Err(why @ (InvalidRecord::Late | InvalidRecord::Overloaded)) => {
+                        if checked.records == 0 {
+                            return Err(LoadError::Busy(why.to_string()).into());
+                        }
+                        checked.more_after = Some(at.cursor());
+                        return Ok(checked);
+                    }
+                    Err(why) => {
+                        failures += u32::from(matches!(why, InvalidRecord::Component(_)));
+                        checked.invalid.push((name, why));
+                    }
+                }
                 at = place;
                 checked.records += 1;
-                if let Err(why) = inner.runtime.check_by(&generation, check) {
-                    failures += u32::from(matches!(why, InvalidRecord::Component(_)));
-                    checked.invalid.push((name, why));
-                }
                 // It computes: others have their turn, and the time is looked at.
                 tokio::task::yield_now().await;
                 if Moment::now().since(began) >= patience || failures >= FAILURES_MAX {

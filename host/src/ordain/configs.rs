@@ -88,8 +88,9 @@ impl Ordain {
             if !precondition.holds(current) {
                 return Err(WriteError::Precondition { current }.into());
             }
-            let level = stored.as_ref().map_or("{}", |record| &*record.body);
-            let body = runtime.check(Check::Patch(level, patch))?;
+            let text = stored.as_ref().map_or("{}", |record| &*record.body);
+            let payer = self.payer(level.tenant());
+            let body = runtime.check(payer, Check::Patch(text, patch)).await?;
             if is_empty {
                 return Ok(Patched::Unchanged(current));
             }

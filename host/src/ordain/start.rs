@@ -217,6 +217,7 @@ impl Ordain {
         };
         let ordain = Ordain {
             inner: Arc::new(inner),
+            operator: false,
         };
         match room {
             Some(_) => ordain.take_promoted().await,

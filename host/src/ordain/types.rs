@@ -21,6 +21,11 @@ pub enum InvalidRecord {
     /// The component is of a world that has no configs.
     #[error("the component that runs has no configs: it is of a world before 0.3.0")]
     NotOffered,
+    /// It could not be checked within the request's deadline.
+    #[error("the record could not be checked in time")]
+    Late,
+    #[error("too many records wait to be checked")]
+    Overloaded,
 }
 
 /// Why a record was not written.

@@ -1,11 +1,20 @@
 //! Whether a generation is to blame that there is no answer, and whether another one has a better one.
-//! Not for what follows from it (`Runtime`).
+//! Time is blamed only where another needs far less of it. Not for what follows from it (`Runtime`).
+
+use std::time::Duration;
 
 use super::generation::Said;
 use super::question::Question;
 use crate::answer::ResolveError;
 
 use super::bindings::types::Failure;
+
+/// Why a call of a component ends that could have gone on.
+pub const OVERTIME: &str = "it computed for too long";
+/// How often two generations are asked the same before one is called slow.
+pub const REPEATS: u32 = 3;
+/// So many times longer is clearly longer.
+pub const CLEARLY: u32 = 4;
 
 type Reply<Q> = Result<Said<<Q as Question>::Outcome>, ResolveError>;
 
@@ -38,6 +47,28 @@ fn suspect(outcome: Result<(), &Failure>, excused: bool, demand: u64) -> Option<
         }
         Err(_) => None,
     }
+}
+
+/// Whether it is time that there was not enough of.
+pub fn is_time(why: &str) -> bool {
+    why.contains(OVERTIME)
+}
+
+/// Of one that has answered in so many ticks, where another did not within its budget.
+pub fn is_far_quicker(ticks: u32) -> bool {
+    ticks.saturating_mul(CLEARLY) <= super::GUEST_TICKS
+}
+
+/// What a call returns, and for how long this thread was at it. Time of other threads does not count.
+pub fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
+    let now = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        // Since the thread began: neither part is ever negative.
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let began = now();
+    let said = call();
+    (said, now().saturating_sub(began))
 }
 
 /// Whether `second` answers what `first` did not, and nothing less.

@@ -10,22 +10,18 @@ use wasmtime::component::{Component, ComponentExportIndex, Func, Instance, Insta
 use wasmtime::{Engine, Store};
 
 use super::bindings::PolicyPre;
-use super::bindings::types::Invalid;
+use super::check::Check;
 use super::compiled::Compiled;
 use super::compiler;
-use super::convert;
 use super::engine::GuestEngine;
-use super::instances::{Exports, Instances, PromptPre, Warm, absent};
+use super::instances::{Exports, Instances, PromptPre, Warm};
 use super::limits;
 use super::log_limit::LogLimit;
-use super::question::{Check, Config, Many, One, Question};
+use super::question::{Config, Many, One, Question};
 use super::world::{self, VERSIONS};
 use crate::answer::ResolveError;
 use crate::capabilities::{Call, HostState, Limit, Services};
-use crate::ordain::{ComponentInfo, InvalidRecord};
-
-/// Longest record in bytes, as the origin keeps it.
-const RECORD_LIMIT: usize = 256 << 10;
+use crate::ordain::ComponentInfo;
 
 /// What the guest said, and what is to be known about the call.
 pub struct Said<T> {
@@ -38,6 +34,8 @@ pub struct Said<T> {
     pub current: bool,
     /// Something did not answer: the guest is not to blame if it has no answer.
     pub excused: bool,
+    /// Ticks of the engine that it computed through.
+    pub ticks: u32,
 }
 
 /// How a call of a prompt instance ends.
@@ -101,6 +99,8 @@ pub struct ExportIndices {
     pub validate: Option<ComponentExportIndex>,
     /// Worlds before 0.3.0 have no configs.
     pub get_effective: Option<ComponentExportIndex>,
+    pub validate_level: Option<ComponentExportIndex>,
+    pub patch_level: Option<ComponentExportIndex>,
 }
 
 /// What all instances of a component share.
@@ -217,14 +217,17 @@ impl Generation {
             index.ok_or_else(|| LoadError::World(vec![format!("{of} has no function `{name}`")]))
         };
         let is_newest = version == VERSIONS[0];
+        let of_configs = |name: &str| match is_newest {
+            true => index(&configs, &configs_name, name).map(Some),
+            false => Ok(None),
+        };
         let exports = ExportIndices {
             resolve: Some(index(&resolver, &resolver_name, "resolve")?),
             resolve_batch: Some(index(&resolver, &resolver_name, "resolve-batch")?),
             validate: Some(index(&resolver, &resolver_name, "validate")?),
-            get_effective: match is_newest {
-                true => Some(index(&configs, &configs_name, "get-effective")?),
-                false => None,
-            },
+            get_effective: of_configs("get-effective")?,
+            validate_level: of_configs("validate")?,
+            patch_level: of_configs("patch")?,
         };
         let waiting = engine
             .waiting
@@ -277,11 +280,7 @@ impl Generation {
         let Some(validate) = &indices.validate else {
             return Ok(());
         };
-        check("validate", validate, |export, store| {
-            export
-                .typed::<(&str,), (Result<String, Invalid>,)>(store)
-                .map(drop)
-        })
+        check("validate", validate, Check::fits)
     }
 
     /// What stands where a component would, in a process that needs no rules: every call of it fails.
@@ -357,14 +356,19 @@ impl Generation {
         };
         let outcome = match outcome {
             Err(error) if is_overtime(&error) && call.prompt_ticks < call.ticks => {
+                warm.store.data().set_heavy(true);
                 return Ok(Prompt::Overtime);
             }
             outcome => outcome.map_err(|e| self.failed(&e))?,
         };
         let state = warm.store.data();
-        let said = match state.wanted_io {
-            true => Prompt::WantsIo,
-            false => Prompt::Said(self.said(question, outcome, state)?),
+        let said = match (state.is_heavy, state.wanted_io) {
+            (true, _) => Prompt::Overtime,
+            (_, true) => Prompt::WantsIo,
+            (_, false) => {
+                let ticks = call.prompt_ticks.saturating_sub(state.ticks_left());
+                Prompt::Said(self.said(question, outcome, state, ticks)?)
+            }
         };
         self.instances.keep_prompt(warm);
         Ok(said)
@@ -386,31 +390,15 @@ impl Generation {
         let export = export.map_err(|e| self.failed(&e))?;
         let outcome = question.waiting(export, &mut warm.store).await;
         let outcome = outcome.map_err(|e| self.failed(&e))?;
-        let said = self.said(question, outcome, warm.store.data())?;
+        let state = warm.store.data();
+        let ticks = call.ticks.saturating_sub(state.ticks_left());
+        // What is quick after all may be begun promptly again.
+        if ticks == 0 {
+            state.set_heavy(false);
+        }
+        let said = self.said(question, outcome, state, ticks)?;
         self.instances.keep_waiting(warm);
         Ok(said)
-    }
-
-    /// Canonical text of a record, or what is wrong with it.
-    pub(super) fn check(&self, call: &Call, check: Check<'_>) -> Result<String, InvalidRecord> {
-        if !matches!(check, Check::Policy(_)) && !self.has_configs() {
-            return Err(InvalidRecord::NotOffered);
-        }
-        let outcome = self.checked(call, check);
-        let outcome = outcome.map_err(|error| match self.failed(&error) {
-            ResolveError::Component(why) => InvalidRecord::Component(why),
-            other => InvalidRecord::Component(other.to_string()),
-        })?;
-        if let Ok(canonical) = &outcome
-            && let Err(why) = is_record(canonical)
-        {
-            self.note_nonsense(&why);
-            return Err(InvalidRecord::Component(why));
-        }
-        outcome.map_err(|invalid| match invalid {
-            Invalid::Malformed(message) => InvalidRecord::Malformed(message),
-            Invalid::Faults(faults) => InvalidRecord::Faults(convert::faults(faults)),
-        })
     }
 
     /// Whether it is of a world that has configs.
@@ -418,39 +406,12 @@ impl Generation {
         self.linked.exports.get_effective.is_some()
     }
 
-    fn checked(&self, call: &Call, check: Check<'_>) -> wasmtime::Result<Result<String, Invalid>> {
-        let mut warm = self.instances.prompt(call)?;
-        let Warm { store, exports, .. } = &mut warm;
-        let outcome = match (exports, check) {
-            (Exports::Newest(policy), Check::Policy(record)) => policy
-                .ordain_policy_resolver()
-                .call_validate(store, record)?,
-            (Exports::Newest(policy), Check::Level(level)) => {
-                policy.ordain_policy_configs().call_validate(store, level)?
-            }
-            (Exports::Newest(policy), Check::Patch(level, patch)) => policy
-                .ordain_policy_configs()
-                .call_patch(store, level, patch)?,
-            (
-                Exports::Released(instance),
-                Check::Policy(record) | Check::Level(record) | Check::Patch(_, record),
-            ) => {
-                let export = self.linked.exports.validate.as_ref();
-                let export = export.ok_or_else(absent)?;
-                let export = func(store, instance, export)?;
-                let validate = export.typed::<(&str,), (Result<String, Invalid>,)>(&*store)?;
-                validate.call(store, (record,))?.0
-            }
-        };
-        self.instances.keep_prompt(warm);
-        Ok(outcome)
-    }
-
     fn said<Q: Question>(
         &self,
         question: &Q,
         outcome: Q::Outcome,
         state: &HostState,
+        ticks: u32,
     ) -> Result<Said<Q::Outcome>, ResolveError> {
         if let Err(why) = question.nonsense(&outcome) {
             self.note_nonsense(&why);
@@ -462,6 +423,7 @@ impl Generation {
             settings: state.settings_digest().clone(),
             current: state.is_current(),
             excused: state.excused,
+            ticks,
         })
     }
 
@@ -506,6 +468,7 @@ impl Generation {
             return ResolveError::Overloaded;
         }
         let count = match error.downcast_ref::<Limit>() {
+            Some(Limit::Crowded) => return ResolveError::Overloaded,
             Some(_) => &self.faults.overruns,
             None => &self.faults.traps,
         };
@@ -513,18 +476,6 @@ impl Generation {
         let message = format!("{error:#}");
         self.log_failure(&message);
         ResolveError::Component(message)
-    }
-}
-
-/// What the origin would refuse, and the caller be blamed for.
-fn is_record(canonical: &str) -> Result<(), String> {
-    if canonical.len() > RECORD_LIMIT {
-        let size = canonical.len();
-        return Err(format!("it made a record of {size} bytes"));
-    }
-    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(canonical) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("it made a record that is no JSON object: {error}")),
     }
 }
 

@@ -85,7 +85,7 @@ impl Instances {
         let mut warm = match current(&self.prompt) {
             Some(warm) => warm,
             None => {
-                let mut store = self.store(UpdateDeadline::Continue)?;
+                let mut store = self.store(|_| Ok(UpdateDeadline::Continue(1)))?;
                 let exports = match &self.prompt_pre {
                     PromptPre::Newest(pre) => Exports::Newest(pre.instantiate(&mut store)?),
                     PromptPre::Released(pre) => Exports::Released(pre.instantiate(&mut store)?),
@@ -104,7 +104,10 @@ impl Instances {
             Some(warm) => warm,
             None => {
                 // Between its ticks others have their turn.
-                let mut store = self.store(UpdateDeadline::Yield)?;
+                let mut store = self.store(|state| {
+                    let turn = state.turn()?;
+                    Ok(UpdateDeadline::YieldCustom(1, Box::pin(turn)))
+                })?;
                 let pre = self.waiting_pre.as_ref().ok_or_else(absent)?;
                 let instance = pre.instantiate_async(&mut store).await?;
                 Warm::new(store, instance)
@@ -130,7 +133,7 @@ impl Instances {
 
     /// A bare instance, to be looked at.
     pub fn bare(&self) -> wasmtime::Result<(Store<HostState>, Instance)> {
-        let mut store = self.store(UpdateDeadline::Continue)?;
+        let mut store = self.store(|_| Ok(UpdateDeadline::Continue(1)))?;
         let pre = match &self.prompt_pre {
             PromptPre::Newest(pre) => pre.instance_pre(),
             PromptPre::Released(pre) => pre,
@@ -157,7 +160,10 @@ impl Instances {
     }
 
     /// `go_on`: what follows a tick of the engine that the guest may compute through.
-    fn store(&self, go_on: fn(u64) -> UpdateDeadline) -> wasmtime::Result<Store<HostState>> {
+    fn store(
+        &self,
+        go_on: fn(&HostState) -> Result<UpdateDeadline, Limit>,
+    ) -> wasmtime::Result<Store<HostState>> {
         let engine = self.engine.as_ref().ok_or_else(absent)?;
         // A copy of the digest for each: answers count its owners, and threads would meet there.
         let digest = Arc::from(&*self.digest);
@@ -166,11 +172,11 @@ impl Instances {
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(TRANSFER_MAX);
         store.epoch_deadline_callback(move |mut context: StoreContextMut<'_, HostState>| {
-            if context.data_mut().tick() {
-                Ok(go_on(1))
-            } else {
-                Err(wasmtime::Error::new(Limit::Time))
-            }
+            let goes_on = match context.data_mut().tick() {
+                true => go_on(context.data()),
+                false => Err(Limit::Time),
+            };
+            goes_on.map_err(wasmtime::Error::new)
         });
         store.set_epoch_deadline(1);
         Ok(store)

@@ -4,6 +4,7 @@
 
 pub mod bindings;
 mod blame;
+mod check;
 mod compiled;
 mod compiler;
 mod convert;
@@ -11,6 +12,7 @@ mod engine;
 mod generation;
 mod idle;
 mod instances;
+mod judge;
 mod limits;
 mod lineup;
 mod loader;
@@ -20,6 +22,7 @@ mod sandbox;
 mod shadow;
 pub mod signature;
 mod vectors;
+mod watch;
 pub mod world;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,10 +30,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::answer::{Answer, ResolveError};
-use crate::capabilities::Call;
+use crate::capabilities::{Call, Turn};
 use crate::coherence::{Entry, Moment};
 use crate::counts::Counts;
 use crate::effective::EffectiveConfig;
@@ -38,39 +41,38 @@ use crate::ids::Tenant;
 use crate::ordain::InvalidRecord;
 use crate::places::Places;
 use crate::request::Request;
-use crate::shares::Whose;
+use crate::shares::{Shares, Whose};
 
+pub use check::Check;
 pub use compiler::compile_apart;
 pub use engine::{EngineError, GuestEngine, Room};
 use generation::Prompt;
 pub use generation::{BYTES_MAX, Generation, LoadError, Said, digest, inspect};
-pub use lineup::{Lineup, Watch, WatchStatus};
+pub use lineup::Lineup;
 pub use loader::Loader;
-pub use question::Check;
 use question::{Config, Many, One, Question};
 pub use sandbox::services_in_memory;
 pub use shadow::{Plan, Report, Sample, Shadow};
 pub use vectors::{Vectors, VectorsError};
+pub use watch::{Watch, WatchStatus};
 
-use blame::{blame, improves};
+use blame::OVERTIME;
 
 /// Ticks of the engine (5 ms each) that the guest may compute through in one call.
 const GUEST_TICKS: u32 = 50;
 /// The same without a break for the thread that it is on: then it goes on where it yields to others.
 const PROMPT_TICKS: u32 = 1;
-/// Why a call of a component ends that could have gone on.
-const OVERTIME: &str = "it computed for too long";
 /// Calls that wait for servers at once, and those of one tenant; a near hit needs none of these places.
 const WAITING_MAX: usize = 512;
 const WAITING_EACH: usize = 8;
-/// For a place to wait in, as a part of what is left of a call's time.
-const QUEUEING: u32 = 4;
+/// The part of a call's time after which a stale answer is better than to wait on for a place.
+const PATIENCE: u32 = 4;
 
 pub struct Runtime {
     lineup: ArcSwap<Lineup>,
     pub waiting: Places,
     /// Places for calls that compute for long: half of the cores stay free of them.
-    overtime: Semaphore,
+    computing: Shares,
     /// Decisions.
     pub counts: Counts,
     /// Effective configs.
@@ -88,7 +90,7 @@ impl Runtime {
         Runtime {
             lineup: ArcSwap::from_pointee(Lineup::alone(generation)),
             waiting: Places::waiting(WAITING_MAX, WAITING_EACH),
-            overtime: Semaphore::new(cores().div_ceil(2)),
+            computing: Shares::new(cores().div_ceil(2), cores().div_ceil(2)),
             counts: Counts::default(),
             config_counts: Counts::default(),
             request_deadline,
@@ -143,6 +145,9 @@ impl Runtime {
             deadline: began.plus(deadline),
             ticks: GUEST_TICKS,
             prompt_ticks: GUEST_TICKS,
+            insists: false,
+            turn: None,
+            payer: None,
             trial: None,
             hurried: false,
             shadow: false,
@@ -203,12 +208,14 @@ impl Runtime {
     /// Resolves requests against a record that is stored nowhere.
     pub async fn try_record(
         &self,
+        payer: Whose,
         tenant: &Tenant,
         record: Arc<Entry>,
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
         let mut call = self.waiting_call(tenant, Moment::now());
         call.trial = Some(record);
+        call.payer = Some(payer);
         let mut answers = self.batch(&call, tenant, requests).await;
         for answer in answers.iter_mut().flatten() {
             // It was never written, so it has no revision.
@@ -248,65 +255,6 @@ impl Runtime {
             .collect()
     }
 
-    /// Asks the generation in force; if it fails while it is watched, the one before. What computes for
-    /// long is asked of both at once before it is given more time.
-    async fn asked<Q: Question>(
-        &self,
-        lineup: &Arc<Lineup>,
-        call: &Call,
-        question: &Q,
-    ) -> Result<Said<Q::Outcome>, ResolveError> {
-        let current = &lineup.current;
-        let mut patient = false;
-        loop {
-            let good = lineup.watching();
-            let alone = good.is_none();
-            let first = self.said(current, call, question, patient || alone).await;
-            let (Some(why), Some(good)) = (blame(&first, question), good) else {
-                return first;
-            };
-            let second = self.said(good, call, question, patient).await;
-            if improves(&first, &second, question) {
-                self.fault(lineup, good, &why);
-                return second;
-            }
-            if patient || why != OVERTIME {
-                // Neither has an answer: nobody is to blame, and a reason is better than a trap.
-                return match (first, second) {
-                    (Err(ResolveError::Component(_)), Ok(second)) => Ok(second),
-                    (first, _) => first,
-                };
-            }
-            patient = true;
-        }
-    }
-
-    /// Notes that the generation in force failed where the one before did not; after too many, that
-    /// one answers again.
-    fn fault(&self, lineup: &Arc<Lineup>, good: &Arc<Generation>, why: &str) {
-        let current = &lineup.current;
-        current.note_error(why);
-        if !lineup.watch.fault(why) {
-            return;
-        }
-        let back = Lineup {
-            shadow: lineup.shadow.clone(),
-            ..Lineup::alone(good.clone())
-        };
-        if self.swap(lineup, back) {
-            let (failed, good) = (&**current.digest(), &**good.digest());
-            tracing::error!(
-                failed,
-                good,
-                why,
-                "the new component has failed too often: the one before answers again"
-            );
-            current.retire();
-            lock(&self.returned).push(current.digest().clone());
-            self.has_returned.notify_one();
-        }
-    }
-
     /// Waits for components that have failed too often, so that the ones before answer again: their
     /// digests.
     pub async fn returned(&self) -> Vec<Arc<str>> {
@@ -331,19 +279,27 @@ impl Runtime {
     ) -> Result<Said<Q::Outcome>, ResolveError> {
         // Once more, if settings changed while the call waited (rule D1).
         for last in [false, true] {
-            let said = match generation.promptly(call, question)? {
+            let prompt = match question.is_heavy() {
+                true => Prompt::Overtime,
+                false => generation.promptly(call, question)?,
+            };
+            let said = match prompt {
                 Prompt::Said(said) => call.in_time(said)?,
                 Prompt::WantsIo => self.waited(generation, call, question).await?,
-                Prompt::Overtime if !patient => {
+                Prompt::Overtime if !patient && !question.is_heavy() => {
                     return Err(ResolveError::Component(OVERTIME.to_owned()));
                 }
                 Prompt::Overtime => {
-                    let left = call.deadline.since(Moment::now());
-                    let place = tokio::time::timeout(left, self.overtime.acquire()).await;
-                    let Ok(Ok(_place)) = place else {
-                        return Err(ResolveError::Late);
-                    };
-                    self.wait(call, generation.waiting(call, question)).await?
+                    let waiting = self.turn_of(call, question);
+                    if let Some(turn) = &waiting.turn {
+                        turn.come().await;
+                        if turn.is_refused() {
+                            call.in_time(())?;
+                            return Err(ResolveError::Overloaded);
+                        }
+                    }
+                    let waiting = generation.waiting(&waiting, question);
+                    self.wait(call, waiting).await?
                 }
             };
             if said.current || last {
@@ -361,11 +317,18 @@ impl Runtime {
         call: &Call,
         question: &Q,
     ) -> Result<Said<Q::Outcome>, ResolveError> {
-        let whose = call.tenant.as_ref().map_or(Whose::Operator, Whose::from);
+        let whose = call.whose();
         let mut place = self.waiting.try_take(&whose);
         if place.is_none() {
             let left = call.deadline.since(Moment::now());
-            place = self.waiting.take(&whose, left / QUEUEING).await;
+            let mut turn = std::pin::pin!(self.waiting.take(&whose, left));
+            place = match tokio::time::timeout(left / PATIENCE, &mut turn).await {
+                Ok(place) => place,
+                Err(_) => match hurried(generation, call, question) {
+                    Ok(said) => return call.in_time(said),
+                    Err(_) => turn.await,
+                },
+            };
             if place.is_none() {
                 return call.in_time(hurried(generation, call, question)?);
             }
@@ -373,7 +336,9 @@ impl Runtime {
                 return call.in_time(said);
             }
         }
-        self.wait(call, generation.waiting(call, question)).await
+        let waiting = self.turn_of(call, question);
+        self.wait(call, generation.waiting(&waiting, question))
+            .await
     }
 
     /// What config holds for a user of the tenant, or for the tenant.
@@ -398,30 +363,41 @@ impl Runtime {
         answer
     }
 
-    /// Canonical text of a record, or what is wrong with it. Asks no server.
-    pub fn check(&self, check: Check<'_>) -> Result<String, InvalidRecord> {
-        let lineup = self.lineup.load();
-        let call = self.call(None, Moment::now());
-        let outcome = lineup.current.check(&call, check);
-        match (&outcome, lineup.watching()) {
-            (Err(InvalidRecord::Component(why)), Some(good)) => match good.check(&call, check) {
-                Err(InvalidRecord::Component(_) | InvalidRecord::NotOffered) => outcome,
-                second => {
-                    self.fault(&lineup, good, why);
-                    second
-                }
-            },
-            _ => outcome,
-        }
+    /// Canonical text of a record, or what is wrong with it. Asks no server. `payer`: whose share of the
+    /// cores it takes.
+    pub async fn check(&self, payer: Whose, check: Check<'_>) -> Result<String, InvalidRecord> {
+        let lineup = self.lineup.load_full();
+        let call = self.checking_call(payer);
+        check::checked(self.asked(&lineup, &call, &check).await)
     }
 
     /// The same by a generation that need not be in force.
-    pub fn check_by(
+    pub async fn check_by(
         &self,
         generation: &Generation,
         check: Check<'_>,
     ) -> Result<String, InvalidRecord> {
-        generation.check(&self.call(None, Moment::now()), check)
+        let call = self.checking_call(Whose::Operator);
+        check::checked(self.said(generation, &call, &check, true).await)
+    }
+
+    /// What is written afterwards needs some time as well.
+    fn checking_call(&self, payer: Whose) -> Call {
+        let deadline = self.request_deadline * 4 / 5;
+        Call {
+            payer: Some(payer),
+            prompt_ticks: PROMPT_TICKS,
+            ..Runtime::call_of(None, Moment::now(), deadline)
+        }
+    }
+
+    /// The call, where it may wait.
+    fn turn_of<Q: Question>(&self, call: &Call, question: &Q) -> Call {
+        Call {
+            turn: Some(Turn::new(&self.computing, call.whose(), call.deadline)),
+            ticks: call.ticks.saturating_add(question.more_ticks()),
+            ..call.clone()
+        }
     }
 
     /// Lets a call wait for servers, within its deadline.
@@ -452,7 +428,6 @@ fn hurried<Q: Question>(
 ) -> Result<Said<Q::Outcome>, ResolveError> {
     let mut call = call.clone();
     call.hurried = true;
-    call.prompt_ticks = call.ticks;
     let Prompt::Said(said) = generation.promptly(&call, question)? else {
         return Err(ResolveError::Overloaded);
     };

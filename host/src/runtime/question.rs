@@ -17,18 +17,10 @@ use crate::request::Request;
 /// What the guest says about one request.
 pub type Outcome = Result<Decision, Failure>;
 
+/// Requests of a batch for which there is one tick more: the dearest records take so long.
+const REQUESTS_A_TICK: usize = 5;
 /// Longest text that a guest may say to people, in bytes.
 const MESSAGE_MAX: usize = 16 << 10;
-
-/// What a record is checked as.
-#[derive(Debug, Clone, Copy)]
-pub enum Check<'a> {
-    Policy(&'a str),
-    /// One level of a config.
-    Level(&'a str),
-    /// A stored level and a patch of it.
-    Patch(&'a str, &'a str),
-}
 
 pub trait Question: Sync {
     type Outcome: Send;
@@ -68,6 +60,16 @@ pub trait Question: Sync {
 
     /// The revision that a request demands.
     fn demand(&self, index: usize) -> u64;
+
+    /// Whether it takes so long, probably, that it is not begun where nobody else has a turn meanwhile.
+    fn is_heavy(&self) -> bool {
+        false
+    }
+
+    /// Ticks that it may take beyond those of one request.
+    fn more_ticks(&self) -> u32 {
+        0
+    }
 }
 
 /// One request.
@@ -189,6 +191,10 @@ impl Question for Many<'_> {
 
     fn demand(&self, index: usize) -> u64 {
         self.0.get(index).map_or(0, |request| request.min_revision)
+    }
+
+    fn more_ticks(&self) -> u32 {
+        u32::try_from(self.0.len() / REQUESTS_A_TICK).unwrap_or(u32::MAX)
     }
 }
 

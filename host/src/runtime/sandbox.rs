@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::vectors::Settings;
-use super::{Generation, GuestEngine, Runtime};
+use super::{Check, Generation, GuestEngine, Runtime};
 use crate::backends::memory::MemoryOrigin;
 use crate::backends::{Attribution, Change, Origin, Precondition};
 use crate::caches::Caches;
@@ -18,6 +18,8 @@ use crate::coherence::origin::OriginReader;
 use crate::coherence::{Coherence, Moment};
 use crate::ids::{Key, Level, Tenant};
 use crate::options::Options;
+use crate::ordain::InvalidRecord;
+use crate::shares::Whose;
 
 /// For the feed to read a log in memory.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -72,6 +74,10 @@ impl Sandbox {
             origin,
             feed,
         }
+    }
+
+    pub async fn check(&self, check: Check<'_>) -> Result<String, InvalidRecord> {
+        self.runtime.check(Whose::Operator, check).await
     }
 
     /// Stores a policy that the component has found valid.

@@ -176,7 +176,7 @@ impl Vectors {
             }
         }
         for vector in &self.patches {
-            if !noted(&vector.name, vector.ask(&sandbox), differences)? {
+            if !noted(&vector.name, vector.ask(&sandbox).await, differences)? {
                 return Ok(());
             }
         }
@@ -279,7 +279,7 @@ impl Vector {
         let tenant = tenant(number).map_err(Difference::Answer)?;
         if let Some(policy) = &self.policy {
             let canonical = match (
-                sandbox.runtime.check(Check::Policy(policy.get())),
+                sandbox.check(Check::Policy(policy.get())).await,
                 &self.faults,
             ) {
                 (Ok(canonical), None) => canonical,
@@ -290,6 +290,9 @@ impl Vector {
                     )));
                 }
                 (Err(InvalidRecord::Component(why)), _) => return Err(Difference::Failure(why)),
+                (Err(why @ (InvalidRecord::Late | InvalidRecord::Overloaded)), _) => {
+                    return Err(Difference::Busy(why.to_string()));
+                }
                 (Err(InvalidRecord::Faults(found)), Some(expected)) => {
                     let found = found.into_iter().map(|fault| fault.pointer);
                     return same_faults(found.collect(), expected);

@@ -70,3 +70,17 @@ pub fn refused() -> Request {
         ..allowed()
     }
 }
+
+/// As large as a record may be, with as many globs, none of which allows what is asked.
+pub fn largest() -> Value {
+    let glob = |n: usize| format!("openai/{}{n:04}*", "model-".repeat(32));
+    let globs: Vec<String> = (0..1000).map(glob).collect();
+    let mut policy = policy();
+    policy["allowedModels"] = json!(globs);
+    let user = |n: usize| (format!("user-{n}"), json!({"allowOffMode": true}));
+    policy["userPolicies"] = (0..1000)
+        .map(user)
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    policy
+}

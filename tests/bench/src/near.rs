@@ -5,7 +5,7 @@ use std::hint::black_box;
 use anyhow::{Context as _, ensure};
 use ordain::Ordain;
 use ordain::answer::Tier;
-use ordain::ids::{Level, User};
+use ordain::ids::{Level, Tenant, User};
 
 use crate::decision;
 use crate::measure::{Contender, round};
@@ -25,7 +25,7 @@ pub async fn run() -> anyhow::Result<Vec<Row>> {
     ordain
         .put_policy(&tenant, &policy, Default::default(), &Default::default())
         .await?;
-    let mut native = Native::start(&ordain.validate(&policy).await?).await?;
+    let mut native = Native::start(&ordain.validate(None, &policy).await?).await?;
     let cedar = Cedar::new()?;
     let mut rego = Regorus::new()?;
 
@@ -60,7 +60,25 @@ pub async fn run() -> anyhow::Result<Vec<Row>> {
         warm.provenance
     );
 
-    let mut rows = ["near_hit", "native", "cedar", "regorus", "config_hit"].map(Contender::new);
+    let largest = Tenant::new("largest")?;
+    let record = decision::largest().to_string();
+    ordain
+        .put_policy(&largest, &record, Default::default(), &Default::default())
+        .await?;
+    for _ in 0..2 {
+        let answer = ordain.resolve(&largest, &request).await?;
+        ensure!(answer.route().is_none(), "no glob is meant to match");
+    }
+
+    let mut rows = [
+        "near_hit",
+        "native",
+        "cedar",
+        "regorus",
+        "config_hit",
+        "largest_record",
+    ]
+    .map(Contender::new);
     // Three levels, each with a field of its own.
     let ann = User::new("ann")?;
     for (level, patch) in [
@@ -116,6 +134,15 @@ pub async fn run() -> anyhow::Result<Vec<Row>> {
                 black_box(config.await.is_ok());
             })
             .await,
+            round(CALLS, async || {
+                black_box(
+                    ordain
+                        .resolve(black_box(&largest), black_box(&request))
+                        .await
+                        .is_ok(),
+                );
+            })
+            .await,
         ];
         if turn > 0 {
             rows.iter_mut()
@@ -124,12 +151,13 @@ pub async fn run() -> anyhow::Result<Vec<Row>> {
         }
     }
     ordain.close().await;
-    let [near, native, cedar, rego, config] = &rows;
+    let [near, native, cedar, rego, config, largest] = &rows;
     Ok(vec![
         near.row(&[native, cedar, rego]),
         native.row(&[]),
         cedar.row(&[]),
         rego.row(&[]),
         config.row(&[near]),
+        largest.row(&[near]),
     ])
 }

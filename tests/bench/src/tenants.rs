@@ -113,7 +113,7 @@ impl Filled {
                 .await
                 .context("the import failed")?;
         }
-        let text = ordain.validate(&record(0)).await?.len() as u64 * size as u64;
+        let text = ordain.validate(None, &record(0)).await?.len() as u64 * size as u64;
         // The log is known, so that what is asked from now on stays in near.
         let knows = Request {
             min_revision: revision,

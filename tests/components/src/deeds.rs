@@ -19,6 +19,10 @@ pub fn perform(mode: &Mode) {
         "hang" => hang(),
         "start-hang" if mode::is_first_call() => hang(),
         "start-hang" => {}
+        // A thousand times `n` steps: slow, and right in the end.
+        "spin" => (0..n * 1000).for_each(|step| {
+            black_box(step);
+        }),
         "trap" => core::arch::wasm32::unreachable(),
         "panic" => panic!("as I was told"),
         "recurse" => {

@@ -107,6 +107,7 @@ fn routes() -> Vec<(Kind, &'static str, &'static str, Value)> {
             json!([{"tenant": "TENANT", "user": "ann"}]),
         ),
         (Admin, "GET", "/v1/tenants", json!(null)),
+        (Admin, "POST", "/v1/policies/import", json!(null)),
         (Admin, "GET", "/v1/config", json!(null)),
         (Admin, "PATCH", "/v1/config", json!({})),
         (Admin, "DELETE", "/v1/config", json!(null)),

@@ -148,10 +148,10 @@ fn record_of(size: usize) -> String {
     let text = |users: &Map<String, Value>| {
         json!({"defaultModel": "m", "defaultProvider": "p", "userPolicies": users}).to_string()
     };
-    let each = r#""0000000000":{},"#.len();
+    let each = r#""000000000000000000000000000000":{},"#.len();
     let count = (size - text(&users).len()) / each - 20;
     for number in 0..count {
-        users.insert(format!("{number:010}"), json!({}));
+        users.insert(format!("{number:030}"), json!({}));
     }
     // One id after the other is filled up until the size is reached.
     let mut missing = size - text(&users).len();

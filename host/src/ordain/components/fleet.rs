@@ -13,12 +13,37 @@ const PREVIOUS: &str = "component.previous";
 const CANDIDATE: &str = "component.candidate";
 const SHARE: &str = "component.share";
 const PROMOTE_AFTER: &str = "component.promote-after";
+const DOUBT: &str = "component.doubt";
+const TRUST: &str = "component.trust";
 
 /// A component, and the position of the change that named it: naming it again is another change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     pub digest: String,
     pub revision: u64,
+}
+
+/// What an instance says of a component: a digest and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    pub digest: String,
+    pub who: String,
+    revision: u64,
+}
+
+impl Word {
+    fn of(setting: &FleetSetting) -> Option<Word> {
+        let (digest, who) = setting.value.split_once(' ')?;
+        is_digest(digest).then(|| Word {
+            digest: digest.to_owned(),
+            who: who.to_owned(),
+            revision: setting.revision,
+        })
+    }
+
+    fn value(&self) -> String {
+        format!("{} {}", self.digest, self.who)
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,6 +54,9 @@ pub struct Fleet {
     pub previous: Option<String>,
     pub candidate: Option<Named>,
     pub plan: Plan,
+    /// An instance has left what was wanted; another one objects.
+    doubt: Option<Word>,
+    trust: Option<Word>,
 }
 
 impl Default for Plan {
@@ -95,12 +123,59 @@ impl Fleet {
                 self.plan.promote_after = setting.value.parse().ok().filter(|n| *n > 0);
                 self.plan.promote_after.is_some()
             }
+            DOUBT => {
+                self.doubt = Word::of(setting);
+                self.doubt.is_some()
+            }
+            TRUST => {
+                self.trust = Word::of(setting);
+                self.trust.is_some()
+            }
             name => !name.starts_with(COMPONENT_SETTINGS),
         }
     }
 
     fn current_digest(&self) -> Option<String> {
         self.current.as_ref().map(|named| named.digest.clone())
+    }
+
+    /// An instance has left the component that is wanted now.
+    pub fn doubt(&self) -> Option<&Word> {
+        let (doubt, current) = (self.doubt.as_ref()?, self.current.as_ref()?);
+        (doubt.digest == current.digest && doubt.revision > current.revision).then_some(doubt)
+    }
+
+    /// Another one has objected to that.
+    pub fn is_vouched_for(&self) -> bool {
+        let doubt = self.doubt().zip(self.trust.as_ref());
+        doubt.is_some_and(|(doubt, trust)| {
+            trust.digest == doubt.digest && trust.revision > doubt.revision
+        })
+    }
+
+    pub fn doubted_by(&self, who: &str) -> Changes {
+        let digest = self.current_digest().unwrap_or_default();
+        Changes {
+            changes: vec![(DOUBT.to_owned(), Some(format!("{digest} {who}")))],
+            only_if: vec![self.if_current(), self.if_doubt()],
+        }
+    }
+
+    pub fn vouched_for_by(&self, who: &str) -> Changes {
+        let digest = self.current_digest().unwrap_or_default();
+        let trust = self.trust.as_ref().map(Word::value);
+        Changes {
+            changes: vec![(TRUST.to_owned(), Some(format!("{digest} {who}")))],
+            only_if: vec![
+                self.if_current(),
+                self.if_doubt(),
+                (TRUST.to_owned(), trust),
+            ],
+        }
+    }
+
+    fn if_doubt(&self) -> (String, Option<String>) {
+        (DOUBT.to_owned(), self.doubt.as_ref().map(Word::value))
     }
 
     fn if_current(&self) -> (String, Option<String>) {
@@ -168,8 +243,13 @@ impl Fleet {
     /// Returns to what is known to be good: a digest, or [`FILE`].
     pub fn return_to(&self, good: &str) -> Changes {
         let good = Some(good.to_owned()).filter(|name| name != FILE);
+        let mut changes = vec![(PREVIOUS.to_owned(), None), (CURRENT.to_owned(), good)];
+        // What was said of it is settled.
+        let words = [(DOUBT, &self.doubt), (TRUST, &self.trust)];
+        let said = words.into_iter().filter(|(_, word)| word.is_some());
+        changes.extend(said.map(|(name, _)| (name.to_owned(), None)));
         Changes {
-            changes: vec![(PREVIOUS.to_owned(), None), (CURRENT.to_owned(), good)],
+            changes,
             only_if: vec![
                 self.if_current(),
                 (PREVIOUS.to_owned(), self.previous.clone()),

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
+use super::doubt::Failed;
 use super::fleet::{Changes, FILE, Fleet, Named};
 use super::report::{Candidate, ComponentReport, Faults, Trouble, Wanted, Watching};
 use super::shelf::{Missing, Stamp};
@@ -33,8 +34,10 @@ pub struct Components {
     done: watch::Sender<Done>,
     /// Settings that nobody understands, and that were told of.
     told: Mutex<Vec<FleetSetting>>,
-    swaps: AtomicU64,
-    returns: AtomicU64,
+    pub(super) swaps: AtomicU64,
+    pub(super) returns: AtomicU64,
+    /// What this instance is called where instances differ.
+    pub(super) name: String,
 }
 
 /// What of the fleet's wish has been carried out, or tried in vain.
@@ -43,14 +46,6 @@ struct Done {
     /// `None`: nothing is known of the fleet's wish yet.
     current: Option<Option<Named>>,
     candidate: Option<Named>,
-}
-
-/// A component that failed too often, and the one that answers again: a digest, or [`FILE`].
-#[derive(Clone)]
-struct Failed {
-    named: Named,
-    good: String,
-    why: String,
 }
 
 /// What is waited for.
@@ -66,13 +61,13 @@ pub(super) struct State {
     pub seen: Option<Stamp>,
     /// What was asked for when the component that runs was chosen; `None`: the file.
     pub chosen: Option<Named>,
-    since: SystemTime,
+    pub since: SystemTime,
     /// The candidate that was dealt with, in the shadow or in vain.
     tried: Option<Named>,
     pub trouble: Option<Trouble>,
     candidate_trouble: Option<Trouble>,
-    /// A component that failed here, which the fleet is still to be told of.
-    failed: Option<Failed>,
+    /// A component that failed here, which the fleet may have to leave.
+    pub failed: Option<Failed>,
 }
 
 impl Components {
@@ -104,6 +99,7 @@ impl Components {
             told: Mutex::default(),
             swaps: AtomicU64::new(0),
             returns: AtomicU64::new(0),
+            name: format!("{:016x}", rand::random::<u64>()),
         }
     }
 
@@ -179,6 +175,7 @@ impl Components {
         let fleet = Fleet::of(settings);
         self.tell_what_is_not_understood(settings);
         let mut again = self.settle_failed(&fleet).await;
+        self.vouch(runtime, &fleet).await;
         if self.settle_current(runtime, &fleet).await {
             again = true;
         } else {
@@ -366,58 +363,6 @@ impl Components {
         }
     }
 
-    /// The runtime has returned to the component before: so must the fleet.
-    fn note_return(&self, runtime: &Runtime, failed: &[Arc<str>]) {
-        let number = failed.len() as u64;
-        self.returns.fetch_add(number, Ordering::Relaxed);
-        self.swaps.fetch_add(number, Ordering::Relaxed);
-        let running = runtime.lineup().current.digest().to_string();
-        let mut state = self.state();
-        state.since = SystemTime::now();
-        // Unless something else was chosen in the meantime.
-        let chosen = match &state.chosen {
-            Some(named) => named.digest.clone(),
-            None => state.file.digest().to_string(),
-        };
-        if !failed.iter().any(|digest| **digest == *chosen) {
-            return;
-        }
-        let why = format!("it failed too often, and {running} answers again");
-        match state.chosen.clone() {
-            Some(named) => {
-                state.trouble = Some(trouble(&named.digest, &why));
-                let good = match running == **state.file.digest() {
-                    true => FILE.to_owned(),
-                    false => running,
-                };
-                state.failed = Some(Failed { named, good, why });
-            }
-            None => state.trouble = Some(trouble(FILE, &why)),
-        }
-    }
-
-    /// Tells the fleet of a component that failed here: the others return, too. Only if the fleet
-    /// still wants it.
-    async fn settle_failed(&self, fleet: &Fleet) -> bool {
-        let Some(Failed { named, good, why }) = self.state().failed.clone() else {
-            return false;
-        };
-        // The very wish that brought it: one that came later is somebody's who knows. And where the
-        // fleet has nothing to return to, what was good here is this instance's own affair.
-        let wanted = fleet.current.as_ref() == Some(&named) && fleet.previous.is_some();
-        let again = match wanted {
-            false => false,
-            true => {
-                let reason = format!("{}: {why}", named.digest);
-                self.change(fleet.return_to(&good), &reason).await
-            }
-        };
-        if !again {
-            self.state().failed = None;
-        }
-        again
-    }
-
     /// Enough answers were equal.
     async fn promote_by_itself(&self, shadow: &Option<Arc<Shadow>>) {
         let Some(shadow) = shadow else { return };
@@ -435,7 +380,7 @@ impl Components {
     }
 
     /// Changes what the fleet wants. True: worth another try.
-    async fn change(&self, changes: Changes, reason: &str) -> bool {
+    pub(super) async fn change(&self, changes: Changes, reason: &str) -> bool {
         let by = Attribution {
             actor: ACTOR.to_owned(),
             request_id: None,

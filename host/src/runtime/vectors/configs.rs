@@ -55,9 +55,12 @@ impl Levels {
             (Level::User(tenant.clone(), user.clone()), of_user.as_ref()),
         ] {
             let Some(text) = text else { continue };
-            let canonical = match sandbox.runtime.check(Check::Level(text.get())) {
+            let canonical = match sandbox.check(Check::Level(text.get())).await {
                 Ok(canonical) => canonical,
                 Err(InvalidRecord::Component(why)) => return Err(Difference::Failure(why)),
+                Err(why @ (InvalidRecord::Late | InvalidRecord::Overloaded)) => {
+                    return Err(Difference::Busy(why.to_string()));
+                }
                 Err(why) => {
                     return Err(Difference::Answer(format!("the level is refused: {why}")));
                 }
@@ -102,11 +105,10 @@ impl Patch {
         }
     }
 
-    pub fn ask(&self, sandbox: &Sandbox) -> Result<(), Difference> {
+    pub async fn ask(&self, sandbox: &Sandbox) -> Result<(), Difference> {
         let level = self.level.to_string();
-        let patched = sandbox
-            .runtime
-            .check(Check::Patch(&level, self.patch.get()));
+        let check = Check::Patch(&level, self.patch.get());
+        let patched = sandbox.check(check).await;
         match (patched, &self.becomes, &self.faults) {
             (Ok(text), Some(expected), _) => {
                 let found = serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -116,6 +118,9 @@ impl Patch {
                 }
             }
             (Err(InvalidRecord::Component(why)), ..) => Err(Difference::Failure(why)),
+            (Err(why @ (InvalidRecord::Late | InvalidRecord::Overloaded)), ..) => {
+                Err(Difference::Busy(why.to_string()))
+            }
             (Err(InvalidRecord::Faults(found)), _, Some(expected)) => same_faults(
                 found.into_iter().map(|fault| fault.pointer).collect(),
                 expected,

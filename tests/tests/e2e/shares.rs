@@ -1,0 +1,121 @@
+//! What one tenant can take from the others: time of those who wait, room in near and in Redis, connections
+//! for pages. How all of it feels to a quiet neighbour is in the tests of noisy tenants.
+
+use std::time::{Duration, Instant};
+
+use ordain_tests::app::App;
+use ordain_tests::http::{history_path, policy_path};
+use ordain_tests::tokens::reader;
+use serde_json::{Map, Value, json};
+
+use crate::support::{Deployment, caught_up, database, plain, redis_cli, through_proxy, version};
+
+/// Of the year 2255.
+const FAR_FUTURE: u64 = 9_000_000_000_000_000;
+
+#[tokio::test]
+async fn a_revision_that_cannot_have_been_written_is_refused_without_waiting_or_asking() {
+    let (proxy, url) = through_proxy(&database().await).await;
+    // Longer than anything on this machine: whoever waits for the feed is found out.
+    let app = App::builder()
+        .postgres(&url)
+        .env("ORDAIN_MIN_REVISION_WAIT", "700ms")
+        .start()
+        .await;
+    let revision = app.store("t", &version(1)).await;
+    caught_up(&app, revision).await;
+    let asked = proxy.watch("unheard-of");
+    let demand = FAR_FUTURE.to_string();
+    for path in [
+        policy_path("unheard-of"),
+        history_path("unheard-of"),
+        "/v1/tenants/unheard-of/config?user=ann".to_owned(),
+        "/v1/tenants/unheard-of/config/own".to_owned(),
+        "/v1/tenants".to_owned(),
+    ] {
+        let start = Instant::now();
+        let call = app
+            .call("GET", &path)
+            .header("ordain-min-revision", &demand);
+        call.send().await.problem(409, "revision-unknown");
+        assert!(start.elapsed() < Duration::from_millis(600), "{path}");
+    }
+    let request = json!({"tenant": "unheard-of", "minRevision": FAR_FUTURE});
+    let start = Instant::now();
+    app.resolve(&request).await.problem(409, "revision-unknown");
+    let batch = app.resolve(&json!([request, plain("t")])).await.expect(200);
+    assert_eq!(batch.json[0]["problem"]["code"], "revision-unknown");
+    assert_eq!(batch.json[1]["model"], "m1");
+    assert!(start.elapsed() < Duration::from_millis(600));
+    assert_eq!(asked.get(), 0, "the origin was asked");
+    // One that may be on its way is waited for.
+    let start = Instant::now();
+    let soon = json!({"tenant": "t", "minRevision": revision + 10_000_000});
+    app.resolve(&soon).await.problem(409, "revision-unknown");
+    assert!(start.elapsed() >= Duration::from_millis(600));
+}
+
+#[tokio::test]
+async fn a_page_of_history_has_a_mebibyte_at_most_and_the_rest_follows() {
+    for app in [
+        App::memory().await,
+        App::builder().postgres(&database().await).start().await,
+    ] {
+        let user = |n: usize| (format!("user-{n:05}"), json!({"egressMode": "report-only"}));
+        let mut record = version(1);
+        record["userPolicies"] = (0..4500).map(user).collect::<Map<_, _>>().into();
+        let mut stored = Vec::new();
+        for _ in 0..12 {
+            stored.insert(0, app.store("t", &record).await);
+        }
+        let path = format!("{}?limit=500", history_path("t"));
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = app.get(&format!("{path}{cursor}")).await.expect(200);
+            assert!(page.text.len() <= (1 << 20) + 4096, "{}", page.text.len());
+            let items = page.json["items"].as_array().expect("items");
+            assert!(!items.is_empty());
+            seen.extend(items.iter().filter_map(|item| item["revision"].as_u64()));
+            match page.json["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(seen, stored);
+    }
+}
+
+#[tokio::test]
+async fn users_that_are_made_up_push_nobody_out_and_do_not_fill_redis() {
+    let deployment = Deployment::start().await;
+    let app = deployment.instance("one").start().await;
+    let revision = app.store("quiet", &version(1)).await;
+    caught_up(&app, revision).await;
+    let users: Vec<String> = (0..20)
+        .map(|n| format!("/v1/tenants/quiet/config?user=u{n}"))
+        .collect();
+    for path in &users {
+        app.get(path).await.expect(200);
+    }
+    let noisy = app.with(&reader("noisy"));
+    let paths = (0..3000).map(|n| format!("/v1/tenants/noisy/config?user=invented-{n}"));
+    let calls = paths.map(|path| {
+        let noisy = noisy.clone();
+        async move { drop(noisy.get(&path).await) }
+    });
+    use futures::StreamExt;
+    let mut calls = futures::stream::iter(calls).buffer_unordered(16);
+    while calls.next().await.is_some() {}
+    let entries = app.get("/v1/caches").await.expect(200).json["near"]["entries"].clone();
+    assert!(entries.as_u64().is_some_and(|n| n < 1200), "{entries}");
+    let mut redis = redis_cli(&deployment.redis.url()).await;
+    let keys: u64 = redis::cmd("DBSIZE")
+        .query_async(&mut redis)
+        .await
+        .expect("DBSIZE");
+    assert!(keys < 1200, "{keys} keys");
+    for path in &users {
+        let answer: Value = app.get(path).await.expect(200).json;
+        assert_eq!(answer["provenance"]["tier"], "near", "{path}");
+    }
+}

@@ -1,0 +1,213 @@
+//! What a noisy tenant does, of each kind. What it is told is its own business.
+
+use std::time::Duration;
+
+use ordain_tests::app::App;
+use ordain_tests::http::{Client, history_path, policy_path};
+use ordain_tests::tokens::{admin, editor, reader};
+use serde_json::{Map, Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Configs of users that it makes up.
+    ColdUsers,
+    /// Revisions of the year 2255, and of the next second.
+    FarFutureRevisions,
+    NearFutureRevisions,
+    Histories,
+    /// Histories whose answers it does not read.
+    UnreadHistories,
+    /// Connections that begin a request and no more.
+    HalfRequests,
+    Writes,
+    DryRuns,
+    /// Requests that are dear, since its record is.
+    HeavyRecords,
+    /// All tenants, again and again.
+    Lists,
+    Imports,
+}
+
+const NOISY: &str = "noisy";
+
+/// A valid record with this many users.
+fn large(users: usize) -> Value {
+    let user = |n: usize| (format!("user-{n:05}"), json!({"egressMode": "report-only"}));
+    let users: Map<String, Value> = (0..users).map(user).collect();
+    json!({"defaultProvider": "openai", "defaultModel": "m", "userPolicies": users})
+}
+
+/// As dear as a record may be.
+fn dear() -> Value {
+    let globs: Vec<String> = (0..1000).map(|n| format!("*a*{n}*b*")).collect();
+    let task = |n: usize| json!({"task": format!("t{n}"), "provider": "openai", "model": "m"});
+    let tasks: Vec<Value> = (0..1000).map(task).collect();
+    json!({"defaultProvider": "openai", "defaultModel": "m", "allowedModels": globs, "tasks": tasks})
+}
+
+/// What some kinds need to be there.
+pub async fn prepare(app: &App) {
+    let large = large(4500);
+    for _ in 0..30 {
+        app.store(NOISY, &large).await;
+    }
+    let many: String = (0..2000)
+        .map(|n| json!({"tenant": format!("listed-{n}"), "policy": {"defaultProvider": "p", "defaultModel": "m"}}))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let call = app.call("POST", "/v1/policies/import");
+    call.body(many).send().await.expect(200);
+}
+
+impl Kind {
+    /// Goes on until the tasks are aborted.
+    pub fn start(self, app: &App, noise: &mut JoinSet<()>) {
+        let reader = app.with(&reader(NOISY));
+        let editor = app.with(&editor(NOISY));
+        let latest = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap_or_default();
+        let micros = u64::try_from(latest.as_micros()).unwrap_or(0);
+        match self {
+            Kind::ColdUsers => repeat(noise, 32, 40, move |n| {
+                let path = format!("/v1/tenants/{NOISY}/config?user=invented-{n}-{}", rand());
+                get(&reader, path)
+            }),
+            Kind::FarFutureRevisions => repeat(noise, 600, 1500, move |_| {
+                demand(&reader, 9_000_000_000_000_000)
+            }),
+            Kind::NearFutureRevisions => {
+                repeat(noise, 600, 1500, move |_| {
+                    demand(&reader, micros + 30_000_000)
+                });
+            }
+            Kind::Histories => repeat(noise, 16, 50, move |_| {
+                get(&reader, format!("{}?limit=500", history_path(NOISY)))
+            }),
+            Kind::UnreadHistories => {
+                let head = format!(
+                    "GET {}?limit=500 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+                    history_path(NOISY),
+                    ordain_tests::tokens::reader(NOISY)
+                );
+                unread(noise, app, 64, &head);
+            }
+            Kind::HalfRequests => {
+                let head = "POST /v1/resolve HTTP/1.1\r\nHost: x\r\nX-Filler: ".to_owned();
+                unread(noise, app, 200, &(head + &"y".repeat(4000)));
+            }
+            Kind::Writes => repeat(noise, 100, 100, move |n| {
+                let record = json!({"defaultProvider": "p", "defaultModel": format!("m{n}")});
+                put(&editor, policy_path(NOISY), record)
+            }),
+            Kind::DryRuns => {
+                let record = large(4500);
+                repeat(noise, 8, 20, move |_| {
+                    put(
+                        &editor,
+                        format!("{}?dryRun=true", policy_path(NOISY)),
+                        record.clone(),
+                    )
+                });
+            }
+            Kind::HeavyRecords => {
+                let (owner, record) = (editor.clone(), dear());
+                noise.spawn(async move { drop(owner.put(&policy_path(NOISY), &record).await) });
+                repeat(noise, 8, 20, move |n| {
+                    let request =
+                        json!({"tenant": NOISY, "task": "t999", "model": format!("openai/aa{n}")});
+                    let client = reader.clone();
+                    async move { drop(client.resolve(&request).await) }
+                });
+            }
+            Kind::Lists => {
+                let admin = app.with(&admin());
+                repeat(noise, 16, 50, move |_| {
+                    get(&admin, "/v1/tenants?limit=500".to_owned())
+                });
+            }
+            Kind::Imports => {
+                let admin = app.with(&admin());
+                let record = large(4500);
+                let lines = move |round: usize| -> String {
+                    let line = |n: usize| {
+                        let mut policy = record.clone();
+                        policy["defaultModel"] = json!(format!("m{round}"));
+                        format!(
+                            "{}\n",
+                            json!({"tenant": format!("imported-{n}"), "policy": policy})
+                        )
+                    };
+                    (0..40).map(line).collect()
+                };
+                repeat(noise, 2, 100, move |round| {
+                    let (admin, lines) = (admin.clone(), lines(round));
+                    async move {
+                        let call = admin.call("POST", "/v1/policies/import").body(lines);
+                        drop(call.send().await);
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Loops side by side, each with a pause of so many milliseconds after each call.
+fn repeat<F: Future<Output = ()> + Send + 'static>(
+    noise: &mut JoinSet<()>,
+    loops: u64,
+    pause: u64,
+    call: impl Fn(usize) -> F + Clone + Send + 'static,
+) {
+    for number in 0..loops {
+        let call = call.clone();
+        noise.spawn(async move {
+            // Not all at the same moment.
+            tokio::time::sleep(Duration::from_millis(pause * number / loops)).await;
+            for round in 0.. {
+                call(round).await;
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        });
+    }
+}
+
+fn get(client: &Client, path: String) -> impl Future<Output = ()> + Send + use<> {
+    let client = client.clone();
+    async move { drop(client.get(&path).await) }
+}
+
+fn put(client: &Client, path: String, body: Value) -> impl Future<Output = ()> + Send + use<> {
+    let client = client.clone();
+    async move { drop(client.put(&path, &body).await) }
+}
+
+fn demand(client: &Client, revision: u64) -> impl Future<Output = ()> + Send + use<> {
+    let client = client.clone();
+    let request = json!({"tenant": NOISY, "minRevision": revision});
+    async move { drop(client.resolve(&request).await) }
+}
+
+/// Connections that say this and then neither speak nor listen.
+fn unread(noise: &mut JoinSet<()>, app: &App, connections: usize, text: &str) {
+    let address = app.base().trim_start_matches("http://").to_owned();
+    for _ in 0..connections {
+        let (address, text) = (address.clone(), text.to_owned());
+        noise.spawn(async move {
+            let Ok(mut stream) = TcpStream::connect(address).await else {
+                return;
+            };
+            let _ = stream.write_all(text.as_bytes()).await;
+            std::future::pending::<()>().await;
+        });
+    }
+}
+
+/// Nobody has asked for it.
+fn rand() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
+}

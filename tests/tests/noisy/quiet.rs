@@ -1,0 +1,137 @@
+//! The quiet tenant: what it asks for, and how long it waits.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use ordain_tests::app::App;
+use ordain_tests::http::{Client, Reply, policy_path};
+use ordain_tests::tokens::editor;
+use serde_json::json;
+
+/// For how long it is watched, and the pause between two of its requests.
+const WATCHED: Duration = Duration::from_secs(2);
+const PACE: Duration = Duration::from_millis(5);
+/// Below these, twice the normal says nothing: client, server and Postgres share two cores, so that a thread
+/// that is ready may wait for several slices of others, of some milliseconds each, and a debug build
+/// multiplies what each of them computes. A write takes four turns of that, and waits for the one lock that
+/// all writes share. What this is to find took hundreds of milliseconds and failed.
+const READ_FLOOR: Duration = Duration::from_millis(60);
+const WRITE_FLOOR: Duration = Duration::from_millis(250);
+/// What `/healthz` may take; it waits for nothing but a core.
+const HEALTH: Duration = Duration::from_millis(50);
+
+pub struct Quiet {
+    client: Client,
+    users: usize,
+}
+
+/// Times that requests took, and what went wrong.
+#[derive(Default)]
+pub struct Watched {
+    hits: Vec<Duration>,
+    cold: Vec<Duration>,
+    writes: Vec<Duration>,
+    health: Vec<Duration>,
+    failed: Vec<String>,
+}
+
+impl Quiet {
+    pub async fn new(app: &App) -> Quiet {
+        let quiet = Quiet {
+            client: app.with(&editor("quiet")),
+            users: 0,
+        };
+        let record = json!({"defaultProvider": "openai", "defaultModel": "m"});
+        quiet.client.store("quiet", &record).await;
+        app.store("quiet-too", &record).await;
+        quiet
+    }
+
+    /// Asks for what is in near, for what is not, and writes now and then.
+    pub async fn watched(&mut self) -> Watched {
+        let mut watched = Watched::default();
+        let start = Instant::now();
+        for turn in 0.. {
+            if start.elapsed() >= WATCHED {
+                break;
+            }
+            let began = Instant::now();
+            let (reply, times) = match turn % 20 {
+                7 => (self.write(turn).await, &mut watched.writes),
+                3 | 13 => (
+                    self.client.without().get("/healthz").await,
+                    &mut watched.health,
+                ),
+                n if n % 4 == 0 => (self.cold().await, &mut watched.cold),
+                _ => (
+                    self.client.resolve(&json!({"tenant": "quiet"})).await,
+                    &mut watched.hits,
+                ),
+            };
+            times.push(began.elapsed());
+            if reply.status != 200 {
+                watched.failed.push(format!("{reply:?}"));
+            }
+            tokio::time::sleep(PACE).await;
+        }
+        watched
+    }
+
+    async fn write(&self, turn: usize) -> Reply {
+        let record = json!({"defaultProvider": "openai", "defaultModel": format!("m{turn}")});
+        self.client.put(&policy_path("quiet"), &record).await
+    }
+
+    /// A user that nobody has asked for.
+    async fn cold(&mut self) -> Reply {
+        self.users += 1;
+        let path = format!("/v1/tenants/quiet/config?user=user-{}", self.users);
+        self.client.get(&path).await
+    }
+}
+
+/// The time that one of a hundred exceeds.
+fn p99(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort();
+    let at = (times.len() * 99 / 100).min(times.len().saturating_sub(1));
+    times.get(at).copied().unwrap_or_default()
+}
+
+impl Watched {
+    /// What is worse than it may be.
+    pub fn against(&self, normal: &Watched) -> Vec<String> {
+        let mut faults = self.failed.clone();
+        faults.extend(normal.failed.iter().map(|fault| format!("before: {fault}")));
+        for (what, times, before, floor) in [
+            ("hits", &self.hits, &normal.hits, READ_FLOOR),
+            ("cold reads", &self.cold, &normal.cold, READ_FLOOR),
+            ("writes", &self.writes, &normal.writes, WRITE_FLOOR),
+            ("healthz", &self.health, &self.health, HEALTH),
+        ] {
+            let most = match what {
+                "healthz" => floor,
+                _ => (p99(before) * 2).max(floor),
+            };
+            if p99(times) > most {
+                faults.push(format!("{what}: p99 {:?} of at most {most:?}", p99(times)));
+            }
+        }
+        faults
+    }
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |times: &[Duration]| format!("{:.1?} ({})", p99(times), times.len());
+        write!(
+            f,
+            "p99 of hits {}, cold reads {}, writes {}, healthz {}; {} failed",
+            shown(&self.hits),
+            shown(&self.cold),
+            shown(&self.writes),
+            shown(&self.health),
+            self.failed.len()
+        )
+    }
+}
