@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use crate::http::EdgeStatus;
 use crate::ids::Kind;
 use crate::ordain::Ordain;
+use crate::places::Places;
 
 /// All metrics of an instance.
 pub fn text(ordain: &Ordain, edge: &EdgeStatus) -> Result<String, fmt::Error> {
