@@ -9,7 +9,7 @@ use ordain_tests::services::{PgBouncer, Postgres};
 use ordain_tests::wait::{PATIENCE, eventually, holds};
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{ConnectOptions, PgConnection};
 
 use crate::support::{BOUND, model, plain, policy, version};
 
