@@ -160,7 +160,7 @@ fn repeat<F: Future<Output = ()> + Send + 'static>(
     noise: &mut JoinSet<()>,
     loops: u64,
     pause: u64,
-    call: impl Fn(usize) -> F + Clone + Send + 'static,
+    call: impl Fn(usize) -> F + Clone + Send + Sync + 'static,
 ) {
     for number in 0..loops {
         let call = call.clone();
