@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::json;
 use super::key::{Algorithm, Key, Material};
+use crate::utf8;
 
 /// Largest set, in bytes.
 pub const LIMIT: u64 = 1 << 20;
@@ -25,6 +26,8 @@ pub enum JwksError {
     Read(String),
     #[error("is larger than {} MiB", LIMIT >> 20)]
     Large,
+    #[error("is {0}")]
+    Text(utf8::NoText),
     #[error("is not {{\"keys\":[...]}}")]
     Form,
     #[error("has no key that tokens can be checked by{0}")]
@@ -91,10 +94,8 @@ impl Set {
             #[serde(borrow)]
             keys: Vec<&'a RawValue>,
         }
-        let whole: Whole = crate::utf8::read(text)
-            .ok()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .ok_or(JwksError::Form)?;
+        let text = utf8::read(text).map_err(JwksError::Text)?;
+        let whole: Whole = serde_json::from_str(text).map_err(|_| JwksError::Form)?;
         let mut set = Set {
             keys: Vec::new(),
             left_out: LeftOut::default(),

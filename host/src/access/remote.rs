@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::jwks::LIMIT;
 use crate::secret::masked_url;
+use crate::utf8;
 
 /// For one request, from the connection to the last byte.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -147,9 +148,8 @@ impl Remote {
             .get(document)
             .await
             .map_err(|why| format!("{document}: {why}"))?;
-        let found: Option<Document> = crate::utf8::read(&text)
-            .ok()
-            .and_then(|text| serde_json::from_str(text).ok());
+        let found = utf8::read(&text).ok();
+        let found: Option<Document> = found.and_then(|text| serde_json::from_str(text).ok());
         let found =
             found.ok_or_else(|| format!("{document} is no document with issuer and jwks_uri"))?;
         // What calls itself by another name is another, or is asked under a name that tokens do not bear.

@@ -653,6 +653,9 @@ fn keys_that_cannot_be_used_are_left_out_and_the_rest_is_used() {
     file.write(&json!({"keys": [bare]}).to_string(), 0o600);
     let token = signed(r#"{"alg":"HS256"}"#, &claims(json!({})).to_string());
     assert!(file.verifier().expect("in order").principal(&token).is_ok());
+    let marked = format!("\u{feff}{}", json!({"keys": [oct("a", SECRET)]}));
+    file.write(&marked, 0o600);
+    assert_eq!(file.verifier().expect("in order").keys(), 1);
     let many: Vec<Value> = (0..150).map(|n| oct(&n.to_string(), SECRET)).collect();
     file.write(&json!({ "keys": many }).to_string(), 0o600);
     assert_eq!(file.verifier().expect("in order").keys(), 100);

@@ -89,9 +89,10 @@ async fn listen_once(
 ) -> Result<Ended, ConnectError> {
     // Finds the right server, and what is between us and it.
     let found = servers.connect(None, LONGEST_PAUSE, LONGEST_PAUSE).await?;
+    let ours = found.keeps();
     found.close().await;
     let host = servers.right();
-    if host.is_pooled() && !session_is_ours(host.plain()).await? {
+    if !ours && !session_is_ours(host.plain()).await? {
         return Ok(Ended::Shared);
     }
     // The listener wants a pool; it is one connection and dies with it.

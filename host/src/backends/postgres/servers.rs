@@ -110,11 +110,7 @@ impl Servers {
 }
 
 impl Host {
-    pub fn is_pooled(&self) -> bool {
-        self.pooled.load(Ordering::Relaxed)
-    }
-
-    /// As it is connected to once a pooler was found.
+    /// As it is connected to once a pooler was found, and for LISTEN.
     pub fn plain(&self) -> &PgConnectOptions {
         &self.options
     }
@@ -125,7 +121,7 @@ impl Host {
         statement: Duration,
         asks: Option<Wanted>,
     ) -> Result<Link, ConnectError> {
-        if !self.is_pooled() {
+        if !self.pooled.load(Ordering::Relaxed) {
             let token = format!("{:032x}", rand::random::<u128>());
             match self
                 .options
