@@ -15,8 +15,8 @@ const PACE: Duration = Duration::from_millis(5);
 /// that is ready may wait for several slices of others, of some milliseconds each, and a debug build
 /// multiplies what each of them computes. A write takes four turns of that, and waits for the one lock that
 /// all writes share. What this is to find took hundreds of milliseconds and failed.
-const READ_FLOOR: Duration = Duration::from_millis(100);
-const WRITE_FLOOR: Duration = Duration::from_millis(300);
+const READ_FLOOR: Duration = Duration::from_millis(150);
+const WRITE_FLOOR: Duration = Duration::from_millis(400);
 /// What `/healthz` may take, save one in ten: it waits for nothing but a core, which may be another's.
 const HEALTH: Duration = Duration::from_millis(50);
 
