@@ -22,6 +22,7 @@ use crate::backends::WriteError;
 use crate::ids::Tenant;
 use crate::ordain::{Importer, InvalidRecord};
 use crate::request::Fault;
+use crate::utf8;
 
 /// What the answer is, and what the body should be.
 pub const LINES: &str = "application/x-ndjson";
@@ -199,10 +200,10 @@ impl Job {
             self.tell_broken(None, vec![whole(detail)]);
             return End::Continue(());
         }
-        let text = match std::str::from_utf8(line) {
-            Ok(text) => text.trim_start_matches('\u{feff}').trim(),
+        let text = match utf8::read(line) {
+            Ok(text) => text.trim(),
             Err(error) => {
-                self.tell_broken(None, vec![whole(format!("not UTF-8: {error}"))]);
+                self.tell_broken(None, vec![whole(error.to_string())]);
                 return End::Continue(());
             }
         };

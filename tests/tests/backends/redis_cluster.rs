@@ -314,6 +314,8 @@ async fn a_spare_that_takes_over_is_followed() {
     while far.put(&keys[0], &value(as_of), b"", PATIENT).await != Ok(true) {
         assert!(Instant::now() < until, "the spare takes nothing");
         as_of += 1;
+        // What finds the new node runs beside this, on the same thread.
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(timed(&far, &[&keys[0]]).await, Ok(vec![Some(value(as_of))]));
 }

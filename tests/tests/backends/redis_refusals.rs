@@ -137,8 +137,13 @@ async fn a_full_server_that_evicts_takes_values_without_an_error() {
     }
     let evicted = redis.run("INFO stats");
     assert!(!evicted.contains("evicted_keys:0\r"), "{evicted}");
-    assert!(get(&far, "key-99").await.expect("an answer").is_some());
-    assert_eq!(get(&far, "key-0").await, Ok(None));
+    // Which ones go is the server's choice, among a sample of its own.
+    let mut there = 0;
+    for number in 0..100 {
+        let found = get(&far, &format!("key-{number}")).await;
+        there += usize::from(found.expect("an answer").is_some());
+    }
+    assert!((1..100).contains(&there), "{there} of 100 are there");
 }
 
 #[tokio::test]

@@ -163,7 +163,7 @@ async fn a_file_that_is_none_or_is_not_toml_is_refused_with_the_place() {
     let file = folder.path().join("latin.toml");
     std::fs::write(&file, b"jwt-issuer = \"\xe9\"").expect("a file");
     let output = cli(["serve", "--dev", "--config", file.to_str().expect("UTF-8")]).await;
-    assert!(output.stderr.contains("valid UTF-8"), "{output:?}");
+    assert!(output.stderr.contains("save it as UTF-8"), "{output:?}");
 }
 
 #[tokio::test]

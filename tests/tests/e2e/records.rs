@@ -92,7 +92,8 @@ async fn what_is_no_json_is_a_400_and_nothing_is_stored() {
         b"{\"a\":\"\xed\xa0\x80\"}",
         b"nul",
         b"// {}\n{}",
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf{",
+        b"\xff\xfe{\0}\0",
     ];
     for body in broken {
         let reply = app.call("PUT", &path).text(*body).send().await;

@@ -252,7 +252,8 @@ async fn reads_that_are_refused_are_one_outage_with_one_warning_too() {
     let (_, shown) = far(&app).await;
     assert_eq!(shown["error"], "its user may not do what is needed");
     assert_eq!(metric(&app, "ordain_breaker_open{tier=\"far\"}").await, 1.0);
-    assert_eq!(warned(&app).len(), 1, "{:?}", warned(&app));
+    let told = || async { holds(warned(&app).len() == 1, format!("{:?}", warned(&app))) };
+    eventually("one warning", PATIENCE, told).await;
     redis.run("ACL SETUSER default +@all");
     put_into_far(&app, "new-0", 0).await;
     let over = || async { holds(said(&app, "answers again") == 1, app.log()) };
