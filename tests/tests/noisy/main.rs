@@ -28,17 +28,42 @@ async fn run(kinds: &[Kind]) {
     let mut faults = Vec::new();
     for kind in kinds {
         let normal = quiet.watched().await;
-        let mut noise = JoinSet::new();
-        kind.start(&app, &mut noise);
+        let noise = Noise::start(*kind, &app);
         let disturbed = quiet.watched().await;
         operators_get_through(&app, kind, &mut faults).await;
-        noise.abort_all();
-        while noise.join_next().await.is_some() {}
+        drop(noise);
         println!("{kind:?}\n  alone  {normal}\n  beside {disturbed}");
         let found = disturbed.against(&normal);
         faults.extend(found.into_iter().map(|fault| format!("{kind:?}: {fault}")));
     }
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// On a thread of its own, so that the quiet one never waits for the noisy one's client.
+struct Noise(Option<tokio::runtime::Runtime>);
+
+impl Noise {
+    fn start(kind: Kind, app: &App) -> Noise {
+        let mut threads = tokio::runtime::Builder::new_multi_thread();
+        let threads = threads.worker_threads(1).enable_all().build();
+        let threads = threads.expect("a thread");
+        let mut tasks = JoinSet::new();
+        {
+            let _within = threads.enter();
+            kind.start(app, &mut tasks);
+        }
+        // They end with the thread.
+        tasks.detach_all();
+        Noise(Some(threads))
+    }
+}
+
+impl Drop for Noise {
+    fn drop(&mut self) {
+        if let Some(threads) = self.0.take() {
+            threads.shutdown_background();
+        }
+    }
 }
 
 /// What somebody does at night, while everything else is full.
@@ -64,7 +89,7 @@ async fn operators_get_through(app: &App, kind: &Kind, faults: &mut Vec<String>)
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_noisy_reader_costs_a_quiet_tenant_no_request_and_little_time() {
     run(&[
         Kind::ColdUsers,
@@ -77,12 +102,12 @@ async fn a_noisy_reader_costs_a_quiet_tenant_no_request_and_little_time() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_noisy_editor_costs_a_quiet_tenant_no_request_and_little_time() {
     run(&[Kind::Writes, Kind::DryRuns, Kind::HeavyRecords]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn lists_and_imports_cost_a_quiet_tenant_no_request_and_little_time() {
     run(&[Kind::Lists, Kind::Imports]).await;
 }
