@@ -32,7 +32,7 @@ use crate::options::Options;
 use crate::places::{Direct, Places};
 use crate::request::{Request, TenantRequest};
 use crate::runtime::{Check, Runtime};
-use crate::shares::Whose;
+use crate::shares::{Place, Whose};
 use crate::supervise::Tasks;
 
 pub use components::{
@@ -385,6 +385,13 @@ impl Ordain {
         let place = places.take(whose, self.patience()).await;
         let _place = place.ok_or(ReadError::Overloaded)?;
         Ok(read.await?)
+    }
+
+    /// A place in which the text of a long page is made.
+    pub(crate) async fn page_turn(&self, tenant: Option<&Tenant>) -> Result<Place, ReadError> {
+        let whose = tenant.map_or(Whose::Operator, Whose::from);
+        let place = self.inner.direct.pages.take(&whose, self.patience()).await;
+        place.ok_or(ReadError::Overloaded)
     }
 
     fn suspect(&self, error: &ReadError) {

@@ -65,6 +65,8 @@ pub struct Direct {
     pub reads: Places,
     /// Lists and histories: long reads that must leave connections for short ones.
     pub lists: Places,
+    /// Answers that are as long as a page may be, from its read on until its text is made, which takes a core.
+    pub pages: Places,
     /// All writes share one lock (rule O2): more of them at once would only wait for it elsewhere, out of
     /// turn.
     pub writes: Places,
@@ -82,12 +84,19 @@ impl Direct {
         Direct {
             reads: Places::new("reads", connections.max(1), half, QUEUE),
             lists: Places::new("lists", quarter, eighth, QUEUE / 4),
+            pages: Places::new("pages", 2, 1, QUEUE / 4),
             writes: Places::new("writes", quarter, eighth, QUEUE),
             imports: Places::new("imports", 1, 1, 0),
         }
     }
 
-    pub fn all(&self) -> [&Places; 4] {
-        [&self.reads, &self.lists, &self.writes, &self.imports]
+    pub fn all(&self) -> [&Places; 5] {
+        [
+            &self.reads,
+            &self.lists,
+            &self.pages,
+            &self.writes,
+            &self.imports,
+        ]
     }
 }

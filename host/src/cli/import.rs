@@ -103,7 +103,7 @@ impl Import {
         progress.end();
         let failure = match (followed, told.end.take()) {
             (Ok(()), Some(Ok(()))) => return Ok(told),
-            (Ok(()), Some(Err(reply))) => Failure::Answer(Box::new(reply)),
+            (Ok(()), Some(Err(reply))) => Failure::Answer(reply),
             (Ok(()), None) => Failure::new("the answer ended before the import did"),
             (Err(failure), _) => failure,
         };
@@ -128,7 +128,7 @@ struct Told {
     stored: u64,
     revision: u64,
     /// It is done, or why it stopped.
-    end: Option<Result<(), Reply>>,
+    end: Option<Result<(), Box<Reply>>>,
 }
 
 impl Told {
@@ -150,7 +150,7 @@ impl Told {
         (self.stored, self.revision) = (number("stored"), number("revision"));
         self.end = line["done"].as_bool().map(|done| match done {
             true => Ok(()),
-            false => Err(answer(&line["problem"])),
+            false => Err(Box::new(answer(&line["problem"]))),
         });
     }
 }

@@ -127,10 +127,11 @@ pub async fn history(
 ) -> Result<Response, Problem> {
     let level = input::level(&uri)?;
     let part = Part::read(&uri, &headers)?;
+    let _turn = app.ordain.page_turn(level.tenant()).await?;
     let page = app
         .ordain
         .config_history(&level, part.before, part.limit, part.min_revision);
-    history_page(within(app.deadline, page).await??)
+    history_page(within(app.deadline, page).await??).await
 }
 
 fn revision(revision: Option<u64>, position: u64) -> Result<Response, Problem> {

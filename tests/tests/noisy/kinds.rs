@@ -73,7 +73,7 @@ impl Kind {
             .unwrap_or_default();
         let micros = u64::try_from(latest.as_micros()).unwrap_or(0);
         match self {
-            Kind::ColdUsers => repeat(noise, 32, 40, move |n| {
+            Kind::ColdUsers => repeat(noise, 32, 100, move |n| {
                 let path = format!("/v1/tenants/{NOISY}/config?user=invented-{n}-{}", rand());
                 get(&reader, path)
             }),

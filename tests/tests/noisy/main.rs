@@ -16,6 +16,10 @@ use tokio::task::JoinSet;
 use kinds::Kind;
 use quiet::Quiet;
 
+/// Times that a kind is watched until it was slow in none: what noise costs, it costs each time, and what
+/// else this machine is at comes and goes. No request may fail in any.
+const TRIES: usize = 3;
+
 async fn run(kinds: &[Kind]) {
     let (postgres, redis) = (Postgres::start(), Redis::start());
     let app = App::builder()
@@ -27,14 +31,22 @@ async fn run(kinds: &[Kind]) {
     let mut quiet = Quiet::new(&app).await;
     let mut faults = Vec::new();
     for kind in kinds {
-        let normal = quiet.watched().await;
-        let noise = Noise::start(*kind, &app);
-        let disturbed = quiet.watched().await;
-        operators_get_through(&app, kind, &mut faults).await;
-        drop(noise);
-        println!("{kind:?}\n  alone  {normal}\n  beside {disturbed}");
-        let found = disturbed.against(&normal);
-        faults.extend(found.into_iter().map(|fault| format!("{kind:?}: {fault}")));
+        let mut slow = Vec::new();
+        for _ in 0..TRIES {
+            let normal = quiet.watched().await;
+            let noise = Noise::start(*kind, &app);
+            let disturbed = quiet.watched().await;
+            operators_get_through(&app, kind, &mut faults).await;
+            drop(noise);
+            println!("{kind:?}\n  alone  {normal}\n  beside {disturbed}");
+            let failed = normal.failed().iter().chain(disturbed.failed());
+            faults.extend(failed.map(|fault| format!("{kind:?}: {fault}")));
+            slow = disturbed.against(&normal);
+            if slow.is_empty() {
+                break;
+            }
+        }
+        faults.extend(slow.into_iter().map(|fault| format!("{kind:?}: {fault}")));
     }
     assert!(faults.is_empty(), "{faults:#?}");
 }

@@ -103,10 +103,14 @@ fn of_a_hundred(most: usize, times: &[Duration]) -> Duration {
 }
 
 impl Watched {
-    /// What is worse than it may be.
+    /// Requests that were refused or went wrong: none may.
+    pub fn failed(&self) -> &[String] {
+        &self.failed
+    }
+
+    /// What took longer than it may.
     pub fn against(&self, normal: &Watched) -> Vec<String> {
-        let mut faults = self.failed.clone();
-        faults.extend(normal.failed.iter().map(|fault| format!("before: {fault}")));
+        let mut faults = Vec::new();
         for (what, times, before, floor) in [
             ("hits", &self.hits, &normal.hits, READ_FLOOR),
             ("cold reads", &self.cold, &normal.cold, READ_FLOOR),
