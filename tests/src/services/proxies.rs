@@ -55,7 +55,8 @@ pub fn nginx(servers: &[&str], more: &str) -> Proxy {
 pub fn haproxy(servers: &[&str], options: &str, more: &str) -> Proxy {
     let port = free_port();
     let mut text = format!(
-        "defaults\n  mode http\n  timeout connect 2s\n  timeout client 30s\n  timeout server 30s\n\
+        "defaults\n  mode http\n  timeout connect 2s\n  timeout client 30s\n  timeout server 30s\n  \
+         timeout check 10s\n\
          frontend in\n  bind 127.0.0.1:{port}\n  default_backend ordain\n\
          backend ordain\n  option httpchk GET /readyz\n  http-check expect status 200\n{more}\n"
     );

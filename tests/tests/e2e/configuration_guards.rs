@@ -38,7 +38,9 @@ async fn all_that_is_wrong_is_told_in_one_go_each_with_the_place_it_was_set() {
          both\n  \
          ORDAIN_FAR_TTL must not be zero: leave it out for its default, or set a time like 250ms\n  \
          REDIS_URL: the Redis URL cannot be read: redis://USER:PASSWORD@HOST:PORT/NUMBER, rediss://... (by TLS), \
-         redis+unix:///PATH, redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT or rediss+cluster://... is expected\n  \
+         redis+unix:///PATH, redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT, \
+         rediss+cluster://..., redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME or rediss+sentinel://... \
+         is expected\n  \
          key 1 of ORDAIN_FAR_KEY has fewer than 16 bytes, so it could be guessed: openssl rand -hex 32 makes one\n  \
          ORDAIN_FAR_KEY is set by flag --far-key\n  \
          ORDAIN_FAR_TTL is set by flag --far-ttl\n"
