@@ -5,6 +5,7 @@ use std::time::Duration;
 use ordain_tests::app::App;
 use ordain_tests::http::{Client, history_path, policy_path};
 use ordain_tests::tokens::{admin, editor, reader};
+use ordain_tests::wait::{PATIENCE, eventually, holds};
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -52,7 +53,12 @@ fn dear() -> Value {
 pub async fn prepare(app: &App) {
     let large = large(4500);
     for _ in 0..30 {
-        app.store(NOISY, &large).await;
+        // Large records take their time on a busy machine.
+        let stored = || async {
+            let reply = app.put(&policy_path(NOISY), &large).await;
+            holds(reply.status < 300, reply.text)
+        };
+        eventually("stored", PATIENCE, stored).await;
     }
     let many: String = (0..2000)
         .map(|n| json!({"tenant": format!("listed-{n}"), "policy": {"defaultProvider": "p", "defaultModel": "m"}}))
