@@ -12,6 +12,14 @@ pub use mask::tests as random;
 /// What is shown in place of a secret.
 pub const MASK: &str = "***";
 
+/// A value that is not what it should be, as it may be shown: a URL with a password may have got there.
+pub fn misplaced(text: &str) -> String {
+    match text.contains("://") {
+        true => masked_url(text),
+        false => text.to_owned(),
+    }
+}
+
 /// A key, a password or a token: nothing of it is shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
@@ -76,6 +84,15 @@ holds_text!(Secret, SecretUrl);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_in_the_wrong_place_is_shown_without_its_password() {
+        assert_eq!(
+            misplaced("postgres://me:s3cret@db/x"),
+            "postgres://me:***@db/x"
+        );
+        assert_eq!(misplaced("localhost"), "localhost");
+    }
 
     #[test]
     fn neither_is_printed_by_any_format() {

@@ -15,7 +15,7 @@ use crate::options::{
     default_compiled_cache, default_component,
 };
 use crate::runtime::signature;
-use crate::secret::{MASK, Secret, SecretUrl};
+use crate::secret::{MASK, Secret, SecretUrl, misplaced};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
@@ -222,7 +222,7 @@ impl Config {
             (Some("production"), true) => Err(ConfigError::DevInProduction),
             (None | Some("production"), false) => Ok(Environment::Production),
             (Some("test"), _) => Ok(Environment::Test),
-            (Some(other), _) => Err(ConfigError::Environment(other.to_owned())),
+            (Some(other), _) => Err(ConfigError::Environment(misplaced(other))),
         }
     }
 

@@ -13,6 +13,7 @@ use super::files;
 use super::meant::{kebab, meant};
 use super::secrets::{LISTS, is_secret, reveals};
 use super::unnamed::{Reader, unnamed};
+use crate::secret::misplaced;
 use crate::utf8;
 
 /// Looked for in the working directory.
@@ -262,7 +263,7 @@ fn read<'a>(
     match fault(option, text.as_ref()) {
         None => Ok(Some((option, text))),
         Some(why) if is_secret(id) => Err(format!("{key}: {why}")),
-        Some(why) => Err(format!("{key} = {text:?}: {why}")),
+        Some(why) => Err(format!("{key} = {:?}: {why}", misplaced(&text))),
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::ConfigError;
+use crate::secret::misplaced;
 
 /// What an address of a Unix socket begins with, here and where a server is named.
 pub const UNIX: &str = "unix:";
@@ -40,7 +41,7 @@ impl Listen {
             Some(Ok(port)) => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port),
             _ => text
                 .parse()
-                .map_err(|_| ConfigError::Listen(text.to_owned()))?,
+                .map_err(|_| ConfigError::Listen(misplaced(text)))?,
         };
         Ok(Listen::Tcp(address))
     }

@@ -111,6 +111,8 @@ fn with_dev_only_loopback_addresses_are_listened_on() {
         refused(&[DB, "--listen", "7171"], true),
         ConfigError::Listen(_)
     ));
+    let swapped = refused(&[DB, "--listen", "postgres://me:s3cret@db/x"], true);
+    assert!(!swapped.to_string().contains("s3cret"), "{swapped}");
 }
 
 #[test]

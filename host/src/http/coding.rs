@@ -1,7 +1,8 @@
 //! Bodies that arrive packed (`Content-Encoding`, RFC 9110 8.4): gzip, deflate and zstd, unpacked bit by bit
 //! so that no worker is held up, and only as far as the call takes bytes. Not for answers, which are small.
 
-use std::io::{Cursor, Read};
+use std::io::{self, BufRead, Cursor, ErrorKind, Read};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::header::CONTENT_ENCODING;
@@ -9,6 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::problem::Problem;
 
@@ -18,8 +21,15 @@ pub const TAKEN: &str = "gzip, deflate, zstd";
 const STRIDE: usize = 64 << 10;
 /// Largest window of a zstd frame (RFC 9659): what a frame may ask to be kept in memory.
 const WINDOW_MAX: u64 = 8 << 20;
+/// Blocks of a zstd frame that may be a small body: of those that end it some are empty.
+const BLOCKS: usize = 4;
 /// Parts of one body, each packed by itself: to begin one costs far more than its few bytes.
 const PARTS_MAX: usize = 100;
+
+/// Bodies that are unpacked at a time once they turn out to be large: a few hundred bytes can ask for 16 MiB.
+static PLACES: Semaphore = Semaphore::const_new(4);
+/// Longest time that one of them waits for its place.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,18 +72,19 @@ fn unsupported(detail: String) -> Problem {
 /// The body as it was before it was packed, if that has at most `limit` bytes.
 pub async fn unpack(coding: Coding, packed: Bytes, limit: usize) -> Result<Bytes, Problem> {
     let end = packed.len() as u64;
-    let mut source = Cursor::new(packed);
+    let mut source = Sips::of(packed);
     let mut unpacked = Unpacked {
         bytes: Vec::new(),
         limit,
+        place: None,
     };
     for _ in 0..PARTS_MAX {
         match coding {
             Coding::Gzip => unpacked.take(GzDecoder::new(&mut source)).await?,
             Coding::Deflate => unpacked.take(ZlibDecoder::new(&mut source)).await?,
-            Coding::Zstd => unpacked.take_frame(&mut source).await?,
+            Coding::Zstd => unpacked.take_frame(&mut source.whole).await?,
         }
-        if source.position() == end {
+        if source.whole.position() == end {
             return Ok(unpacked.bytes.into());
         }
     }
@@ -85,9 +96,51 @@ fn broken(why: impl std::fmt::Display) -> Problem {
     Problem::bad("malformed-encoding", detail)
 }
 
+/// The packed bytes, of which a stride is given at a time: parts of them may hold nothing, and a decoder looks
+/// for something until it is told that it has to wait.
+struct Sips {
+    whole: Cursor<Bytes>,
+    left: usize,
+}
+
+impl Sips {
+    fn of(bytes: Bytes) -> Sips {
+        Sips {
+            whole: Cursor::new(bytes),
+            left: STRIDE,
+        }
+    }
+}
+
+impl Read for Sips {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for Sips {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.left == 0 {
+            self.left = STRIDE;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let rest = self.whole.fill_buf()?;
+        Ok(&rest[..rest.len().min(self.left)])
+    }
+
+    fn consume(&mut self, read: usize) {
+        self.whole.consume(read);
+        self.left -= read;
+    }
+}
+
 struct Unpacked {
     bytes: Vec<u8>,
     limit: usize,
+    /// One that is large has it.
+    place: Option<SemaphorePermit<'static>>,
 }
 
 impl Unpacked {
@@ -100,17 +153,39 @@ impl Unpacked {
         Err(Problem { detail, ..problem })
     }
 
+    /// Others have their turn before there is more. `is_large`: there is more than a stride's worth.
+    async fn pause(&mut self, is_large: bool) -> Result<(), Problem> {
+        if is_large && self.place.is_none() {
+            match timeout(PATIENCE, PLACES.acquire()).await {
+                Ok(Ok(place)) => self.place = Some(place),
+                _ => {
+                    let detail = "too many large bodies are being decompressed";
+                    return Err(Problem::later("overloaded", detail));
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
     async fn take(&mut self, mut source: impl Read) -> Result<(), Problem> {
         loop {
             let start = self.bytes.len();
             self.bytes.resize(start + STRIDE, 0);
-            let read = source.read(&mut self.bytes[start..]).map_err(broken)?;
-            self.bytes.truncate(start + read);
+            let read = source.read(&mut self.bytes[start..]);
+            self.bytes.truncate(start + *read.as_ref().unwrap_or(&0));
+            let read = match read {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.pause(false).await?;
+                    continue;
+                }
+                read => read.map_err(broken)?,
+            };
             self.within_limit()?;
             if read == 0 {
                 return Ok(());
             }
-            tokio::task::yield_now().await;
+            self.pause(self.bytes.len() >= STRIDE).await?;
         }
     }
 
@@ -133,14 +208,14 @@ impl Unpacked {
             }
             Err(error) => return Err(broken(error)),
         }
-        let some = || BlockDecodingStrategy::UptoBytes(STRIDE);
+        // One block has at most 128 KiB, and may have nothing. What has come lies in the window for a while.
+        let one = || BlockDecodingStrategy::UptoBlocks(1);
         while !decoder.is_finished() {
-            decoder
-                .decode_blocks(&mut *source, some())
-                .map_err(broken)?;
+            decoder.decode_blocks(&mut *source, one()).map_err(broken)?;
             decoder.collect_to_writer(&mut self.bytes).map_err(broken)?;
             self.within_limit()?;
-            tokio::task::yield_now().await;
+            let is_large = decoder.blocks_decoded() >= BLOCKS || self.bytes.len() >= STRIDE;
+            self.pause(is_large).await?;
         }
         Ok(())
     }
@@ -195,6 +270,68 @@ mod tests {
                 assert!(detail.contains("after decompression"), "{detail}");
             }
         }
+    }
+
+    /// 81 blocks of 128 KiB of one byte each, in a window of 8 MiB.
+    fn bomb() -> Vec<u8> {
+        let mut bytes = b"\x28\xb5\x2f\xfd\x00\x68".to_vec();
+        for last in (0..=80).map(|block| u32::from(block == 80)) {
+            let head = ((128 << 10) << 3) | (1 << 1) | last;
+            bytes.extend_from_slice(&head.to_le_bytes()[..3]);
+            bytes.push(b' ');
+        }
+        bytes
+    }
+
+    #[tokio::test]
+    async fn of_many_large_bodies_a_few_are_unpacked_at_a_time_and_small_ones_pass_them() {
+        for (coding, large) in [
+            (Coding::Zstd, bomb()),
+            (Coding::Gzip, packed(Coding::Gzip, &vec![b' '; 1 << 20])),
+        ] {
+            let all = PLACES.acquire_many(4).await.expect("all places");
+            let mut waiting = std::pin::pin!(unpacked(coding, large));
+            for _ in 0..100 {
+                assert!(futures::poll!(waiting.as_mut()).is_pending(), "{coding:?}");
+            }
+            let small = packed(coding, b"small");
+            assert_eq!(unpacked(coding, small).await, Ok(b"small".to_vec()));
+            drop(all);
+            assert_eq!(waiting.await.expect_err("a bomb").0, 413, "{coding:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn blocks_that_hold_nothing_leave_others_their_turn() {
+        const EMPTY: usize = 100_000;
+        let gzip = [
+            &b"\x1f\x8b\x08\0\0\0\0\0\0\xff"[..],
+            &b"\0\0\0\xff\xff".repeat(EMPTY),
+            b"\x01\0\0\xff\xff\0\0\0\0\0\0\0\0",
+        ];
+        let zstd = [
+            &b"\x28\xb5\x2f\xfd\0\x68"[..],
+            &b"\0\0\0".repeat(EMPTY),
+            b"\x01\0\0",
+        ];
+        for (coding, parts) in [(Coding::Gzip, gzip), (Coding::Zstd, zstd)] {
+            let mut unpacking = std::pin::pin!(unpacked(coding, parts.concat()));
+            for _ in 0..5 {
+                assert!(
+                    futures::poll!(unpacking.as_mut()).is_pending(),
+                    "{coding:?}"
+                );
+            }
+            assert_eq!(unpacking.await, Ok(Vec::new()));
+        }
+        // Whatever lies at the border of two strides is read.
+        let mixed: Vec<u8> = (0..100_000_u32)
+            .map(|n| (n.wrapping_mul(n) >> 7) as u8)
+            .collect();
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+        encoder.write_all(&mixed).expect("memory");
+        let stored = encoder.finish().expect("memory");
+        assert_eq!(unpacked(Coding::Gzip, stored).await, Ok(mixed));
     }
 
     #[tokio::test]

@@ -209,7 +209,8 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
     }
 }
 
-fn unreadable(error: axum::Error) -> Problem {
+/// Why the rest of a body does not come.
+pub fn unreadable(error: axum::Error) -> Problem {
     let error = error.into_inner();
     match error.downcast_ref::<Stalled>() {
         Some(stalled) => Problem::new(

@@ -123,6 +123,10 @@ fn masked_authority(scheme: &str, authority: &str) -> String {
         false => MASK.to_owned(),
     };
     match login.split_once(':') {
+        Some((name, "")) if !WITH_USERS.contains(&scheme) => {
+            let name = if name.is_empty() { "" } else { MASK };
+            format!("{name}:@{hosts}")
+        }
         Some((name, _)) => format!("{}:{MASK}@{hosts}", user(name)),
         None if WITH_USERS.contains(&scheme) => format!("{}@{hosts}", user(login)),
         None => format!("{MASK}@{hosts}"),
@@ -272,6 +276,8 @@ pub mod tests {
             ),
             ("redis://:s3cret@cache/0", "redis://:***@cache/0"),
             ("redis://s3cret@cache/0", "redis://***@cache/0"),
+            ("redis://s3cret:@cache/0", "redis://***:@cache/0"),
+            ("postgres://me:@db/x", "postgres://me:***@db/x"),
             ("redis://:s3cret", "redis://***"),
             ("redis://cache:6379", "redis://cache:6379"),
             (

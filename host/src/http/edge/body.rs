@@ -113,15 +113,22 @@ impl UnderWay {
         }
     }
 
-    /// The body of its answer. One whose size is known is there already, and its connection takes it whole.
+    /// The body of its answer. One whose size is known is there already, and a connection of HTTP/1.1 takes it
+    /// whole, as it does one piece with HTTP/2; a longer one stays here until its stream has taken it, which
+    /// a client can put off for ever without a write that waits.
     pub fn until_end_of(self, body: Body) -> Body {
-        match body.size_hint().exact() {
-            Some(_) => body,
-            None => Body::new(Held {
-                body,
-                _under_way: self,
-            }),
-        }
+        let is_http2 = self.connection.is_http2();
+        let untaken = match body.size_hint().exact() {
+            Some(size) if !is_http2 || size <= PIECE as u64 => return body,
+            Some(_) => Some(self.connection.answers(self.edge.now())),
+            None => None,
+        };
+        Body::new(Held {
+            body,
+            rest: Bytes::new(),
+            untaken,
+            under_way: self,
+        })
     }
 }
 
@@ -131,9 +138,32 @@ impl Drop for UnderWay {
     }
 }
 
+/// Bytes that are given to a connection at once, of an answer that it has to take.
+const PIECE: usize = 16 << 10;
+
 struct Held {
     body: Body,
-    _under_way: UnderWay,
+    /// What has been made and is not given yet.
+    rest: Bytes,
+    /// Under what its connection knows it, if it has to be taken in time.
+    untaken: Option<u64>,
+    under_way: UnderWay,
+}
+
+impl Held {
+    fn piece(&mut self, mut bytes: Bytes) -> Frame<Bytes> {
+        let piece = bytes.split_to(bytes.len().min(PIECE));
+        self.rest = bytes;
+        Frame::data(piece)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(id) = self.untaken {
+            self.under_way.connection.is_taken(id);
+        }
+    }
 }
 
 impl HttpBody for Held {
@@ -144,14 +174,80 @@ impl HttpBody for Held {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            return Poll::Ready(Some(Ok(self.piece(rest))));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| {
+            let data = frame?.into_data();
+            Ok(data.map_or_else(|other| other, |bytes| self.piece(bytes)))
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = self.rest.len() as u64;
+        let body = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    fn answer(is_http2: bool, size: usize) -> (Arc<Connection>, Body) {
+        let connection = Arc::new(Connection::new(false, 0));
+        if is_http2 {
+            connection.speaks_http2(0);
+        }
+        let under_way = UnderWay::begin(&connection, &Arc::default());
+        let body = under_way.until_end_of(Body::from(vec![7; size]));
+        (connection, body)
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_of_http2_is_waited_for_until_its_stream_has_taken_it() {
+        let (connection, body) = answer(true, PIECE * 2 + 1);
+        assert_eq!(body.size_hint().exact(), Some(PIECE as u64 * 2 + 1));
+        assert_eq!(connection.waits(9), Some((Wait::Write, 9)));
+        let mut sizes = Vec::new();
+        let mut pieces = body.into_data_stream();
+        while let Some(piece) = pieces.next().await {
+            sizes.push(piece.expect("no error").len());
+            assert_eq!(
+                connection.waits(9),
+                Some((Wait::Write, 9)),
+                "since it began"
+            );
+        }
+        assert_eq!(sizes, [PIECE, PIECE, 1]);
+        drop(pieces);
+        assert_eq!(connection.waits(9), Some((Wait::Idle, 9)));
+        // One that is given up is not waited for.
+        let (connection, body) = answer(true, PIECE + 1);
+        drop(body);
+        assert_eq!(connection.waits(9), Some((Wait::Idle, 9)));
+    }
+
+    #[tokio::test]
+    async fn answers_that_fit_and_those_of_one_at_a_time_need_no_watch() {
+        for (is_http2, size) in [(true, PIECE), (true, 0), (false, 1 << 20)] {
+            let (connection, body) = answer(is_http2, size);
+            assert_eq!(connection.waits(9), Some((Wait::Idle, 9)));
+            let bytes = axum::body::to_bytes(body, usize::MAX).await;
+            assert_eq!(bytes.expect("all of it").len(), size);
+        }
     }
 }

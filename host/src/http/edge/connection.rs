@@ -2,8 +2,9 @@
 //! that its own task writes and the watch reads: no timer is set or stopped for a request. Not for what
 //! follows from it (`table`).
 
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 /// Whom or what a connection waits for while the peer has the turn.
@@ -73,6 +74,8 @@ pub struct Connection {
     since: AtomicU32,
     body: AtomicU32,
     write: AtomicU32,
+    /// Long answers that streams of HTTP/2 have not taken, in the order of their beginnings, which go with them.
+    untaken: Mutex<BTreeMap<u64, u32>>,
     order: AtomicU8,
     /// Of its task.
     waker: OnceLock<Waker>,
@@ -90,6 +93,7 @@ impl Connection {
             since: AtomicU32::new(now),
             body: AtomicU32::new(NEVER),
             write: AtomicU32::new(NEVER),
+            untaken: Mutex::default(),
             order: AtomicU8::new(GO_ON),
             waker: OnceLock::new(),
         }
@@ -141,12 +145,34 @@ impl Connection {
         mark(&self.write, waits, now);
     }
 
+    fn untaken(&self) -> MutexGuard<'_, BTreeMap<u64, u32>> {
+        self.untaken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A long answer is there for one of several streams. Under what it is known.
+    pub fn answers(&self, now: u32) -> u64 {
+        let mut untaken = self.untaken();
+        let id = untaken.last_key_value().map_or(0, |(id, _)| id + 1);
+        untaken.insert(id, now);
+        id
+    }
+
+    /// It is taken, or given up.
+    pub fn is_taken(&self, id: u64) {
+        self.untaken().remove(&id);
+    }
+
     /// What the peer is waited for, and for how many ticks; `None`: it is this instance's turn.
     pub fn waits(&self, now: u32) -> Option<(Wait, u32)> {
         let ticks = |since: u32| now.saturating_sub(since);
         let write = self.write.load(Ordering::Relaxed);
         if write != NEVER {
             return Some((Wait::Write, ticks(write)));
+        }
+        if self.is_http2()
+            && let Some((_, since)) = self.untaken().first_key_value()
+        {
+            return Some((Wait::Write, ticks(*since)));
         }
         if self.requests.load(Ordering::Acquire) > 0 {
             let body = self.body.load(Ordering::Relaxed);

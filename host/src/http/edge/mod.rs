@@ -276,6 +276,21 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_a_stream_does_not_take_ends_its_connection_whatever_else_that_asks() {
+        let edge = edge();
+        let one = placed(&edge);
+        one.speaks_http2(edge.now());
+        one.answers(edge.now());
+        for _ in 0..ticks(WRITE) {
+            assert!(!edge.is_empty());
+            one.begin();
+            one.end(edge.now());
+            edge.tick();
+        }
+        assert_eq!(ended(&edge), "write 1 ");
+    }
+
+    #[test]
     fn whoever_is_turned_away_is_counted() {
         let edge = edge();
         (0..2).for_each(|_| placed(&edge).begin());
