@@ -17,8 +17,8 @@ pub const LEEWAY: f64 = 30.0;
 const LATEST: f64 = (1_u64 << 53) as f64;
 /// Tenants of one resolver; the length of a token bounds them further.
 const TENANTS_MAX: usize = 1000;
-/// Longest name of who asks, in code points.
-const ACTOR_LIMIT: usize = 128;
+/// Longest name of who asks, in code points: OpenID Connect allows 255 (Core 1.0, 2).
+const ACTOR_LIMIT: usize = 256;
 /// Names in the history that are Ordain's own: of what it does by itself, and of whoever is not asked.
 const RESERVED: [&str; 2] = ["ordain", "anonymous"];
 
@@ -176,7 +176,7 @@ pub fn actor_fault(text: &str) -> Option<&'static str> {
         || text.chars().any(|c| c.is_control() || turns(c))
     {
         return Some(
-            "sub must have 1 to 128 characters and no control characters or marks of direction",
+            "sub must have 1 to 256 characters and no control characters or marks of direction",
         );
     }
     // As it is read: what cannot be seen and the case of letters make no other name.

@@ -105,7 +105,7 @@ impl Set {
             let text = item.get();
             // Also what is left out must not be public, so a member that comes twice does not hide it.
             let seen: Value = serde_json::from_str(text).unwrap_or_default();
-            let has = |name: &str| seen.get(name).is_some();
+            let has = |name: &str| seen.get(name).is_some_and(|value| !value.is_null());
             if seen["kty"] != "oct" && PRIVATE.iter().any(|name| has(name)) {
                 return Err(JwksError::Private(number));
             }

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
+use ring::agreement::{self, EphemeralPrivateKey, agree_ephemeral};
 use ring::hmac;
+use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
     RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
@@ -154,6 +156,10 @@ impl Material {
         if !RSA_BITS.contains(&(n.len() * 8).saturating_sub(top)) {
             return Err(KeyError::RsaSize);
         }
+        // A product of two primes that are not 2.
+        if n.last().is_none_or(|last| last & 1 == 0) {
+            return Err(KeyError::Kind);
+        }
         // With 1 as the exponent whatever is padded right is its own signature.
         let is_exponent = matches!(*e, [.., last] if last & 1 == 1) && *e != [1] && e.len() <= 4;
         if !is_exponent {
@@ -165,8 +171,12 @@ impl Material {
     /// Of an uncompressed point: its length says the curve.
     pub(super) fn ec(point: &[u8]) -> Result<Material, KeyError> {
         match point {
-            [4, rest @ ..] if rest.len() == 64 => Ok(Material::P256(point.to_vec())),
-            [4, rest @ ..] if rest.len() == 96 => Ok(Material::P384(point.to_vec())),
+            [4, rest @ ..] if rest.len() == 64 && is_on(&agreement::ECDH_P256, point) => {
+                Ok(Material::P256(point.to_vec()))
+            }
+            [4, rest @ ..] if rest.len() == 96 && is_on(&agreement::ECDH_P384, point) => {
+                Ok(Material::P384(point.to_vec()))
+            }
             _ => Err(KeyError::Kind),
         }
     }
@@ -177,6 +187,14 @@ impl Material {
             _ => Err(KeyError::Kind),
         }
     }
+}
+
+/// Whether a point is one of the curve. Only an agreement tells: a signature that is wrong may be so for another
+/// reason. A set whose keys can check nothing must not take the place of one that can.
+fn is_on(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
+    let point = agreement::UnparsedPublicKey::new(curve, point);
+    let own = EphemeralPrivateKey::generate(curve, &SystemRandom::new());
+    own.is_ok_and(|own| agree_ephemeral(own, &point, |_| ()).is_ok())
 }
 
 impl Key {

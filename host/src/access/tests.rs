@@ -328,6 +328,7 @@ fn headers_choose_among_known_keys_and_bring_none() {
         r#"{"alg":"HS256"}"#,
         r#"{"typ":"JWT","alg":"HS256"}"#,
         r#"{"alg":"HS256","kid":"there is no file"}"#,
+        r#"{"alg":"HS256","kid":null}"#,
         r#"{"alg":"HS256","jwk":{"kty":"oct","k":"AAAA"}}"#,
         r#"{"alg":"HS256","jku":"https://x"}"#,
         r#"{"alg":"HS256","x5u":7}"#,

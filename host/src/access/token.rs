@@ -47,7 +47,7 @@ impl<'a> Token<'a> {
                 "the token's alg is not one of HS256, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA",
             ))?;
         let kid = match header.get("kid") {
-            None => None,
+            None | Some(Value::Null) => None,
             Some(Value::String(kid)) => Some(kid.clone()),
             Some(_) => return Err(Denied::Invalid("the token's kid is not a string")),
         };

@@ -134,6 +134,11 @@ fn files_that_are_no_set_of_keys_or_hold_what_is_not_public_are_refused() {
         let secret = URL_SAFE_NO_PAD.encode(SECRET);
         assert!(!error.contains(&secret), "{error}");
     }
+    // Null is as good as nothing: some write all members that a key could have.
+    let n = URL_SAFE_NO_PAD.encode([0xff; 256]);
+    let public = json!({"kty": "RSA", "n": n, "e": "AQAB", "d": null, "p": null, "k": null});
+    file.write(&json!({"keys": [public]}).to_string(), 0o644);
+    assert!(file.verifier().is_ok(), "nothing private");
     for mode in [0o440, 0o640, 0o660, 0o400] {
         file.write(&json!({"keys": [good]}).to_string(), mode);
         assert!(file.verifier().is_ok(), "{mode:04o}");
@@ -159,6 +164,9 @@ fn keys_that_cannot_be_used_are_left_out_and_the_rest_is_used() {
         json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode(n), "e": 65537}),
         json!({"kty": "RSA", "use": "enc", "n": URL_SAFE_NO_PAD.encode(n), "e": "AQAB"}),
         ec(31),
+        // On no curve.
+        ec(32),
+        rsa(URL_SAFE_NO_PAD.encode([0xfe; 256])),
         ec(33),
         ec(0),
         json!({"kty": "EC", "crv": "P-521", "x": "AAAA", "y": "AAAA"}),
