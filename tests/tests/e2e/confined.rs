@@ -129,7 +129,7 @@ async fn without_executable_memory_records_are_at_hand_and_rules_say_what_they_l
     }
     for args in [
         &["resolve", "--tenant", "acme", "--database-url", &*url][..],
-        &["serve", "--dev"],
+        &["serve", "--dev", "--listen", "127.0.0.1:0"],
     ] {
         let (output, told) = ordain(&before, args);
         assert_eq!(output.status.code(), Some(1), "{told}");
