@@ -8,7 +8,7 @@ use ordain_tests::wait::{PATIENCE, eventually, holds};
 use serde_json::{Value, json};
 
 use crate::support::components::{Load, component, occasion, push, report, runs, swap_to};
-use crate::support::{model, plain, policy, warm};
+use crate::support::{ALONE, model, plain, policy, warm};
 
 /// An instance that leaves a new component after more than so many failures, and a tenant in near.
 async fn warm_app(max_faults: u32) -> App {
@@ -175,6 +175,7 @@ async fn a_hung_database_is_never_the_new_components_fault() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_callers_at_once_are_answered_while_a_new_component_overruns() {
+    let _alone = ALONE.lock().await;
     let app = warm_app(20).await;
     swap_to(&app, &test_component("hang")).await;
     let load = Load::start(&app, 16, occasion("acme"));
