@@ -48,6 +48,16 @@ pub struct Line<'a> {
     pub policy: &'a RawValue,
 }
 
+impl Line<'_> {
+    /// What is wrong with a text that is none. Whoever shows it says which line: the parser saw only this one.
+    pub fn fault(error: &serde_json::Error) -> String {
+        let told = error
+            .to_string()
+            .replace(" at line 1 column ", " at column ");
+        format!("must be {{\"tenant\":...,\"policy\":{{...}}}}: {told}")
+    }
+}
+
 /// How far it is.
 #[derive(Serialize)]
 struct Report {
@@ -213,8 +223,7 @@ impl Job {
         let (name, record) = match serde_json::from_str::<Line<'_>>(text) {
             Ok(line) => (line.tenant, line.policy.get()),
             Err(error) => {
-                let detail = format!("must be {{\"tenant\":...,\"policy\":{{...}}}}: {error}");
-                self.tell_broken(None, vec![whole(detail)]);
+                self.tell_broken(None, vec![whole(Line::fault(&error))]);
                 return End::Continue(());
             }
         };
