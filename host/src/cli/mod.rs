@@ -98,7 +98,7 @@ struct Migrate {
     #[arg(long, env = "DATABASE_URL", value_name = "URL")]
     database_url: Option<SecretUrl>,
 
-    /// Wins over the database URL
+    /// Wins over DATABASE_URL, not over --database-url
     #[arg(long, env = "ORDAIN_MIGRATE_URL", value_name = "URL")]
     migrate_url: Option<SecretUrl>,
 }
