@@ -12,8 +12,9 @@ DECLARE
     wishes   text[];
     missing  text[];
 BEGIN
--- Twice: what the first round was not allowed to do, or did without effect, the second one finds again.
-FOR round IN 1..2 LOOP
+-- Again and again: to take from everybody what everybody had shows what somebody lacks who had it as one of
+-- them. What was not allowed, or had no effect, the last round finds still there.
+FOR round IN 1..4 LOOP
     wishes := '{}';
     missing := '{}';
 
@@ -161,7 +162,7 @@ FOR round IN 1..2 LOOP
     -- Done, or told ------------------------------------------------------------------------------
 
     EXIT WHEN wishes = '{}';
-    IF round = 2 THEN
+    IF round = 4 THEN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', MESSAGE = pg_catalog.format(
             '%s cannot put right what is missing. The tables belong to %s: migrate as that role, or let it or a superuser run: %s',
             current_user, owner, pg_catalog.array_to_string(wishes, '; '));

@@ -97,7 +97,7 @@ pub enum ResolveError {
     Unavailable,
     #[error("the request's deadline is over")]
     Late,
-    #[error("too many requests are waiting for I/O")]
+    #[error("too many requests are waiting")]
     Overloaded,
     #[error("the demanded revision is not known here (yet)")]
     RevisionUnknown,

@@ -7,6 +7,7 @@ mod setting;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,18 @@ pub struct InForce {
 pub struct Kinds {
     pub policy: bool,
     pub config: bool,
+}
+
+impl fmt::Display for Kinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |on| if on { "on" } else { "off" };
+        write!(
+            f,
+            "policy {}, config {}",
+            word(self.policy),
+            word(self.config)
+        )
+    }
 }
 
 impl Kinds {
@@ -289,8 +302,8 @@ impl Caches {
         self.version.store(version, Ordering::Release);
         if before.version > 0 {
             tracing::warn!(
-                near = ?after.near,
-                far = ?after.far,
+                near = %after.near,
+                far = %after.far,
                 bound = ?after.bound,
                 stale_limit = ?after.stale_limit,
                 "the settings of the caches have changed"

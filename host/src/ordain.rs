@@ -362,6 +362,32 @@ impl Ordain {
         min_revision: u64,
     ) -> Result<Page<HistoryEntry>, ReadError> {
         self.await_revision(min_revision).await?;
+        self.changes_now(key, before, limit, min_revision).await
+    }
+
+    /// The same with a place in which the text of the page is made. Who waits for a revision has none yet.
+    pub(crate) async fn long_page(
+        &self,
+        key: Key,
+        before: Option<u64>,
+        limit: u32,
+        min_revision: u64,
+    ) -> Result<(Page<HistoryEntry>, Place), ReadError> {
+        self.await_revision(min_revision).await?;
+        let whose = whose(&key);
+        let place = self.inner.direct.pages.take(&whose, self.patience()).await;
+        let place = place.ok_or(ReadError::Overloaded)?;
+        let page = self.changes_now(key, before, limit, min_revision).await?;
+        Ok((page, place))
+    }
+
+    async fn changes_now(
+        &self,
+        key: Key,
+        before: Option<u64>,
+        limit: u32,
+        min_revision: u64,
+    ) -> Result<Page<HistoryEntry>, ReadError> {
         let earlier = self.inner.reader.before();
         let shown = [key];
         let (lists, whose) = (&self.inner.direct.lists, whose(&shown[0]));
@@ -385,13 +411,6 @@ impl Ordain {
         let place = places.take(whose, self.patience()).await;
         let _place = place.ok_or(ReadError::Overloaded)?;
         Ok(read.await?)
-    }
-
-    /// A place in which the text of a long page is made.
-    pub(crate) async fn page_turn(&self, tenant: Option<&Tenant>) -> Result<Place, ReadError> {
-        let whose = tenant.map_or(Whose::Operator, Whose::from);
-        let place = self.inner.direct.pages.take(&whose, self.patience()).await;
-        place.ok_or(ReadError::Overloaded)
     }
 
     fn suspect(&self, error: &ReadError) {

@@ -35,6 +35,7 @@ pub fn link_waiting(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             Box::new(async move {
                 let keys = keys(&mut store, &subjects)?;
                 let state = store.data_mut();
+                state.step_aside();
                 let looked_up = state.far_look_up(keys).await;
                 Ok((state.waited(looked_up),))
             })
@@ -50,6 +51,7 @@ pub fn link_waiting(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
                         // An origin is the source of truth of its own records and no others.
                         let keys = keys.filter(|keys| keys.iter().all(|key| key.kind() == kind));
                         let state = store.data_mut();
+                        state.step_aside();
                         let looked_up = state.origin_read(keys, min_revision).await;
                         Ok((state.waited(looked_up),))
                     })
@@ -62,6 +64,7 @@ pub fn link_waiting(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             |mut store: Store<'_>, (min_revision, wait_ms): (u64, u32)| {
                 Box::new(async move {
                     let state = entered(&mut store)?;
+                    state.step_aside();
                     let looked_up = state.catch_up(min_revision, wait_ms).await;
                     Ok((state.waited(looked_up),))
                 })

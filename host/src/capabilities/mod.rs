@@ -40,6 +40,17 @@ const WAITS_MAX: u32 = 128;
 const HOST_CALLS_MAX: u32 = 2000;
 /// Messages that are logged of one call.
 const MESSAGES_MAX: u32 = 20;
+
+/// What a tick of the engine was spent with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Tick {
+    /// An import waited: nobody had less of the cores for it.
+    Waited,
+    Computed,
+    /// The guest has computed through all that it had.
+    OneTooMany,
+}
+
 /// A guest did too much.
 #[derive(Debug, thiserror::Error)]
 pub enum Limit {
@@ -227,19 +238,26 @@ impl HostState {
         })
     }
 
-    /// The engine's clock ticked while the guest was running; false if that was once too often.
+    /// Gives back the place to compute in, if it has one: what comes next only waits.
+    fn step_aside(&self) {
+        if let Some(turn) = &self.turn {
+            turn.leave();
+        }
+    }
+
+    /// The engine's clock ticked while the guest was running.
     /// Ticks are counted rather than time taken: a guest whose thread was given to others, or whose
     /// import waited, has computed for one tick at most, however long it took.
-    pub(crate) fn tick(&mut self) -> bool {
+    pub(crate) fn tick(&mut self) -> Tick {
         if std::mem::take(&mut self.waited)
             && let Some(waits) = self.waits.checked_sub(1)
         {
             self.waits = waits;
-            return true;
+            return Tick::Waited;
         }
         let left = self.ticks.checked_sub(1);
         self.ticks = left.unwrap_or(0);
-        left.is_some()
+        left.map_or(Tick::OneTooMany, |_| Tick::Computed)
     }
 
     /// Whether all that near has given belongs to the state at `watermark`. An entry that was

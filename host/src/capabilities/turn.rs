@@ -45,6 +45,16 @@ impl Turn {
         *self.lock() = place.map_or(State::Refused, State::Held);
     }
 
+    /// Gives the place back, until it is needed again.
+    pub fn leave(&self) {
+        let mut state = self.lock();
+        if matches!(*state, State::Held(_)) {
+            let held = std::mem::replace(&mut *state, State::None);
+            drop(state);
+            drop(held);
+        }
+    }
+
     pub fn is_refused(&self) -> bool {
         matches!(*self.lock(), State::Refused)
     }

@@ -28,6 +28,7 @@ Examples:
     Inspect {
         #[command(flatten)]
         target: TargetArgs,
+        /// A component file; without one, what a server runs
         file: Option<String>,
     },
     /// Would this component do? Changes nothing

@@ -17,8 +17,10 @@ use crate::ordain::{ImportError, InvalidRecord, Ordain};
 use crate::utf8;
 
 const PATH: &str = "/v1/policies/import";
-/// Policies between two lines of progress where there is no terminal.
+/// Policies between two lines of progress where there is no terminal, at least; and how many such lines
+/// a large import has.
 const STRIDE: usize = 1000;
+const LINES: usize = 20;
 
 /// Store many policies from a file: all of them, or none if one is not valid
 ///
@@ -66,8 +68,8 @@ impl Import {
         let done = self.send(&target, &entries, lines, false).await?;
         if !done.broken.is_empty() {
             // They were valid a moment ago, by another component.
-            output::note(&format!("{} of {} are stored", done.stored, entries.len()));
-            return Err(Failure::new(listed(&done.broken)));
+            let stored = format!("{} of {} policies were stored", done.stored, entries.len());
+            return Err(Failure::new(faults(&stored, &done.broken)));
         }
         let (stored, revision) = (done.stored, done.revision);
         if json {
@@ -236,13 +238,18 @@ fn refuse(broken: &[Broken], json: bool) -> Result<(), Failure> {
     Err(Failure::new(listed(broken)))
 }
 
-/// Every fault on a line.
+/// Every fault on a line, where nothing was stored.
 pub fn listed(broken: &[Broken]) -> String {
+    faults("nothing was stored", broken)
+}
+
+fn faults(stored: &str, broken: &[Broken]) -> String {
     let lines = broken
         .iter()
         .map(|fault| format!("\n  {fault}"))
         .collect::<String>();
-    format!("nothing was stored, {} fault(s):{lines}", broken.len())
+    let faults = if broken.len() == 1 { "fault" } else { "faults" };
+    format!("{stored}, {} {faults}:{lines}", broken.len())
 }
 
 fn faults_of(entry: &Entry, invalid: InvalidRecord) -> Vec<Broken> {
@@ -292,7 +299,10 @@ impl Progress {
             // A closed standard error must not stop the work.
             let _ =
                 write!(err, "\r{} {done} of {}", self.what, self.total).and_then(|()| err.flush());
-        } else if done / STRIDE > before / STRIDE {
+            return;
+        }
+        let stride = STRIDE.max(self.total / LINES);
+        if done / stride > before / stride {
             output::note(&format!("{} {done} of {}", self.what, self.total));
         }
     }

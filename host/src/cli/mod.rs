@@ -21,7 +21,8 @@ mod token;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, File, Reader, Sources, faulty, prepared};
@@ -97,7 +98,7 @@ struct Migrate {
     #[arg(long, env = "DATABASE_URL", value_name = "URL")]
     database_url: Option<SecretUrl>,
 
-    /// Wins over the database URL
+    /// Wins over DATABASE_URL, not over --database-url
     #[arg(long, env = "ORDAIN_MIGRATE_URL", value_name = "URL")]
     migrate_url: Option<SecretUrl>,
 }
@@ -126,8 +127,10 @@ pub fn main() -> ExitCode {
         Err(error) => return output::ended(error, false),
     };
     let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    if let Command::Serve(serve) = &mut cli.command {
-        serve.sources = sources;
+    match &mut cli.command {
+        Command::Serve(serve) => serve.sources = sources,
+        Command::Migrate(migrate) => migrate.settle(&matches),
+        _ => {}
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -178,7 +181,14 @@ fn masked(mut error: clap::Error) -> clap::Error {
         ContextKind::InvalidValue,
         ContextKind::InvalidSubcommand,
     ] {
-        if let Some(ContextValue::String(text)) = error.get(kind)
+        // Of a refused value the argument is what we call it, like <NAME=VALUE>, and was not typed.
+        let ours = kind == ContextKind::InvalidArg
+            && matches!(
+                error.kind(),
+                ErrorKind::ValueValidation | ErrorKind::InvalidValue
+            );
+        if !ours
+            && let Some(ContextValue::String(text)) = error.get(kind)
             && text.contains(['@', ':', '='])
         {
             let shown = crate::secret::masked_url(text);
@@ -247,6 +257,17 @@ async fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 impl Migrate {
+    /// A flag wins over a variable, whichever of the two options it is: who names a database means that one.
+    fn settle(&mut self, matches: &clap::ArgMatches) {
+        let Some(("migrate", given)) = matches.subcommand() else {
+            return;
+        };
+        let flag = |id: &str| given.value_source(id) == Some(ValueSource::CommandLine);
+        if flag("database_url") && !flag("migrate_url") {
+            self.migrate_url = None;
+        }
+    }
+
     async fn run(&self, json: bool) -> Result<(), Failure> {
         let url = self.migrate_url.as_ref().or(self.database_url.as_ref());
         let url = url.ok_or_else(|| {
@@ -254,6 +275,7 @@ impl Migrate {
                 "set --database-url or DATABASE_URL: which database to migrate".to_owned(),
             )
         })?;
+        crate::backends::postgres::check_url(url.reveal()).map_err(usage)?;
         crate::ordain::migrate(url.reveal())
             .await
             .map_err(Failure::new)?;

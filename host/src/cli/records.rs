@@ -144,15 +144,12 @@ type Draft = Result<Entry, Broken>;
 fn of_line(place: String, text: &str) -> Draft {
     match serde_json::from_str::<Line<'_>>(text) {
         Ok(line) => of_record(place, line.tenant, line.policy.get()),
-        Err(error) => {
-            let message = format!("must be {{\"tenant\":...,\"policy\":{{...}}}}: {error}");
-            Err(Broken {
-                place,
-                tenant: None,
-                pointer: None,
-                message,
-            })
-        }
+        Err(error) => Err(Broken {
+            place,
+            tenant: None,
+            pointer: None,
+            message: Line::fault(&error),
+        }),
     }
 }
 

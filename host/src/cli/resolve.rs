@@ -25,9 +25,11 @@ pub struct Resolve {
     #[arg(long, required_unless_present = "file", value_name = "ID")]
     tenant: Option<String>,
 
+    /// User of the tenant
     #[arg(long, value_name = "ID")]
     user: Option<String>,
 
+    /// What the model is for; the policy's tasks have these names
     #[arg(long, value_name = "ID")]
     task: Option<String>,
 

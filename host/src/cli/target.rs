@@ -183,6 +183,9 @@ fn client(url: &str, builder: reqwest::ClientBuilder) -> Result<reqwest::Client,
 }
 
 async fn database(url: SecretUrl, rules: bool) -> Result<Target, Failure> {
+    // A URL that cannot be read is a slip of the pen, no server that is down.
+    crate::backends::postgres::check_url(url.reveal())
+        .map_err(|why| Failure::Usage(format!("--database-url (DATABASE_URL): {why}")))?;
     let config = environment()?;
     let origin = OriginChoice::Postgres {
         url,

@@ -63,8 +63,8 @@ bound that the feed cannot keep, a URL of another kind of database or cache, a k
 can read, a component that is none, more connections than the limit on open files leaves room for, an address that is taken, a database that cannot be reached or lacks the schema.
 
 What is wrong with the configuration itself ends the program with exit code 2, as wrong usage does, and is told in one go: all values of variables that
-cannot be read, else all lines of the file, else all guards. What is wrong elsewhere (an address that is taken, a file or server that is not
-there) ends it with 1.
+cannot be read, else all lines of the file, else all guards. What is wrong elsewhere (an address that is taken, a server that is not there) ends
+it with 1.
 ";
 
 /// The whole document.

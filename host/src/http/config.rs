@@ -15,7 +15,7 @@ use super::policy::{settle, settled, within};
 use super::problem::Problem;
 use super::resolve::{json, with_position};
 use super::{App, gate, input};
-use crate::ids::{Level, User};
+use crate::ids::{Key, Level, User};
 use crate::ordain::Patched;
 
 /// Largest patch.
@@ -127,11 +127,12 @@ pub async fn history(
 ) -> Result<Response, Problem> {
     let level = input::level(&uri)?;
     let part = Part::read(&uri, &headers)?;
-    let _turn = app.ordain.page_turn(level.tenant()).await?;
+    let key = Key::config(&level);
     let page = app
         .ordain
-        .config_history(&level, part.before, part.limit, part.min_revision);
-    history_page(within(app.deadline, page).await??).await
+        .long_page(key, part.before, part.limit, part.min_revision);
+    let (page, _place) = within(app.deadline, page).await??;
+    history_page(page).await
 }
 
 fn revision(revision: Option<u64>, position: u64) -> Result<Response, Problem> {

@@ -36,6 +36,8 @@ const STRIDE: u64 = 200;
 /// Broken lines that are shown, and faults of one of them; the others are counted.
 const SHOWN: u64 = 1000;
 const FAULTS_SHOWN: usize = 100;
+/// Text of all of them together, which is kept for a client that reads nothing before it has sent all.
+const SHOWN_BYTES: usize = 4 << 20;
 
 /// One policy of an import.
 #[derive(Deserialize)]
@@ -44,6 +46,16 @@ pub struct Line<'a> {
     pub tenant: String,
     #[serde(borrow)]
     pub policy: &'a RawValue,
+}
+
+impl Line<'_> {
+    /// What is wrong with a text that is none. Whoever shows it says which line: the parser saw only this one.
+    pub fn fault(error: &serde_json::Error) -> String {
+        let told = error
+            .to_string()
+            .replace(" at line 1 column ", " at column ");
+        format!("must be {{\"tenant\":...,\"policy\":{{...}}}}: {told}")
+    }
 }
 
 /// How far it is.
@@ -92,6 +104,7 @@ pub async fn import(State(app): State<App>, request: Request) -> Result<Response
         line: 0,
         settled: 0,
         broken: 0,
+        shown: 0,
     };
     // It ends with its client: both ends of it are the connection's.
     tokio::spawn(job.run(body));
@@ -132,6 +145,8 @@ struct Job {
     line: u64,
     settled: u64,
     broken: u64,
+    /// Bytes of what was told of broken lines.
+    shown: usize,
 }
 
 /// Why there are no more lines.
@@ -204,8 +219,7 @@ impl Job {
         let (name, record) = match serde_json::from_str::<Line<'_>>(text) {
             Ok(line) => (line.tenant, line.policy.get()),
             Err(error) => {
-                let detail = format!("must be {{\"tenant\":...,\"policy\":{{...}}}}: {error}");
-                self.tell_broken(None, vec![whole(detail)]);
+                self.tell_broken(None, vec![whole(Line::fault(&error))]);
                 return End::Continue(());
             }
         };
@@ -280,7 +294,7 @@ impl Job {
             Some(importer) => importer.stored(),
             None => (0, self.app.watermark()),
         };
-        self.say(&Report {
+        let _ = self.say(&Report {
             through: self.settled,
             stored: stored as u64,
             broken: self.broken,
@@ -292,10 +306,10 @@ impl Job {
 
     fn tell_broken(&mut self, tenant: Option<&str>, mut errors: Vec<Fault>) {
         self.broken += 1;
-        if self.broken <= SHOWN {
+        if self.broken <= SHOWN && self.shown < SHOWN_BYTES {
             errors.truncate(FAULTS_SHOWN);
             let line = self.line;
-            self.say(&Broken {
+            self.shown += self.say(&Broken {
                 line,
                 tenant,
                 errors,
@@ -303,11 +317,14 @@ impl Job {
         }
     }
 
-    fn say(&self, what: &impl Serialize) {
+    /// How many bytes that takes.
+    fn say(&self, what: &impl Serialize) -> usize {
         // Texts and numbers are always JSON; nobody may be listening any more.
         let mut line = serde_json::to_vec(what).unwrap_or_default();
         line.push(b'\n');
+        let length = line.len();
         let _ = self.tell.unbounded_send(line.into());
+        length
     }
 }
 

@@ -12,6 +12,7 @@ use super::problem::Problem;
 use super::resolve::json;
 use super::{App, headers, input};
 use crate::backends::{HistoryEntry, Page, TenantEntry};
+use crate::ids::Key;
 
 const DEFAULT_LIMIT: u32 = 50;
 const LIMIT: u32 = 500;
@@ -84,9 +85,10 @@ pub async fn history(
         limit,
         min_revision,
     } = Part::read(&uri, &headers)?;
-    let _turn = app.ordain.page_turn(Some(&tenant)).await?;
-    let page = app.ordain.history(&tenant, before, limit, min_revision);
-    history_page(within(app.deadline, page).await??).await
+    let key = Key::policy(&tenant);
+    let page = app.ordain.long_page(key, before, limit, min_revision);
+    let (page, _place) = within(app.deadline, page).await??;
+    history_page(page).await
 }
 
 /// Which part of a history is asked for.

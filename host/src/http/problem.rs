@@ -201,7 +201,7 @@ impl From<ResolveError> for Problem {
             ),
             ResolveError::Late => Problem::deadline(),
             ResolveError::Overloaded => {
-                Problem::later("overloaded", "too many requests are waiting for I/O")
+                Problem::later("overloaded", "too many requests are waiting")
             }
             ResolveError::RevisionUnknown => revision_unknown(),
             ResolveError::RecordInvalid(errors) => {

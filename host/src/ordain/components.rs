@@ -84,7 +84,7 @@ pub enum Intent {
 pub enum ComponentError {
     #[error("the component is refused: {0}")]
     Refused(#[from] LoadError),
-    #[error("there is no candidate to promote: push a component first")]
+    #[error("there is no candidate: push a component first")]
     NoCandidate,
     #[error("there is no component {0}: push it first")]
     Unknown(String),

@@ -82,12 +82,11 @@ impl GuestEngine {
 
 /// With a pool, or without one where there is no room for it: then each new instance asks the system.
 fn pooled() -> wasmtime::Result<Engine> {
-    let gib = |bytes: u64| bytes.div_ceil(1 << 30);
     let why = match limits::address_space() {
         Some(limit) if limit < POOL + BESIDES => format!(
-            "RLIMIT_AS (ulimit -v) is {} GiB, and it needs {} GiB of address space",
-            gib(limit),
-            gib(POOL + BESIDES)
+            "RLIMIT_AS (ulimit -v) is {} MiB, and it needs {} GiB of address space",
+            limit >> 20,
+            (POOL + BESIDES).div_ceil(1 << 30)
         ),
         _ => {
             let mut config = config();

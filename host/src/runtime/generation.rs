@@ -461,10 +461,16 @@ impl Generation {
             // There is no place for one more instance of any component.
             return ResolveError::Overloaded;
         }
-        if error.downcast_ref::<Limit>().is_none()
-            && limits::is_out_of_memory(&format!("{error:#}"))
-        {
+        let message = format!("{error:#}");
+        if error.downcast_ref::<Limit>().is_none() && limits::is_out_of_memory(&message) {
             // The system has no memory for one more: the component is not to blame.
+            if self.faults.log.allows() {
+                let why = limits::hint(&message).unwrap_or(message);
+                tracing::error!(
+                    why = &*why,
+                    "no memory for one more instance of the component"
+                );
+            }
             return ResolveError::Overloaded;
         }
         let count = match error.downcast_ref::<Limit>() {
@@ -473,7 +479,6 @@ impl Generation {
             None => &self.faults.traps,
         };
         count.fetch_add(1, Ordering::Relaxed);
-        let message = format!("{error:#}");
         self.log_failure(&message);
         ResolveError::Component(message)
     }

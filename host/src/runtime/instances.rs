@@ -11,7 +11,7 @@ use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 use super::bindings::{Policy, PolicyPre};
 use super::engine::MEMORY_MAX;
 use super::idle::Idle;
-use crate::capabilities::{Call, HostState, Limit, Services};
+use crate::capabilities::{Call, HostState, Limit, Services, Tick};
 use crate::options::InstanceMode;
 
 /// Calls of one instance, after which its memory starts afresh.
@@ -173,8 +173,9 @@ impl Instances {
         store.set_hostcall_fuel(TRANSFER_MAX);
         store.epoch_deadline_callback(move |mut context: StoreContextMut<'_, HostState>| {
             let goes_on = match context.data_mut().tick() {
-                true => go_on(context.data()),
-                false => Err(Limit::Time),
+                Tick::Waited => Ok(UpdateDeadline::Continue(1)),
+                Tick::Computed => go_on(context.data()),
+                Tick::OneTooMany => Err(Limit::Time),
             };
             goes_on.map_err(wasmtime::Error::new)
         });

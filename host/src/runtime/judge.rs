@@ -13,6 +13,10 @@ use crate::answer::ResolveError;
 use crate::capabilities::Call;
 use crate::coherence::Moment;
 
+/// Ticks in which a generation shows how slow it is. More than one: a thread that shares its core with many
+/// has little of a tick for itself.
+const JUDGED_TICKS: u32 = 3;
+
 impl Runtime {
     /// Asks the generation in force; if it fails while it is watched, the one before. What computes for
     /// long is asked of both at once before it is given more time.
@@ -74,6 +78,7 @@ impl Runtime {
         };
         let call = Call {
             insists: true,
+            prompt_ticks: JUDGED_TICKS,
             ..call.clone()
         };
         for _ in 0..REPEATS {

@@ -24,6 +24,14 @@ async fn commands_work_on_a_database_without_a_server() {
     cli_with(&[("DATABASE_URL", &url)], ["migrate"])
         .await
         .expect(0);
+    // Whoever names a database by a flag means that one, whatever variables say.
+    let elsewhere = [("ORDAIN_MIGRATE_URL", "postgres://127.0.0.1:1/x")];
+    cli_with(&elsewhere, ["migrate", "--database-url", &url])
+        .await
+        .expect(0);
+    cli(["policy", "list", "--database-url", "mysql://h/d"])
+        .await
+        .expect(2);
 
     let (_guard, record) = file(&version(1).to_string());
     let on = ["--database-url", &url];

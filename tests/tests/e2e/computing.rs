@@ -105,6 +105,34 @@ async fn dry_runs_of_one_editor_leave_others_their_answers_and_their_turn_to_che
     assert!(statuses.contains(&200) && checks > 4, "{checks}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_wait_for_servers_keep_no_place_to_compute_in() {
+    let url = database().await;
+    let app = App::builder().postgres(&url);
+    // Longer than a tick of the engine: whoever goes on after it seems to have computed.
+    let app = app.env("ORDAIN_MIN_REVISION_WAIT", "50ms").start().await;
+    let mut revision = 0;
+    for n in 0..16 {
+        revision = app.store(&format!("t{n}"), &policy("openai", "m")).await;
+    }
+    // A database that is far away.
+    let far_away = "ALTER POLICY own_tenant ON policies USING \
+        (tenant = current_setting('ordain.tenant', true) AND pg_sleep(0.15)::text = '')";
+    sqlx::raw_sql(far_away)
+        .execute(&mut psql(&url).await)
+        .await
+        .expect("the policy changes");
+    let calls = (0..16).map(|n| {
+        let request = json!({"tenant": format!("t{n}"), "minRevision": revision + 20_000_000});
+        let app = app.with(&tokens::resolver(None));
+        tokio::spawn(async move { app.resolve(&request).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        let reply = call.await.expect("no panic");
+        reply.problem(409, "revision-unknown");
+    }
+}
+
 /// Globs that all have to be looked at to the end: in the name of [`HOSTILE`] there is no `c` behind its `b`.
 fn hostile_globs(count: usize) -> Vec<String> {
     let glob = |n: usize| {

@@ -94,7 +94,7 @@ async fn a_service_without_room_for_its_pool_works_and_says_which_limit_it_is() 
         assert_eq!(reply.status, 200, "{reply:?}");
     }
     let log = app.log();
-    assert!(log.contains("RLIMIT_AS (ulimit -v) is 16 GiB"), "{log}");
+    assert!(log.contains("RLIMIT_AS (ulimit -v) is 16384 MiB"), "{log}");
     assert!(!log.contains("the component failed"), "{log}");
 }
 
@@ -129,7 +129,7 @@ async fn without_executable_memory_records_are_at_hand_and_rules_say_what_they_l
     }
     for args in [
         &["resolve", "--tenant", "acme", "--database-url", &*url][..],
-        &["serve", "--dev"],
+        &["serve", "--dev", "--listen", "127.0.0.1:0"],
     ] {
         let (output, told) = ordain(&before, args);
         assert_eq!(output.status.code(), Some(1), "{told}");

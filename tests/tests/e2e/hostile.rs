@@ -20,20 +20,17 @@ use ordain_tests::components::write_component;
 use ordain_tests::http::Reply;
 use ordain_tests::wait::{PATIENCE, eventually, holds};
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 
 use ends::{Ends, Faults, shown};
 
-use crate::support::{REQUEST_DEADLINE, SLACK, model, plain, policy, warm};
+use crate::support::{ALONE, REQUEST_DEADLINE, SLACK, model, plain, policy, warm};
 
 /// How much more memory a host may occupy after many bad calls than after one: half of what one
 /// instance may have, so a single one that stays behind is noticed.
 const MARGIN: u64 = 32 << 20;
 /// Ordinary calls before and after.
 const ORDINARY: usize = 200;
-
-/// These tests load all cores on purpose and look at the clock: one at a time.
-static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A host with a component of this mode, and two tenants who have policies and are warm.
 struct Host {

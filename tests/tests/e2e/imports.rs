@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ordain_tests::app::App;
 use ordain_tests::http::{Client, Reply, history_path};
 use ordain_tests::tokens::editor;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::support::{database, model, plain, policy, version};
 
@@ -78,6 +78,25 @@ async fn lines_that_are_broken_are_told_and_the_others_are_stored() {
 }
 
 #[tokio::test]
+async fn what_is_told_of_broken_lines_is_bounded_however_long_their_faults_are() {
+    let app = App::memory().await;
+    // Each fault has the name of the user in it.
+    let fields: Map<String, Value> = (0..20).map(|n| (format!("f{n}"), json!(n))).collect();
+    let mut record = policy("openai", "m");
+    record["userPolicies"] = json!({ "k".repeat(100 << 10): fields });
+    let body = line("t", &record).repeat(30) + &line("good", &version(1));
+    let (reply, lines) = import(&app, PATH, body).await;
+    assert!(reply.text.len() < 6 << 20, "{}", reply.text.len());
+    let told = lines.iter().filter(|line| line["errors"].is_array());
+    assert!(told.count() >= 3);
+    let end = lines.last().expect("an end");
+    assert_eq!(
+        (&end["done"], &end["stored"], &end["broken"]),
+        (&json!(true), &json!(1), &json!(30))
+    );
+}
+
+#[tokio::test]
 async fn the_same_import_again_changes_nothing() {
     for app in [
         App::memory().await,
@@ -113,7 +132,7 @@ async fn an_import_is_for_admins_and_says_what_it_takes() {
 async fn others_write_while_large_records_are_imported() {
     let app = App::builder().postgres(&database().await).start().await;
     // Valid, and as heavy as records come: many of them took the log's lock for seconds once.
-    let users: serde_json::Map<String, Value> = (0..4000)
+    let users: Map<String, Value> = (0..4000)
         .map(|n| (format!("user-{n}"), json!({"egressMode": "report-only"})))
         .collect();
     let mut heavy = policy("openai", "m");

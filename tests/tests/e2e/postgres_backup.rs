@@ -212,6 +212,27 @@ async fn what_migrate_may_not_put_right_is_named_with_the_statement_to_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_everybody_may_read_by_default_is_given_to_those_who_need_it_and_to_nobody_else() {
+    let production = Production::start().await;
+    let server = &production.server;
+    let dump = server.dump("test_0", &["-O", "-x"]);
+    server.sql("postgres", "CREATE DATABASE open OWNER keeper");
+    let defaults = "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC";
+    server.sql("open", defaults);
+    server.sql("open", "CREATE ROLE stranger");
+    server.restore("open", &dump);
+    let url = server.url("postgres", "open");
+    cli(["migrate", "--database-url", &url]).await.expect(0);
+    cli(["migrate", "--database-url", &url]).await.expect(0);
+    let app = App::builder().postgres(&url).arg("--no-migrate");
+    let app = app.start().await;
+    app.store("t", &version(1)).await;
+    app.resolve(&plain("t")).await.expect(200);
+    let stranger = "SELECT has_table_privilege('stranger', 'policies', 'SELECT')";
+    assert_eq!(server.sql("open", stranger), "f");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_notices_that_its_database_was_restored_to_an_earlier_state() {
     let production = Production::start().await;
     let server = &production.server;

@@ -55,6 +55,31 @@ async fn a_revision_that_cannot_have_been_written_is_refused_without_waiting_or_
     assert!(start.elapsed() >= Duration::from_millis(600));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_revision_keeps_nobody_from_a_history() {
+    let app = App::builder()
+        .postgres(&database().await)
+        .env("ORDAIN_MIN_REVISION_WAIT", "700ms")
+        .start()
+        .await;
+    let revision = app.store("quiet", &version(1)).await;
+    caught_up(&app, revision).await;
+    let soon = (revision + 20_000_000).to_string();
+    let waiting = (0..6).map(|n| {
+        let path = history_path(&format!("noisy-{n}"));
+        let call = app.call("GET", &path).header("ordain-min-revision", &soon);
+        tokio::spawn(async move { call.send().await })
+    });
+    let waiting: Vec<_> = waiting.collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    app.get(&history_path("quiet")).await.expect(200);
+    assert!(waiting.iter().any(|call| !call.is_finished()));
+    for call in waiting {
+        let reply = call.await.expect("no panic");
+        reply.problem(409, "revision-unknown");
+    }
+}
+
 #[tokio::test]
 async fn a_page_of_history_has_a_mebibyte_at_most_and_the_rest_follows() {
     for app in [

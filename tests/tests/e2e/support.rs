@@ -17,6 +17,9 @@ pub const REQUEST_DEADLINE: Duration = Duration::from_secs(1);
 /// What the machine that runs the tests may add to a deadline: scheduling, the client.
 pub const SLACK: Duration = Duration::from_millis(500);
 
+/// Tests that load all cores on purpose and look at the clock: one at a time.
+pub static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// A policy that allows one model.
 pub fn policy(provider: &str, model: &str) -> Value {
     json!({"defaultProvider": provider, "defaultModel": model})

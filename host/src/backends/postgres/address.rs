@@ -54,6 +54,10 @@ pub fn parse(url: &str) -> Result<Address, String> {
     let rest = rest.split('#').next().unwrap_or(rest);
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    // Without a user, it belongs to a password with a `/` in it.
+    if path.contains('@') && !authority.contains('@') {
+        return Err(unreadable());
+    }
     // The last `@`: a user may be called `me@corp`.
     let (user, places) = match authority.rfind('@') {
         Some(at) => authority.split_at(at + 1),
@@ -86,6 +90,11 @@ pub fn parse(url: &str) -> Result<Address, String> {
         hosts: hosts.collect::<Result<_, _>>()?,
         wanted: query.wanted,
     })
+}
+
+fn is_word(name: &str) -> bool {
+    let within = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !name.is_empty() && name.chars().all(within)
 }
 
 fn unreadable() -> String {
@@ -205,6 +214,8 @@ impl Query {
                     query.rest.push_str(pair);
                     query.rest.push('&');
                 }
+                // No name, but a part of something that was meant otherwise: of a password, perhaps.
+                name if !is_word(name) => return Err(unreadable()),
                 // Its name only: a value may be a password under a mistyped name.
                 name => tracing::warn!(
                     name,
