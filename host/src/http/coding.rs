@@ -22,7 +22,9 @@ const STRIDE: usize = 64 << 10;
 /// Largest window of a zstd frame (RFC 9659): what a frame may ask to be kept in memory.
 const WINDOW_MAX: u64 = 8 << 20;
 /// Blocks of a zstd frame that may be a small body: of those that end it some are empty.
-const BLOCKS: usize = 4;
+const BLOCKS: usize = 2;
+/// Blocks of a frame, and packed bytes of them, after which others have their turn: a block may be three bytes.
+const TURN: (usize, u64) = (16, 16 << 10);
 /// Parts of one body, each packed by itself: to begin one costs far more than its few bytes.
 const PARTS_MAX: usize = 100;
 
@@ -210,12 +212,18 @@ impl Unpacked {
         }
         // One block has at most 128 KiB, and may have nothing. What has come lies in the window for a while.
         let one = || BlockDecodingStrategy::UptoBlocks(1);
+        let mut since = (0, source.position());
         while !decoder.is_finished() {
             decoder.decode_blocks(&mut *source, one()).map_err(broken)?;
             decoder.collect_to_writer(&mut self.bytes).map_err(broken)?;
             self.within_limit()?;
-            let is_large = decoder.blocks_decoded() >= BLOCKS || self.bytes.len() >= STRIDE;
-            self.pause(is_large).await?;
+            let is_large = decoder.blocks_decoded() > BLOCKS || self.bytes.len() >= STRIDE;
+            let (blocks, packed) = (decoder.blocks_decoded(), source.position());
+            let is_turn = blocks - since.0 >= TURN.0 || packed - since.1 >= TURN.1;
+            if is_turn || (is_large && self.place.is_none()) {
+                self.pause(is_large).await?;
+                since = (blocks, packed);
+            }
         }
         Ok(())
     }
