@@ -1,6 +1,7 @@
 //! The library's front door: one running Ordain, and what it answers. Wires the parts together;
 //! decides nothing itself.
 
+mod batch;
 mod components;
 mod configs;
 mod import;
@@ -10,12 +11,9 @@ mod status;
 mod types;
 mod upkeep;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-
-use futures::StreamExt;
 
 use crate::answer::{Answer, ResolveError};
 use crate::backends::{
@@ -30,7 +28,7 @@ use crate::coherence::{Coherence, Entry, Moment};
 use crate::ids::{Key, Kind, Tenant};
 use crate::options::Options;
 use crate::places::{Direct, Places};
-use crate::request::{Request, TenantRequest};
+use crate::request::Request;
 use crate::runtime::{Check, Runtime};
 use crate::shares::{Place, Whose};
 use crate::supervise::Tasks;
@@ -46,9 +44,6 @@ pub use types::{
     ComponentInfo, FeedStatus, ImportError, InvalidRecord, NearStatus, Patched, PutError,
     ReadError, Status, Stored, TierStatus,
 };
-
-/// Tenants of one batch that are resolved at the same time.
-const BATCH_TENANTS: usize = 32;
 
 /// One running Ordain: a component, its backends and its caches. Cheap to clone; stops when the
 /// last clone is dropped.
@@ -97,6 +92,7 @@ struct Inner {
     /// Turns of those who patch a level of config.
     patching: configs::Turns,
     direct: Direct,
+    batches: batch::Turns,
     /// Values put into far again (rule A5).
     restamps: Arc<AtomicU64>,
     /// What the auditor found.
@@ -143,44 +139,6 @@ impl Ordain {
     ) -> Result<Answer, ResolveError> {
         self.possible(Kind::Policy, request.min_revision)?;
         self.inner.runtime.resolve(tenant, request).await
-    }
-
-    /// Resolves many, answered in order. The requests of one tenant are answered by one call of
-    /// the guest, tenants side by side.
-    pub async fn resolve_batch(
-        &self,
-        requests: Vec<TenantRequest>,
-    ) -> Vec<Result<Answer, ResolveError>> {
-        let mut tenants: HashMap<&Tenant, Vec<usize>> = HashMap::new();
-        let mut answers: Vec<_> = requests.iter().map(|_| Err(ResolveError::Late)).collect();
-        for (index, item) in requests.iter().enumerate() {
-            match self.possible(Kind::Policy, item.request.min_revision) {
-                Ok(()) => tenants.entry(&item.tenant).or_default().push(index),
-                Err(error) => answers[index] = Err(error),
-            }
-        }
-        // One start for all: the request is the batch, and its deadline is that of one request.
-        let began = Moment::now();
-        let mut groups = Vec::with_capacity(tenants.len());
-        for (tenant, indices) in tenants {
-            let items: Vec<&Request> = indices.iter().map(|i| &requests[*i].request).collect();
-            groups.push(async move {
-                (
-                    indices,
-                    self.inner
-                        .runtime
-                        .resolve_batch(began, tenant, &items)
-                        .await,
-                )
-            });
-        }
-        let mut groups = futures::stream::iter(groups).buffer_unordered(BATCH_TENANTS);
-        while let Some((indices, group)) = groups.next().await {
-            for (index, answer) in indices.into_iter().zip(group) {
-                answers[index] = answer;
-            }
-        }
-        answers
     }
 
     /// Refuses at once to demand what cannot have been written yet: nobody waits for it, and no server is

@@ -9,7 +9,7 @@ use super::clock::Moment;
 use super::flight::{Flight, Flights};
 use super::window::Coherence;
 use crate::backends::{Origin, OriginError, Snapshot};
-use crate::ids::{Key, Tenant};
+use crate::ids::{Key, Kind, Tenant};
 
 /// A reply of the origin and when it was sent for.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct OriginReader {
     read_only: AtomicBool,
     /// Reads that were sent, since the start.
     pub reads: AtomicU64,
+    /// Reads of policies that were answered, since the start.
+    answered: AtomicU64,
 }
 
 /// What a caller demands of a reply that it did not send for itself.
@@ -53,6 +55,7 @@ impl OriginReader {
             breaker: Breaker::new("origin", Lines::ANSWERS),
             read_only: AtomicBool::new(false),
             reads: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
         }
     }
 
@@ -129,6 +132,9 @@ impl OriginReader {
         if snapshot.records.len() != keys.len() {
             return Err(OriginError::Unavailable("wrong number of records".into()));
         }
+        if keys.iter().all(|key| key.kind() == Kind::Policy) {
+            self.answered.fetch_add(1, Ordering::Relaxed);
+        }
         self.learn(&before, snapshot.as_of, keys);
         Ok(Arc::new(Reading { snapshot, sent }))
     }
@@ -154,10 +160,17 @@ impl OriginReader {
                 // As for a tenant, since that is what has to work; who is meant makes no difference.
                 let nobody = Key::policy(&Tenant::new("nobody").ok()?);
                 let reader = reader?;
-                let outcome = reader.origin.read(&[nobody]).await;
+                let answered = reader.answered.load(Ordering::Relaxed);
+                let mut outcome = reader.origin.read(&[nobody]).await.map(drop);
+                // Others have been answered while it stood in line for a connection: there are more who
+                // ask than can be answered, and to answer nobody would help none of them.
+                let is_crowded = reader.answered.load(Ordering::Relaxed) > answered;
+                if is_crowded && matches!(outcome, Err(OriginError::Late)) {
+                    outcome = Ok(());
+                }
                 let read_only = matches!(outcome, Err(OriginError::ReadOnly(_)));
                 reader.read_only.store(read_only, Ordering::Relaxed);
-                Some(outcome.map(drop).map_err(|error| error.to_string()))
+                Some(outcome.map_err(|error| error.to_string()))
             }
         });
     }

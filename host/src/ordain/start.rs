@@ -210,6 +210,7 @@ impl Ordain {
             caches,
             patching: Default::default(),
             direct: Direct::new(connections),
+            batches: super::batch::Turns::default(),
             restamps,
             findings,
             supervised,

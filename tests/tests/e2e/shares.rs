@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use ordain_tests::app::App;
 use ordain_tests::http::{history_path, policy_path};
-use ordain_tests::tokens::reader;
+use ordain_tests::tokens::{self, reader};
 use serde_json::{Map, Value, json};
 
-use crate::support::{Deployment, caught_up, database, plain, redis_cli, through_proxy, version};
+use crate::support::{
+    Deployment, caught_up, database, plain, psql, redis_cli, through_proxy, version,
+};
 
 /// Of the year 2255.
 const FAR_FUTURE: u64 = 9_000_000_000_000_000;
@@ -108,6 +110,75 @@ async fn a_page_of_history_has_a_mebibyte_at_most_and_the_rest_follows() {
         }
         assert_eq!(seen, stored);
     }
+}
+
+/// Policies of many tenants, each of which takes a while to read.
+const SLOW: &str = "INSERT INTO policies SELECT 't' || n, '{\"defaultModel\":\"m1\",\"defaultProvider\":\"p\"}' \
+     FROM generate_series(0, 319) n; ALTER POLICY own_tenant ON policies USING \
+     (tenant = current_setting('ordain.tenant', true) AND pg_sleep(0.1)::text = '')";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_for_few_connections_is_answered_one_by_one_and_nobody_is_turned_away_for_it() {
+    let url = database().await;
+    let app = App::builder().postgres(&url);
+    let app = app.env("ORDAIN_ORIGIN_CONNECTIONS", "2").start().await;
+    let slow = sqlx::raw_sql(SLOW).execute(&mut psql(&url).await).await;
+    slow.expect("a slow database");
+    // Twenty a second are answered, of whom ten within the deadline of the origin.
+    let calls = (0..100).map(|n| {
+        let app = app.with(&tokens::admin());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(20 * n)).await;
+            app.resolve(&plain(&format!("t{n}"))).await.status
+        })
+    });
+    let mut answered = 0;
+    for call in calls.collect::<Vec<_>>() {
+        answered += usize::from(call.await.expect("no panic") == 200);
+    }
+    assert!(answered >= 15, "{answered} answers");
+    let metrics = app.get("/metrics").await.expect(200).text;
+    let opened = "ordain_breaker_opened_total{tier=\"origin\"} 0";
+    assert!(metrics.contains(opened), "{metrics}");
+}
+
+/// Statements on policies that the database is at.
+async fn reads_under_way(database: &mut sqlx::PgConnection) -> i64 {
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                 AND state = 'active' AND query LIKE '%FROM public.policies%' AND pid <> pg_backend_pid()";
+    let count = sqlx::query_scalar(count).fetch_one(database).await;
+    count.expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_batches_read_no_more_at_once_than_one() {
+    let url = database().await;
+    let app = App::builder()
+        .postgres(&url)
+        .env("ORDAIN_ORIGIN_CONNECTIONS", "64")
+        .env("ORDAIN_ORIGIN_DEADLINE", "5s")
+        .env("ORDAIN_REQUEST_DEADLINE", "10s")
+        .start()
+        .await;
+    let mut database = psql(&url).await;
+    let slow = sqlx::raw_sql(SLOW).execute(&mut database).await;
+    slow.expect("a slow database");
+    let batches = (0..4).map(|batch| {
+        let tenants = (batch * 80..(batch + 1) * 80).map(|n| plain(&format!("t{n}")));
+        let (app, batch) = (app.with(&tokens::admin()), Value::from_iter(tenants));
+        tokio::spawn(async move { app.resolve(&batch).await.expect(200).json })
+    });
+    let batches: Vec<_> = batches.collect();
+    let mut most = 0;
+    while !batches.iter().all(|batch| batch.is_finished()) {
+        most = most.max(reads_under_way(&mut database).await);
+    }
+    for batch in batches {
+        let answers = batch.await.expect("no panic");
+        let answers = answers.as_array().expect("a list").clone();
+        assert!(answers.iter().all(|answer| answer["model"] == "m1"));
+    }
+    assert!((8..=32).contains(&most), "{most} reads at once");
 }
 
 #[tokio::test]
