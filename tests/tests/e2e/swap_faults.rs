@@ -57,7 +57,10 @@ async fn is_left(mode: &str, kind: &str) {
         // Unless this machine kept it from its core for a tick.
         let own = || async {
             let batch = app.resolve(&json!([plain("acme")])).await.expect(200);
-            holds(component(&batch.json[0]) == digest(&bad), format!("{batch:?}"))
+            holds(
+                component(&batch.json[0]) == digest(&bad),
+                format!("{batch:?}"),
+            )
         };
         eventually("others are its own", PATIENCE, own).await;
     }
