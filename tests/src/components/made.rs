@@ -142,8 +142,8 @@ pub fn with_dear_functions(functions: usize, locals: usize, loops: usize) -> Vec
     let (mut of_types, mut code) = (Vec::new(), Vec::new());
     leb(&mut of_types, functions);
     leb(&mut code, functions);
+    of_types.extend(std::iter::repeat_n(0, functions));
     for _ in 0..functions {
-        of_types.push(0);
         leb(&mut code, body.len());
         code.extend_from_slice(&body);
     }

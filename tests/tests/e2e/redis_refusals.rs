@@ -383,7 +383,7 @@ async fn whatever_redis_answers_no_request_fails_and_none_is_answered_wrongly() 
         let answer = match greets {
             true => Some("+PONG\r\n"),
             // Each follows on each.
-            false => ODDITIES[number * 7 % 24].filter(|_| number % 5 != 0),
+            false => ODDITIES[number * 7 % 24].filter(|_| !number.is_multiple_of(5)),
         };
         answer.map(str::to_owned)
     })
