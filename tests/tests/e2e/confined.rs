@@ -94,7 +94,7 @@ async fn a_service_without_room_for_its_pool_works_and_says_which_limit_it_is() 
         assert_eq!(reply.status, 200, "{reply:?}");
     }
     let log = app.log();
-    assert!(log.contains("RLIMIT_AS (ulimit -v) is 16384 MiB"), "{log}");
+    assert!(log.contains("RLIMIT_AS (ulimit -v) is 15625 MiB"), "{log}");
     assert!(!log.contains("the component failed"), "{log}");
 }
 
