@@ -129,8 +129,12 @@ async fn the_wait_for_a_revision_is_configurable() {
         .env("ORDAIN_MIN_REVISION_WAIT", "400ms")
         .start()
         .await;
+    // One that the next write could have; what lies further ahead is refused at once.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let soon = now.expect("after 1970") + Duration::from_secs(20);
+    let soon = u64::try_from(soon.as_micros()).expect("this century");
     let start = Instant::now();
-    app.resolve(&json!({"tenant": "t", "minRevision": FUTURE}))
+    app.resolve(&json!({"tenant": "t", "minRevision": soon}))
         .await
         .problem(409, "revision-unknown");
     let took = start.elapsed();
