@@ -98,7 +98,7 @@ pub struct HostState {
     /// Where a call that may wait computes for longer than a tick.
     turn: Option<Turn>,
     /// The call has a thread to itself, for as short as can be.
-    is_spared: bool,
+    pub(crate) is_spared: bool,
     /// It looked up what is known to take longer.
     pub(crate) is_heavy: bool,
     /// The next tick is not the guest's: it passed while an import waited.
@@ -182,7 +182,7 @@ impl HostState {
         self.deadline = call.deadline;
         self.ticks = ticks;
         self.turn.clone_from(&call.turn);
-        self.is_spared = call.prompt_ticks < call.ticks && !call.insists;
+        self.is_spared = ticks < call.ticks && !call.insists;
         self.is_heavy = false;
         self.waited = false;
         self.waits = WAITS_MAX;

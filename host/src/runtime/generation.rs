@@ -392,10 +392,6 @@ impl Generation {
         let outcome = outcome.map_err(|e| self.failed(&e))?;
         let state = warm.store.data();
         let ticks = call.ticks.saturating_sub(state.ticks_left());
-        // What is quick after all may be begun promptly again.
-        if ticks == 0 {
-            state.set_heavy(false);
-        }
         let said = self.said(question, outcome, state, ticks)?;
         self.instances.keep_waiting(warm);
         Ok(said)
@@ -416,6 +412,10 @@ impl Generation {
         if let Err(why) = question.nonsense(&outcome) {
             self.note_nonsense(&why);
             return Err(ResolveError::Component(why));
+        }
+        // What is quick after all may be begun promptly again.
+        if ticks == 0 && !state.is_spared {
+            state.set_heavy(false);
         }
         Ok(Said {
             outcome,
