@@ -58,7 +58,7 @@ impl Native {
             Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
             Arc::new(Caches::new(&Options::default())),
         );
-        let feed = tokio::spawn(feed.run());
+        let feed = tokio::spawn(Arc::new(feed).run(0));
         let by = Attribution::default();
         let put = Change::Put(record.into());
         let written = origin
