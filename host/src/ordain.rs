@@ -30,7 +30,7 @@ use crate::options::Options;
 use crate::places::{Direct, Places};
 use crate::request::Request;
 use crate::runtime::{Check, Runtime};
-use crate::shares::{Place, Whose};
+use crate::shares::{Charge, Place, Whose};
 use crate::supervise::Tasks;
 
 pub use components::{
@@ -76,8 +76,8 @@ pub use types::{
 #[derive(Clone)]
 pub struct Ordain {
     inner: Arc<Inner>,
-    /// Records are checked at the expense of who runs the fleet, not of their tenant.
-    operator: bool,
+    /// Who pays for what is asked of it.
+    charge: Charge,
 }
 
 struct Inner {
@@ -114,20 +114,11 @@ impl Ordain {
         Builder::default()
     }
 
-    /// The same for whoever runs the fleet: what takes long to compute has places of its own, which no
-    /// tenant can take.
-    pub fn as_operator(&self) -> Ordain {
+    /// The same at the expense of somebody else: what is short has places for each.
+    pub fn charged_to(&self, charge: Charge) -> Ordain {
         Ordain {
             inner: self.inner.clone(),
-            operator: true,
-        }
-    }
-
-    /// Whose share of the cores it takes to check a record of this tenant.
-    fn payer(&self, tenant: Option<&Tenant>) -> Whose {
-        match tenant {
-            Some(tenant) if !self.operator => tenant.into(),
-            _ => Whose::Operator,
+            charge,
         }
     }
 
@@ -138,7 +129,8 @@ impl Ordain {
         request: &Request,
     ) -> Result<Answer, ResolveError> {
         self.possible(Kind::Policy, request.min_revision)?;
-        self.inner.runtime.resolve(tenant, request).await
+        let whose = self.charge.share(Some(tenant));
+        self.inner.runtime.resolve(whose, tenant, request).await
     }
 
     /// Refuses at once to demand what cannot have been written yet: nobody waits for it, and no server is
@@ -159,7 +151,7 @@ impl Ordain {
         tenant: Option<&Tenant>,
         record: &str,
     ) -> Result<String, InvalidRecord> {
-        let payer = self.payer(tenant);
+        let payer = self.charge.share(tenant);
         let check = Check::Policy(record);
         self.inner.runtime.check(payer, check).await
     }
@@ -177,7 +169,7 @@ impl Ordain {
         Ok(self
             .inner
             .runtime
-            .try_record(self.payer(Some(tenant)), tenant, entry, &requests)
+            .try_record(self.charge.share(Some(tenant)), tenant, entry, &requests)
             .await)
     }
 
@@ -264,7 +256,7 @@ impl Ordain {
         self.await_revision(min_revision).await?;
         let keys = [key];
         let before = self.inner.reader.before();
-        let (reads, whose) = (&self.inner.direct.reads, whose(&keys[0]));
+        let (reads, whose) = (&self.inner.reader.places, whose(&keys[0]));
         let read = self.inner.origin.read(&keys);
         let snapshot = self.asked(reads, &whose, read).await;
         let snapshot = snapshot.inspect_err(|error| self.suspect(error))?;
@@ -387,10 +379,8 @@ impl Ordain {
 
     /// Places of each kind, as operators measure them.
     pub(crate) fn places(&self) -> Vec<&Places> {
-        let waiting = &self.inner.runtime.waiting;
-        std::iter::once(waiting)
-            .chain(self.inner.direct.all())
-            .collect()
+        let cold = [&self.inner.runtime.waiting, &self.inner.reader.places];
+        cold.into_iter().chain(self.inner.direct.all()).collect()
     }
 
     /// Waits until this instance knows the log up to a demanded revision, for a bounded time.

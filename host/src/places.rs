@@ -35,6 +35,12 @@ impl Places {
         Places::new("waiting", total, each, WAITING_QUEUE)
     }
 
+    /// For reads of single records: as many as there are connections.
+    pub fn reads(connections: usize) -> Places {
+        let half = (connections / 2).max(1);
+        Places::new("reads", connections.max(1), half, QUEUE)
+    }
+
     pub fn try_take(&self, whose: &Whose) -> Option<Place> {
         self.shares.try_take(whose)
     }
@@ -59,10 +65,8 @@ impl Places {
     }
 }
 
-/// Places of those who read or write the origin itself, rather than what the caches hold of it.
+/// Places of those who want of the origin what no cache holds.
 pub struct Direct {
-    /// One record.
-    pub reads: Places,
     /// Lists and histories: long reads that must leave connections for short ones.
     pub lists: Places,
     /// Answers that are as long as a page may be, from its read on until its text is made, which takes a core.
@@ -78,11 +82,9 @@ impl Direct {
     /// For an origin of so many connections. Small shares: a tenant's callers take turns, and nobody waits
     /// longer for many of another's than for these.
     pub fn new(connections: usize) -> Direct {
-        let half = (connections / 2).max(1);
         let quarter = (connections / 4).max(1);
         let eighth = (connections / 8).max(1);
         Direct {
-            reads: Places::new("reads", connections.max(1), half, QUEUE),
             lists: Places::new("lists", quarter, eighth, QUEUE / 4),
             pages: Places::new("pages", 2, 1, QUEUE / 4),
             writes: Places::new("writes", quarter, eighth, QUEUE),
@@ -90,13 +92,7 @@ impl Direct {
         }
     }
 
-    pub fn all(&self) -> [&Places; 5] {
-        [
-            &self.reads,
-            &self.lists,
-            &self.pages,
-            &self.writes,
-            &self.imports,
-        ]
+    pub fn all(&self) -> [&Places; 4] {
+        [&self.lists, &self.pages, &self.writes, &self.imports]
     }
 }

@@ -2,6 +2,9 @@
 //! short on a host (cores, connections, calls that wait). Not for what is done in a place, nor for how
 //! long a place is kept: who takes one has a deadline of its own.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,11 +15,18 @@ use crate::ids::Tenant;
 
 /// Callers that wait for a place of one share, unless something else is said; more are refused at once.
 const QUEUE: usize = 64;
+/// Shares of one payer that are waited for at once: of a token that asks about that many tenants.
+const SHARES: usize = 1024;
+/// A token has so many places for each that is free at most.
+const TOKEN: usize = 3;
 
 /// Whose share it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Whose {
     Tenant(Tenant),
+    /// A tenant, asked about by a token that may ask about several: a part of what the token has, and of
+    /// what the tenant has.
+    Through(Arc<str>, Tenant),
     /// Whoever runs the fleet: has places of its own, which no tenant can take.
     Operator,
 }
@@ -27,32 +37,87 @@ impl From<&Tenant> for Whose {
     }
 }
 
+impl Whose {
+    pub fn tenant(&self) -> Option<&Tenant> {
+        match self {
+            Whose::Tenant(tenant) | Whose::Through(_, tenant) => Some(tenant),
+            Whose::Operator => None,
+        }
+    }
+
+    fn payer(&self) -> Payer {
+        match self {
+            Whose::Tenant(tenant) => Payer::Tenant(tenant.clone()),
+            Whose::Through(token, _) => Payer::Token(token.clone()),
+            Whose::Operator => Payer::Operator,
+        }
+    }
+}
+
+/// Who pays for the calls of somebody.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Charge {
+    /// Each tenant that they ask about.
+    #[default]
+    Tenants,
+    /// They do too, by this name, as they may ask about several.
+    Token(Arc<str>),
+    /// Whoever runs the fleet.
+    Operator,
+}
+
+impl Charge {
+    /// What concerns no tenant is the operator's.
+    pub fn share(&self, tenant: Option<&Tenant>) -> Whose {
+        match (self, tenant) {
+            (Charge::Operator, _) | (_, None) => Whose::Operator,
+            (Charge::Tenants, Some(tenant)) => tenant.into(),
+            (Charge::Token(name), Some(tenant)) => Whose::Through(name.clone(), tenant.clone()),
+        }
+    }
+}
+
 /// A number of places for tenants, and some for operators beside them. A tenant gets another place only
 /// while more are free than it has: one that is alone can have half of them, `n` that want all of them
-/// get an equal part each, and one part stays free for who comes next. What is kept of a share goes with its
-/// last place and its last caller.
+/// get an equal part each, and one part stays free for who comes next. A token that asks about many tenants
+/// can have three quarters in all, since it may well be the only one there is. What is kept of a share goes
+/// with its last place and its last caller.
 #[derive(Clone)]
 pub struct Shares {
     state: Arc<Mutex<State>>,
 }
 
+/// Whose turn it is, before it is asked which of its shares has it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Payer {
+    Tenant(Tenant),
+    Token(Arc<str>),
+    Operator,
+}
+
 struct State {
-    /// Most places of one share.
+    /// Most places of one tenant.
     each: usize,
     /// Callers that wait in one share.
     queue: usize,
+    /// For all tenants.
+    places: usize,
     /// Places that no tenant has, and that no operator has.
     free: usize,
     kept: usize,
-    shares: HashMap<Whose, Share>,
-    /// Shares that somebody waits for, in the order of their turns.
-    turns: VecDeque<Whose>,
+    /// Places that tenants have, whoever asks about them.
+    tenants: HashMap<Tenant, usize>,
+    payers: HashMap<Payer, Account>,
+    /// Payers that somebody waits for, in the order of their turns.
+    turns: VecDeque<Payer>,
 }
 
 #[derive(Default)]
-struct Share {
+struct Account {
     taken: usize,
-    waiting: VecDeque<oneshot::Sender<Place>>,
+    shares: HashMap<Whose, VecDeque<oneshot::Sender<Place>>>,
+    /// Its shares that somebody waits for, in the order of their turns.
+    turns: VecDeque<Whose>,
 }
 
 /// Given back when it is dropped.
@@ -71,7 +136,7 @@ impl Place {
     /// Lets others have their turn, if another share is waited for, and goes on before later callers
     /// of its own; `None`: the turn did not come back in time.
     pub async fn rotate(self, within: Duration) -> Option<Place> {
-        let turn = self.of.lock().steps_back(&self.whose);
+        let turn = self.of.lock().step_back(&self.whose);
         let Some(turn) = turn else {
             return Some(self);
         };
@@ -87,9 +152,11 @@ impl Shares {
         let state = State {
             each,
             queue: QUEUE,
+            places,
             free: places,
             kept: each,
-            shares: HashMap::new(),
+            tenants: HashMap::new(),
+            payers: HashMap::new(),
             turns: VecDeque::new(),
         };
         Shares {
@@ -106,15 +173,15 @@ impl Shares {
 
     /// A place that can be had at once.
     pub fn try_take(&self, whose: &Whose) -> Option<Place> {
-        self.lock().takes(whose).then(|| self.place(whose))
+        self.lock().take(whose).then(|| self.place(whose))
     }
 
-    /// A place, waited for; `None`: there was none in time, or too many wait for one already. Shares take
-    /// turns, whoever waits in them; callers of one share are served in order.
+    /// A place, waited for; `None`: there was none in time, or too many wait for one already. Payers take
+    /// turns, and so do the shares of one payer; callers of one share are served in order.
     pub async fn take(&self, whose: &Whose, within: Duration) -> Option<Place> {
         let turn = {
             let mut state = self.lock();
-            if state.takes(whose) {
+            if state.take(whose) {
                 return Some(self.place(whose));
             }
             state.queue(whose)?
@@ -126,9 +193,7 @@ impl Shares {
     /// Places that tenants have now.
     pub fn taken(&self) -> usize {
         let state = self.lock();
-        let tenants = state.shares.iter();
-        let tenants = tenants.filter(|(whose, _)| **whose != Whose::Operator);
-        tenants.map(|(_, share)| share.taken).sum()
+        state.places - state.free
     }
 
     fn place(&self, whose: &Whose) -> Place {
@@ -157,250 +222,198 @@ impl Shares {
 
 impl State {
     /// Takes a place, if one can be had without passing those who wait for the same share.
-    fn takes(&mut self, whose: &Whose) -> bool {
-        let share = self.shares.get(whose);
-        let waited_for = share.is_some_and(|s| s.waiting.iter().any(|w| !w.is_closed()));
-        if waited_for || !self.may(whose, share.map_or(0, |share| share.taken)) {
+    fn take(&mut self, whose: &Whose) -> bool {
+        let account = self.payers.get(&whose.payer());
+        if account.is_some_and(|account| account.is_waited_for(whose)) || !self.may_take(whose) {
             return false;
         }
         self.note_taken(whose);
         true
     }
 
-    fn may(&self, whose: &Whose, taken: usize) -> bool {
-        match whose {
-            Whose::Operator => self.kept > 0,
-            Whose::Tenant(_) => taken < self.each && taken < self.free,
+    fn may_take(&self, whose: &Whose) -> bool {
+        let Some(tenant) = whose.tenant() else {
+            return self.kept > 0;
+        };
+        let taken = self.tenants.get(tenant).copied().unwrap_or(0);
+        taken < self.each && taken < self.free && self.may_pay(&whose.payer())
+    }
+
+    /// Whether a payer may have one more, whatever for.
+    fn may_pay(&self, payer: &Payer) -> bool {
+        match payer {
+            Payer::Token(_) => {
+                let account = self.payers.get(payer);
+                account.map_or(0, |account| account.taken) < TOKEN * self.free
+            }
+            Payer::Tenant(_) => true,
+            Payer::Operator => self.kept > 0,
         }
     }
 
     fn note_taken(&mut self, whose: &Whose) {
-        self.shares.entry(whose.clone()).or_default().taken += 1;
-        *self.left(whose) -= 1;
-    }
-
-    fn left(&mut self, whose: &Whose) -> &mut usize {
-        match whose {
-            Whose::Operator => &mut self.kept,
-            Whose::Tenant(_) => &mut self.free,
+        self.payers.entry(whose.payer()).or_default().taken += 1;
+        match whose.tenant() {
+            Some(tenant) => {
+                *self.tenants.entry(tenant.clone()).or_default() += 1;
+                self.free -= 1;
+            }
+            None => self.kept -= 1,
         }
     }
 
     fn give_back(&mut self, whose: &Whose) {
-        *self.left(whose) += 1;
-        if let Some(share) = self.shares.get_mut(whose) {
-            share.taken -= 1;
+        match whose.tenant() {
+            Some(tenant) => {
+                if let Some(taken) = self.tenants.get_mut(tenant) {
+                    *taken -= 1;
+                    if *taken == 0 {
+                        self.tenants.remove(tenant);
+                    }
+                }
+                self.free += 1;
+            }
+            None => self.kept += 1,
         }
-        self.forget(whose);
+        let payer = whose.payer();
+        if let Some(account) = self.payers.get_mut(&payer) {
+            account.taken -= 1;
+        }
+        self.forget(&payer);
     }
 
-    /// Keeps nothing of a share that nobody has or waits for.
-    fn forget(&mut self, whose: &Whose) {
-        let share = self.shares.get(whose);
-        if share.is_some_and(|share| share.taken == 0 && share.waiting.is_empty()) {
-            self.shares.remove(whose);
+    /// Keeps nothing of a payer that has no place and waits for none.
+    fn forget(&mut self, payer: &Payer) {
+        let account = self.payers.get(payer);
+        if account.is_some_and(|account| account.taken == 0 && account.shares.is_empty()) {
+            self.payers.remove(payer);
         }
     }
 
     /// Waits for a share; `None`: too many do.
     fn queue(&mut self, whose: &Whose) -> Option<oneshot::Receiver<Place>> {
-        let queue = self.queue;
-        let share = self.shares.entry(whose.clone()).or_default();
-        share.waiting.retain(|caller| !caller.is_closed());
-        if share.waiting.len() >= queue {
+        let (payer, queue) = (whose.payer(), self.queue);
+        if queue == 0 {
+            return None;
+        }
+        let account = self.payers.entry(payer.clone()).or_default();
+        let is_new = account.shares.is_empty();
+        if !account.has_room_for(whose, queue) {
             return None;
         }
         let (caller, turn) = oneshot::channel();
-        share.waiting.push_back(caller);
-        if !self.turns.contains(whose) {
-            self.turns.push_back(whose.clone());
+        account.line(whose).push_back(caller);
+        if is_new {
+            self.turns.push_back(payer);
         }
         Some(turn)
     }
 
     /// Waits at the head of its own share, behind all others; `None`: nobody else waits.
-    fn steps_back(&mut self, whose: &Whose) -> Option<oneshot::Receiver<Place>> {
-        let is_waited_for = |other: &Whose| {
-            let share = self.shares.get(other);
-            other != whose && share.is_some_and(|s| s.waiting.iter().any(|w| !w.is_closed()))
+    fn step_back(&mut self, whose: &Whose) -> Option<oneshot::Receiver<Place>> {
+        let is_waited_for = |payer: &Payer| {
+            let account = self.payers.get(payer);
+            account.is_some_and(|account| account.is_waited_for_beside(whose))
         };
         if !self.turns.iter().any(is_waited_for) {
             return None;
         }
+        let payer = whose.payer();
         let (caller, turn) = oneshot::channel();
-        let share = self.shares.entry(whose.clone()).or_default();
-        share.waiting.push_front(caller);
-        self.turns.retain(|other| other != whose);
-        self.turns.push_back(whose.clone());
+        // It has a place, hence an account.
+        let account = self.payers.get_mut(&payer)?;
+        account.line(whose).push_front(caller);
+        move_to_the_end(&mut account.turns, whose);
+        move_to_the_end(&mut self.turns, &payer);
         Some(turn)
     }
 
     /// Who gets a place next. It counts as taken.
     fn next(&mut self) -> Option<(Whose, oneshot::Sender<Place>)> {
         for _ in 0..self.turns.len() {
-            let whose = self.turns.pop_front()?;
-            let taken = self.shares.get(&whose).map_or(0, |share| share.taken);
-            let may = self.may(&whose, taken);
-            let Some(share) = self.shares.get_mut(&whose) else {
+            let payer = self.turns.pop_front()?;
+            let next = match self.may_pay(&payer) {
+                true => self.next_of(&payer),
+                false => None,
+            };
+            let account = self.payers.get(&payer);
+            if account.is_some_and(|account| !account.shares.is_empty()) {
+                self.turns.push_back(payer);
+            } else {
+                self.forget(&payer);
+            }
+            if next.is_some() {
+                return next;
+            }
+        }
+        None
+    }
+
+    fn next_of(&mut self, payer: &Payer) -> Option<(Whose, oneshot::Sender<Place>)> {
+        let shares = self.payers.get(payer)?.turns.len();
+        for _ in 0..shares {
+            let whose = self.payers.get_mut(payer)?.turns.pop_front()?;
+            let may_take = self.may_take(&whose);
+            let account = self.payers.get_mut(payer)?;
+            let Some(line) = account.shares.get_mut(&whose) else {
                 continue;
             };
-            share.waiting.retain(|caller| !caller.is_closed());
-            let caller = may.then(|| share.waiting.pop_front()).flatten();
-            if !share.waiting.is_empty() {
-                self.turns.push_back(whose.clone());
+            line.retain(|caller| !caller.is_closed());
+            let caller = may_take.then(|| line.pop_front()).flatten();
+            if line.is_empty() {
+                account.shares.remove(&whose);
+            } else {
+                account.turns.push_back(whose.clone());
             }
-            match caller {
-                Some(caller) => {
-                    self.note_taken(&whose);
-                    return Some((whose, caller));
-                }
-                None => self.forget(&whose),
+            if let Some(caller) = caller {
+                self.note_taken(&whose);
+                return Some((whose, caller));
             }
         }
         None
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SOON: Duration = Duration::from_secs(30);
-
-    fn tenant(name: &str) -> Whose {
-        Whose::Tenant(Tenant::new(name).expect("an id"))
+impl Account {
+    /// The queue of a share, which has its turn from now on.
+    fn line(&mut self, whose: &Whose) -> &mut VecDeque<oneshot::Sender<Place>> {
+        if !self.shares.contains_key(whose) {
+            self.turns.push_back(whose.clone());
+        }
+        self.shares.entry(whose.clone()).or_default()
     }
 
-    fn all(shares: &Shares, whose: &Whose) -> Vec<Place> {
-        std::iter::from_fn(|| shares.try_take(whose)).collect()
-    }
-
-    #[test]
-    fn whoever_takes_all_it_can_get_leaves_a_place_for_the_next() {
-        for places in [1, 2, 3, 8, 64] {
-            let shares = Shares::new(places, places);
-            let mut kept = Vec::new();
-            for number in 0.. {
-                let before = shares.taken();
-                kept.push(all(&shares, &tenant(&format!("t{number}"))));
-                if shares.taken() == before {
-                    break;
-                }
+    fn has_room_for(&mut self, whose: &Whose, queue: usize) -> bool {
+        if let Some(line) = self.shares.get_mut(whose) {
+            if line.len() >= queue {
+                line.retain(|caller| !caller.is_closed());
             }
-            // The first had half, the next half of the rest, and so on to the last place.
-            assert_eq!(shares.taken(), places);
-            assert_eq!(kept[0].len(), places.div_ceil(2), "{places} places");
+            return line.len() < queue;
         }
+        if self.shares.len() >= SHARES {
+            self.shares.retain(|_, line| is_live(line));
+            let shares = &self.shares;
+            self.turns.retain(|whose| shares.contains_key(whose));
+        }
+        self.shares.len() < SHARES
     }
 
-    #[test]
-    fn one_alone_has_half_and_never_more_than_each_may_have() {
-        let shares = Shares::new(8, 8);
-        assert_eq!(all(&shares, &tenant("a")).len(), 4);
-        let shares = Shares::new(8, 2);
-        assert_eq!(all(&shares, &tenant("a")).len(), 2);
+    fn is_waited_for(&self, whose: &Whose) -> bool {
+        self.shares.get(whose).is_some_and(is_live)
     }
 
-    #[test]
-    fn tenants_cannot_take_what_is_kept_for_operators() {
-        let shares = Shares::new(2, 1);
-        let tenants: Vec<Place> = ["a", "b", "c"]
-            .iter()
-            .filter_map(|name| shares.try_take(&tenant(name)))
-            .collect();
-        assert_eq!(tenants.len(), 2);
-        let operator = shares.try_take(&Whose::Operator);
-        assert!(operator.is_some());
-        assert!(shares.try_take(&Whose::Operator).is_none());
+    /// Whether any other share than this is.
+    fn is_waited_for_beside(&self, whose: &Whose) -> bool {
+        let mut shares = self.shares.iter();
+        shares.any(|(of, line)| of != whose && is_live(line))
     }
+}
 
-    #[tokio::test]
-    async fn shares_take_turns_however_many_wait_in_one() {
-        let shares = Shares::new(1, 1);
-        let held = shares.try_take(&tenant("noisy")).expect("free");
-        let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
-        let mut callers = Vec::new();
-        for number in 0..21 {
-            let whose = tenant(if number == 20 { "quiet" } else { "noisy" });
-            let (shares, done) = (shares.clone(), done.clone());
-            callers.push(tokio::spawn(async move {
-                let place = shares.take(&whose, SOON).await;
-                done.send(whose).expect("listened to");
-                drop(place);
-            }));
-            // The quiet one comes last.
-            tokio::task::yield_now().await;
-        }
-        drop(held);
-        let mut served = Vec::new();
-        for _ in 0..21 {
-            served.push(order.recv().await.expect("served"));
-        }
-        let at = served.iter().position(|whose| *whose == tenant("quiet"));
-        assert!(at.is_some_and(|at| at <= 1), "{at:?}");
-        for caller in callers {
-            caller.await.expect("no panic");
-        }
-        assert_eq!(shares.lock().shares.len(), 0, "nothing is remembered");
-        assert_eq!(shares.lock().turns.len(), 0);
-    }
+fn is_live(line: &VecDeque<oneshot::Sender<Place>>) -> bool {
+    line.iter().any(|caller| !caller.is_closed())
+}
 
-    #[tokio::test]
-    async fn who_is_at_it_for_long_lets_others_in_between_and_goes_on_before_its_own() {
-        let shares = Shares::new(1, 1);
-        let (noisy, quiet) = (tenant("noisy"), tenant("quiet"));
-        let place = shares.try_take(&noisy).expect("free");
-        let place = place.rotate(SOON).await.expect("nobody waits");
-        let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
-        for whose in [&noisy, &quiet] {
-            let (shares, done, whose) = (shares.clone(), done.clone(), whose.clone());
-            tokio::spawn(async move {
-                let place = shares.take(&whose, SOON).await;
-                done.send(Some(whose)).expect("listened to");
-                drop(place);
-            });
-            tokio::task::yield_now().await;
-        }
-        let place = place.rotate(SOON).await.expect("its turn came back");
-        done.send(None).expect("listened to");
-        drop(place);
-        let mut served = Vec::new();
-        for _ in 0..3 {
-            served.push(order.recv().await.expect("served"));
-        }
-        assert_eq!(served, [Some(quiet), None, Some(noisy)]);
-    }
-
-    #[tokio::test]
-    async fn who_leaves_the_queue_takes_no_place_with_it() {
-        let shares = Shares::new(1, 1);
-        let held = shares.try_take(&tenant("a")).expect("free");
-        for _ in 0..10 {
-            let left = shares.take(&tenant("b"), Duration::ZERO).await;
-            assert!(left.is_none());
-        }
-        drop(held);
-        assert!(shares.take(&tenant("c"), SOON).await.is_some());
-        assert_eq!(shares.lock().shares.len(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_queue_that_is_full_is_told_at_once() {
-        let shares = Shares::new(1, 1);
-        let held = shares.try_take(&tenant("a")).expect("free");
-        let callers: Vec<_> = (0..QUEUE)
-            .map(|_| {
-                let shares = shares.clone();
-                tokio::spawn(async move { shares.take(&tenant("a"), SOON).await.is_some() })
-            })
-            .collect();
-        while shares.lock().shares[&tenant("a")].waiting.len() < QUEUE {
-            tokio::task::yield_now().await;
-        }
-        assert!(shares.take(&tenant("a"), SOON).await.is_none());
-        drop(held);
-        for caller in callers {
-            assert!(caller.await.expect("no panic"));
-        }
-    }
+fn move_to_the_end<T: PartialEq + Clone>(turns: &mut VecDeque<T>, one: &T) {
+    turns.retain(|other| other != one);
+    turns.push_back(one.clone());
 }

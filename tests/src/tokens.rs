@@ -65,6 +65,11 @@ pub fn resolver(tenants: Option<&[&str]>) -> String {
     token(&claims("resolver", json!({ "tenants": tenants })))
 }
 
+/// For all tenants, of another caller than usual.
+pub fn resolver_of(actor: &str) -> String {
+    token(&claims("resolver", json!({ "sub": actor })))
+}
+
 /// A key that signs.
 pub enum Signer {
     Secret(hmac::Key),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Denied;
 use crate::ids::Tenant;
+use crate::shares::Charge;
 
 /// From the weakest to the strongest: of what is one tenant's, each may do what the one before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +90,17 @@ impl Principal {
     /// Whoever runs the fleet. Where nobody is asked for a token it could be anybody.
     pub fn is_operator(&self) -> bool {
         self.grant == Grant::Admin && *self != Principal::anonymous()
+    }
+
+    /// Who pays for what they ask. A token that may ask about several tenants does, too: it could make
+    /// them up.
+    pub fn charge(&self) -> Charge {
+        match &self.grant {
+            Grant::Resolver(Some(tenants)) if tenants.len() < 2 => Charge::Tenants,
+            Grant::Resolver(_) => Charge::Token(self.actor.clone()),
+            Grant::Admin if *self != Principal::anonymous() => Charge::Token(self.actor.clone()),
+            _ => Charge::Tenants,
+        }
     }
 
     /// What the history calls them.

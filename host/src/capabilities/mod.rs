@@ -89,6 +89,7 @@ pub struct HostState {
     mark: u64,
     pub(crate) limits: Limits,
     tenant: Option<Tenant>,
+    whose: Whose,
     /// Start of the call (t0 of the protocol).
     began: Moment,
     /// When it must have been answered.
@@ -152,6 +153,7 @@ impl HostState {
             component,
             limits,
             tenant: None,
+            whose: Whose::Operator,
             began: Moment::now(),
             deadline: Moment::now(),
             // For being instantiated; a call brings its own.
@@ -178,6 +180,7 @@ impl HostState {
     /// every look-up fails.
     pub fn begin(&mut self, call: &Call, ticks: u32) {
         self.tenant.clone_from(&call.tenant);
+        self.whose.clone_from(&call.whose);
         self.began = call.began;
         self.deadline = call.deadline;
         self.ticks = ticks;
@@ -307,19 +310,11 @@ pub struct Call {
     pub insists: bool,
     /// Where it computes for longer than a tick, if it may wait.
     pub turn: Option<Turn>,
-    /// Who is charged for it, where that is not its tenant.
-    pub payer: Option<Whose>,
+    /// Whose share it takes of what is short.
+    pub whose: Whose,
     pub trial: Option<Arc<Entry>>,
     /// There is no place to wait in: servers count as not answering.
     pub hurried: bool,
     /// The answer is compared with another and given to nobody.
     pub shadow: bool,
-}
-
-impl Call {
-    /// Whose share of the cores it takes.
-    pub fn whose(&self) -> Whose {
-        let tenant = self.tenant.as_ref().map(Whose::from);
-        self.payer.clone().or(tenant).unwrap_or(Whose::Operator)
-    }
 }

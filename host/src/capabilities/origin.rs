@@ -34,11 +34,13 @@ impl HostState {
         let services = self.services.clone();
         let sent_from = self.began.minus(self.in_force.bound);
         let demand = Demand {
+            whose: self.whose.clone(),
+            within: services.options.origin_deadline,
             began: self.began,
             sent_from,
             min_revision,
         };
-        let (flight, reply) = services.origin.read(&keys, demand).await;
+        let (flight, reply) = services.origin.read(&keys, &demand).await;
         self.flights.1 = flight;
         let reading = match reply {
             Ok(reading) => reading,

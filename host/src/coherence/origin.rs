@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::breaker::{Breaker, Lines};
 use super::clock::Moment;
@@ -10,6 +11,8 @@ use super::flight::{Flight, Flights};
 use super::window::Coherence;
 use crate::backends::{Origin, OriginError, Snapshot};
 use crate::ids::{Key, Kind, Tenant};
+use crate::places::Places;
+use crate::shares::Whose;
 
 /// A reply of the origin and when it was sent for.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct OriginReader {
     coherence: Arc<Coherence>,
     flights: Flights<Reply>,
     pub breaker: Arc<Breaker>,
+    /// Whose turn it is at the connections, which serve whoever comes first.
+    pub places: Places,
     /// What opened the breaker is that it answers and is the wrong server.
     read_only: AtomicBool,
     /// Reads that were sent, since the start.
@@ -36,8 +41,12 @@ pub struct OriginReader {
 }
 
 /// What a caller demands of a reply that it did not send for itself.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Demand {
+    /// Whose share of the connections a read takes.
+    pub whose: Whose,
+    /// How long a read may take, its turn included.
+    pub within: Duration,
     /// Start of the call.
     pub began: Moment,
     /// Sent at or after this moment: start of the call minus the freshness bound.
@@ -47,12 +56,13 @@ pub struct Demand {
 
 impl OriginReader {
     /// The origin bounds each of its reads by the origin deadline.
-    pub fn new(origin: Arc<dyn Origin>, coherence: Arc<Coherence>) -> Self {
+    pub fn new(origin: Arc<dyn Origin>, coherence: Arc<Coherence>, places: Places) -> Self {
         OriginReader {
             origin,
             coherence,
             flights: Flights::default(),
             breaker: Breaker::new("origin", Lines::ANSWERS),
+            places,
             read_only: AtomicBool::new(false),
             reads: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -65,7 +75,7 @@ impl OriginReader {
     pub async fn read(
         self: &Arc<Self>,
         keys: &[Key],
-        demand: Demand,
+        demand: &Demand,
     ) -> (Option<OriginFlight>, Reply) {
         if let Err(open) = self.admit() {
             return (None, Err(open));
@@ -87,7 +97,7 @@ impl OriginReader {
             let mine = AtomicBool::new(false);
             let read = async {
                 mine.store(true, Ordering::Relaxed);
-                self.send(keys).await
+                self.send(keys, demand).await
             };
             let reply = flight.reply(read).await;
             let settled = match &reply {
@@ -104,16 +114,16 @@ impl OriginReader {
             return (left, Err(open));
         }
         let alone = self.flights.join(keys, None, |_| false);
-        let reply = alone.reply(self.send(keys)).await;
+        let reply = alone.reply(self.send(keys, demand)).await;
         (Some(alone), reply)
     }
 
     /// A reply that was sent for after the call began is the newest there is, whatever it says.
-    fn meets(&self, keys: &[Key], reading: &Reading, demand: Demand) -> bool {
+    fn meets(&self, keys: &[Key], reading: &Reading, demand: &Demand) -> bool {
         reading.sent >= demand.began || self.shareable(keys, reading, demand)
     }
 
-    fn shareable(&self, keys: &[Key], reading: &Reading, demand: Demand) -> bool {
+    fn shareable(&self, keys: &[Key], reading: &Reading, demand: &Demand) -> bool {
         reading.sent >= demand.sent_from
             && reading.snapshot.as_of >= demand.min_revision
             && keys
@@ -121,11 +131,18 @@ impl OriginReader {
                 .all(|key| self.coherence.not_overtaken(key, reading.snapshot.as_of))
     }
 
-    async fn send(self: &Arc<Self>, keys: &[Key]) -> Reply {
+    async fn send(self: &Arc<Self>, keys: &[Key], demand: &Demand) -> Reply {
+        // That many want to be answered says nothing of the origin.
+        let came = Moment::now();
+        let place = self.places.take(&demand.whose, demand.within * 3 / 5).await;
+        let _place = place.ok_or(OriginError::Late)?;
         let before = self.before();
         let sent = Moment::now();
         self.reads.fetch_add(1, Ordering::Relaxed);
-        let snapshot = self.origin.read(keys).await.inspect_err(|error| {
+        let left = demand.within.saturating_sub(sent.since(came));
+        let read = tokio::time::timeout(left, self.origin.read(keys)).await;
+        let snapshot = read.unwrap_or(Err(OriginError::Late));
+        let snapshot = snapshot.inspect_err(|error| {
             tracing::debug!(%error, "the origin cannot be read");
             self.suspect();
         })?;

@@ -18,6 +18,7 @@ use crate::backends::{Attribution, Change, LogRow, Origin, Precondition, Record}
 use crate::caches::Caches;
 use crate::ids::{Key, Tenant};
 use crate::options::Options;
+use crate::places::Places;
 
 fn key(tenant: &str) -> Key {
     Key::policy(&Tenant::new(tenant).expect("a valid id"))
@@ -353,7 +354,11 @@ fn follow(origin: &Arc<MemoryOrigin>) -> (Arc<Coherence>, tokio::task::JoinHandl
     let feed = Feed::new(
         coherence.clone(),
         origin.clone(),
-        Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
+        Arc::new(OriginReader::new(
+            origin.clone(),
+            coherence.clone(),
+            Places::reads(16),
+        )),
         Arc::new(Caches::new(&Options::default())),
     );
     (coherence, tokio::spawn(Arc::new(feed).run(0)))

@@ -17,6 +17,7 @@ use super::rules::{Rule, methods, rule};
 use super::{App, input};
 use crate::Ordain;
 use crate::access::{Access, Denied, Need, Principal};
+use crate::shares::Charge;
 
 /// Bytes, and time for them, of a body that nobody wants: a client that only reads after writing should
 /// see why.
@@ -87,10 +88,10 @@ pub fn principal(extensions: &Extensions) -> Result<&Arc<Principal>, Problem> {
     })
 }
 
-/// The front door for whoever has passed: operators have places of their own.
+/// The front door for whoever has passed, to change something: operators have places of their own.
 pub fn front_door(app: &App, extensions: &Extensions) -> Result<Ordain, Problem> {
     match principal(extensions)?.is_operator() {
-        true => Ok(app.ordain.as_operator()),
+        true => Ok(app.ordain.charged_to(Charge::Operator)),
         false => Ok(app.ordain.clone()),
     }
 }

@@ -31,7 +31,8 @@ pub async fn resolve(State(app): State<App>, request: Request) -> Result<Respons
             allowed(principal, &item)?;
             let mut one = item.map_err(|faulty| Problem::request(faulty.faults))?;
             one.request.min_revision = one.request.min_revision.max(min_revision);
-            let answer = app.ordain.resolve(&one.tenant, &one.request).await?;
+            let ordain = app.ordain.charged_to(principal.charge());
+            let answer = ordain.resolve(&one.tenant, &one.request).await?;
             json(&answer, answer.provenance.position)
         }
         Body::Many(items) => {
@@ -39,7 +40,8 @@ pub async fn resolve(State(app): State<App>, request: Request) -> Result<Respons
                 allowed(principal, item)?;
             }
             let (requests, outcome) = split(items, min_revision);
-            let answers = app.ordain.resolve_batch(requests).await;
+            let ordain = app.ordain.charged_to(principal.charge());
+            let answers = ordain.resolve_batch(requests).await;
             outcome.respond(answers, app.watermark())
         }
         Body::TooMany(count) => Err(Problem::batch_too_large(count)),

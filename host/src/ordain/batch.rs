@@ -2,25 +2,23 @@
 
 use std::collections::HashMap;
 
-use futures::StreamExt;
-use tokio::sync::Semaphore;
-
 use super::Ordain;
 use crate::answer::{Answer, ResolveError};
 use crate::coherence::Moment;
 use crate::ids::Kind;
 use crate::request::{Request, TenantRequest};
+use crate::shares::Shares;
+use futures::StreamExt;
 
-/// Tenants of all batches that are resolved at the same time. One batch alone has all of these turns, and of
-/// several none keeps others from theirs: the turns go round. (Tenants that a caller made up have no share that
-/// would bound them.)
+/// Tenants of all batches that are resolved at the same time.
 const TENANTS: usize = 32;
 
-pub(super) struct Turns(Semaphore);
+/// Places for them: callers take turns, however long their batches are.
+pub(super) struct Turns(Shares);
 
 impl Default for Turns {
     fn default() -> Turns {
-        Turns(Semaphore::new(TENANTS))
+        Turns(Shares::new(TENANTS, TENANTS))
     }
 }
 
@@ -46,13 +44,15 @@ impl Ordain {
         for (tenant, indices) in tenants {
             let items: Vec<&Request> = indices.iter().map(|i| &requests[*i].request).collect();
             groups.push(async move {
-                let _turn = self.inner.batches.0.acquire().await;
+                let whose = self.charge.share(Some(tenant));
+                let left = deadline.saturating_sub(Moment::now().since(began));
+                let turn = self.inner.batches.0.take(&whose, left).await;
                 // Whoever is late already costs nothing more.
-                let group = match Moment::now().since(began) > deadline {
-                    true => indices.iter().map(|_| Err(ResolveError::Late)).collect(),
-                    false => {
+                let group = match turn {
+                    None => indices.iter().map(|_| Err(ResolveError::Late)).collect(),
+                    Some(_turn) => {
                         let runtime = &self.inner.runtime;
-                        runtime.resolve_batch(began, tenant, &items).await
+                        runtime.resolve_batch(whose, began, tenant, &items).await
                     }
                 };
                 (indices, group)

@@ -47,7 +47,10 @@ impl Ordain {
         self.possible(Kind::Config, min_revision)?;
         let user = user.map(User::as_str);
         let runtime = &self.inner.runtime;
-        runtime.effective_config(tenant, user, min_revision).await
+        let whose = self.charge.share(Some(tenant));
+        runtime
+            .effective_config(whose, tenant, user, min_revision)
+            .await
     }
 
     /// One level as it is stored, from the origin.
@@ -89,7 +92,7 @@ impl Ordain {
                 return Err(WriteError::Precondition { current }.into());
             }
             let text = stored.as_ref().map_or("{}", |record| &*record.body);
-            let payer = self.payer(level.tenant());
+            let payer = self.charge.share(level.tenant());
             let body = runtime.check(payer, Check::Patch(text, patch)).await?;
             if is_empty {
                 return Ok(Patched::Unchanged(current));

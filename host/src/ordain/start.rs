@@ -1,5 +1,6 @@
 //! Starting an Ordain: backends, component, feed. Not for reading configuration (`config.rs`).
 
+use crate::shares::Charge;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -23,7 +24,7 @@ use crate::coherence::origin::OriginReader;
 use crate::coherence::restamp::Restamper;
 use crate::coherence::{Coherence, Moment};
 use crate::options::{Options, OriginChoice};
-use crate::places::Direct;
+use crate::places::{Direct, Places};
 use crate::runtime::{
     EngineError, Generation, GuestEngine, LoadError, Loader, Room, Runtime, Vectors, VectorsError,
     inspect,
@@ -141,7 +142,10 @@ impl Ordain {
         let window = usize::try_from(options.window).unwrap_or(usize::MAX);
         let coherence = Arc::new(Coherence::new(options.near_bytes, window));
         let caches = Arc::new(Caches::new(&options));
-        let reader = Arc::new(OriginReader::new(origin.clone(), coherence.clone()));
+        let connections = usize::try_from(options.origin_connections).unwrap_or(usize::MAX);
+        let reads = Places::reads(connections);
+        let reader = OriginReader::new(origin.clone(), coherence.clone(), reads);
+        let reader = Arc::new(reader);
         let services = Arc::new(Services {
             coherence: coherence.clone(),
             origin: reader.clone(),
@@ -198,7 +202,6 @@ impl Ordain {
             });
             tasks.push(supervised.spawn("auditor", move |_| auditor.clone().run()));
         }
-        let connections = usize::try_from(options.origin_connections).unwrap_or(usize::MAX);
         let inner = Inner {
             options,
             runtime,
@@ -218,7 +221,7 @@ impl Ordain {
         };
         let ordain = Ordain {
             inner: Arc::new(inner),
-            operator: false,
+            charge: Charge::default(),
         };
         match room {
             Some(_) => ordain.take_promoted().await,

@@ -35,7 +35,7 @@ impl Runtime {
             let first = self.said(current, call, question, patient).await;
             let Some(why) = blame(&first, question) else {
                 if first.is_ok() {
-                    lineup.watch.note_answer(&call.whose());
+                    lineup.watch.note_answer(call.whose.tenant());
                 }
                 return first;
             };
@@ -73,7 +73,7 @@ impl Runtime {
         call: &Call,
         question: &Q,
     ) -> bool {
-        let Some(_place) = self.computing.try_take(&call.whose()) else {
+        let Some(_place) = self.computing.try_take(&call.whose) else {
             return false;
         };
         let call = Call {
@@ -106,7 +106,7 @@ impl Runtime {
     fn fault(&self, lineup: &Arc<Lineup>, good: &Arc<Generation>, call: &Call, why: &str) {
         let current = &lineup.current;
         current.note_error(why);
-        if !lineup.watch.fault(&call.whose(), why) {
+        if !lineup.watch.fault(call.whose.tenant(), why) {
             return;
         }
         let back = Lineup {

@@ -126,28 +126,26 @@ impl Runtime {
         Arc::ptr_eq(&previous, expected)
     }
 
-    fn call(&self, tenant: Option<Tenant>, began: Moment) -> Call {
-        Runtime::call_of(tenant, began, self.request_deadline)
-    }
-
     /// A call that goes on where it may wait and yields, if it does not end at once.
-    fn waiting_call(&self, tenant: &Tenant, began: Moment) -> Call {
+    fn waiting_call(&self, whose: Whose, tenant: &Tenant, began: Moment) -> Call {
         Call {
+            tenant: Some(tenant.clone()),
             prompt_ticks: PROMPT_TICKS,
-            ..self.call(Some(tenant.clone()), began)
+            ..Runtime::call_of(whose, began, self.request_deadline)
         }
     }
 
-    fn call_of(tenant: Option<Tenant>, began: Moment, deadline: Duration) -> Call {
+    /// A call that concerns no tenant, yet.
+    fn call_of(whose: Whose, began: Moment, deadline: Duration) -> Call {
         Call {
-            tenant,
+            tenant: None,
+            whose,
             began,
             deadline: began.plus(deadline),
             ticks: GUEST_TICKS,
             prompt_ticks: GUEST_TICKS,
             insists: false,
             turn: None,
-            payer: None,
             trial: None,
             hurried: false,
             shadow: false,
@@ -156,20 +154,26 @@ impl Runtime {
 
     pub async fn resolve(
         &self,
+        whose: Whose,
         tenant: &Tenant,
         request: &Request,
     ) -> Result<Answer, ResolveError> {
-        let answer = self.answer(tenant, request).await;
+        let answer = self.answer(whose, tenant, request).await;
         self.counts.note(answer.as_ref().map(|a| &a.provenance));
         answer
     }
 
-    async fn answer(&self, tenant: &Tenant, request: &Request) -> Result<Answer, ResolveError> {
+    async fn answer(
+        &self,
+        whose: Whose,
+        tenant: &Tenant,
+        request: &Request,
+    ) -> Result<Answer, ResolveError> {
         if !self.is_open() {
             return Err(ResolveError::Unavailable);
         }
         let lineup = self.lineup.load();
-        let call = self.waiting_call(tenant, Moment::now());
+        let call = self.waiting_call(whose, tenant, Moment::now());
         let said = self.asked(&lineup, &call, &One(request)).await?;
         let Said {
             outcome,
@@ -193,11 +197,12 @@ impl Runtime {
     /// whole began that these are a part of.
     pub async fn resolve_batch(
         &self,
+        whose: Whose,
         began: Moment,
         tenant: &Tenant,
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
-        let call = self.waiting_call(tenant, began);
+        let call = self.waiting_call(whose, tenant, began);
         let answers = self.batch(&call, tenant, requests).await;
         for answer in &answers {
             self.counts.note(answer.as_ref().map(|a| &a.provenance));
@@ -208,14 +213,13 @@ impl Runtime {
     /// Resolves requests against a record that is stored nowhere.
     pub async fn try_record(
         &self,
-        payer: Whose,
+        whose: Whose,
         tenant: &Tenant,
         record: Arc<Entry>,
         requests: &[&Request],
     ) -> Vec<Result<Answer, ResolveError>> {
-        let mut call = self.waiting_call(tenant, Moment::now());
+        let mut call = self.waiting_call(whose, tenant, Moment::now());
         call.trial = Some(record);
-        call.payer = Some(payer);
         let mut answers = self.batch(&call, tenant, requests).await;
         for answer in answers.iter_mut().flatten() {
             // It was never written, so it has no revision.
@@ -317,11 +321,11 @@ impl Runtime {
         call: &Call,
         question: &Q,
     ) -> Result<Said<Q::Outcome>, ResolveError> {
-        let whose = call.whose();
-        let mut place = self.waiting.try_take(&whose);
+        let whose = &call.whose;
+        let mut place = self.waiting.try_take(whose);
         if place.is_none() {
             let left = call.deadline.since(Moment::now());
-            let mut turn = std::pin::pin!(self.waiting.take(&whose, left));
+            let mut turn = std::pin::pin!(self.waiting.take(whose, left));
             place = match tokio::time::timeout(left / PATIENCE, &mut turn).await {
                 Ok(place) => place,
                 Err(_) => match hurried(generation, call, question) {
@@ -344,6 +348,7 @@ impl Runtime {
     /// What config holds for a user of the tenant, or for the tenant.
     pub async fn effective_config(
         &self,
+        whose: Whose,
         tenant: &Tenant,
         user: Option<&str>,
         min_revision: u64,
@@ -352,7 +357,7 @@ impl Runtime {
             return Err(ResolveError::Unavailable);
         }
         let lineup = self.lineup.load();
-        let call = self.waiting_call(tenant, Moment::now());
+        let call = self.waiting_call(whose, tenant, Moment::now());
         let question = Config { user, min_revision };
         let answer = match self.asked(&lineup, &call, &question).await {
             Ok(said) => convert::effective(said.outcome, said.component, said.settings),
@@ -363,11 +368,10 @@ impl Runtime {
         answer
     }
 
-    /// Canonical text of a record, or what is wrong with it. Asks no server. `payer`: whose share of the
-    /// cores it takes.
-    pub async fn check(&self, payer: Whose, check: Check<'_>) -> Result<String, InvalidRecord> {
+    /// Canonical text of a record, or what is wrong with it. Asks no server.
+    pub async fn check(&self, whose: Whose, check: Check<'_>) -> Result<String, InvalidRecord> {
         let lineup = self.lineup.load_full();
-        let call = self.checking_call(payer);
+        let call = self.checking_call(whose);
         check::checked(self.asked(&lineup, &call, &check).await)
     }
 
@@ -382,19 +386,22 @@ impl Runtime {
     }
 
     /// What is written afterwards needs some time as well.
-    fn checking_call(&self, payer: Whose) -> Call {
+    fn checking_call(&self, whose: Whose) -> Call {
         let deadline = self.request_deadline * 4 / 5;
         Call {
-            payer: Some(payer),
             prompt_ticks: PROMPT_TICKS,
-            ..Runtime::call_of(None, Moment::now(), deadline)
+            ..Runtime::call_of(whose, Moment::now(), deadline)
         }
     }
 
     /// The call, where it may wait.
     fn turn_of<Q: Question>(&self, call: &Call, question: &Q) -> Call {
         Call {
-            turn: Some(Turn::new(&self.computing, call.whose(), call.deadline)),
+            turn: Some(Turn::new(
+                &self.computing,
+                call.whose.clone(),
+                call.deadline,
+            )),
             ticks: call.ticks.saturating_add(question.more_ticks()),
             ..call.clone()
         }

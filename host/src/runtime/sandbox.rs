@@ -19,6 +19,7 @@ use crate::coherence::{Coherence, Moment};
 use crate::ids::{Key, Level, Tenant};
 use crate::options::Options;
 use crate::ordain::InvalidRecord;
+use crate::places::Places;
 use crate::shares::Whose;
 
 /// For the feed to read a log in memory.
@@ -41,7 +42,11 @@ pub fn services_in_memory(options: Options) -> (Arc<Services>, Arc<MemoryOrigin>
     let origin = Arc::new(MemoryOrigin::new());
     let coherence = Arc::new(Coherence::new(options.near_bytes, options.window as usize));
     let services = Services {
-        origin: Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
+        origin: Arc::new(OriginReader::new(
+            origin.clone(),
+            coherence.clone(),
+            Places::reads(1),
+        )),
         coherence,
         far: None,
         caches: Arc::new(Caches::new(&options)),

@@ -20,6 +20,7 @@ use crate::answer::{Answer, ResolveError};
 use crate::coherence::Moment;
 use crate::ids::Tenant;
 use crate::request::Request;
+use crate::shares::Whose;
 
 /// Answers that wait to be compared.
 const QUEUE: usize = 256;
@@ -169,10 +170,11 @@ impl Shadow {
             return;
         }
         let mut call = Runtime::call_of(
-            Some(case.tenant.clone()),
+            Whose::from(&case.tenant),
             Moment::now(),
             Duration::from_secs(1),
         );
+        call.tenant = Some(case.tenant.clone());
         call.shadow = true;
         let said = self.candidate.promptly(&call, &One(&case.request));
         let answer = match said {

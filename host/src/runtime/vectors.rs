@@ -20,6 +20,7 @@ use crate::answer::ResolveError;
 use crate::ids::Tenant;
 use crate::ordain::InvalidRecord;
 use crate::request::{self, Body, EgressMode};
+use crate::shares::Whose;
 use crate::utf8;
 
 /// What every component must answer.
@@ -312,14 +313,19 @@ impl Vector {
         let request = self.parsed(request, &tenant).map_err(Difference::Answer)?;
         // First from the origin, then from near, then as a batch: the answer is the same.
         for way in ["read from the origin", "read from near"] {
-            let answer = sandbox.runtime.resolve(&tenant, &request).await;
+            let answer = sandbox
+                .runtime
+                .resolve(Whose::Operator, &tenant, &request)
+                .await;
             same(answer, expected, way)?;
         }
         let twice = [&request, &request];
-        let answers =
-            sandbox
-                .runtime
-                .resolve_batch(crate::coherence::Moment::now(), &tenant, &twice);
+        let answers = sandbox.runtime.resolve_batch(
+            Whose::Operator,
+            crate::coherence::Moment::now(),
+            &tenant,
+            &twice,
+        );
         for answer in answers.await {
             same(answer, expected, "in a batch")?;
         }

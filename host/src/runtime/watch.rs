@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::coherence::Moment;
-use crate::shares::Whose;
+use crate::ids::Tenant;
 
 /// Tenants that it takes to end it, if there are so many.
 const TENANTS: u32 = 4;
@@ -26,7 +26,7 @@ pub struct Watch {
 
 #[derive(Default)]
 struct Faults {
-    of: HashMap<Whose, u32>,
+    of: HashMap<Option<Tenant>, u32>,
     /// What went wrong last; empty: nothing.
     last: String,
 }
@@ -62,20 +62,21 @@ impl Watch {
     }
 
     /// Notes a failure at a request of somebody; true if it was one too many.
-    pub(super) fn fault(&self, whose: &Whose, why: &str) -> bool {
-        self.answered.note(whose);
+    pub(super) fn fault(&self, tenant: Option<&Tenant>, why: &str) -> bool {
+        self.answered.note(tenant);
         let mut faults = self.lock();
         why.clone_into(&mut faults.last);
-        if faults.of.len() < APART || faults.of.contains_key(whose) {
-            let count = faults.of.entry(whose.clone()).or_default();
+        let tenant = tenant.cloned();
+        if faults.of.len() < APART || faults.of.contains_key(&tenant) {
+            let count = faults.of.entry(tenant).or_default();
             *count = count.saturating_add(1);
         }
         self.counted(&faults) > self.limit
     }
 
     /// Notes that somebody has an answer.
-    pub(super) fn note_answer(&self, whose: &Whose) {
-        self.answered.note(whose);
+    pub(super) fn note_answer(&self, tenant: Option<&Tenant>) {
+        self.answered.note(tenant);
     }
 
     /// Failures that count: of one of several tenants as many as make `TENANTS` of them, or all that
@@ -126,8 +127,8 @@ impl Default for Seen {
 }
 
 impl Seen {
-    fn note(&self, whose: &Whose) {
-        let hash = self.hash.hash_one(whose);
+    fn note(&self, tenant: Option<&Tenant>) {
+        let hash = self.hash.hash_one(tenant);
         let bit = 1 << (hash & 63);
         let word = &self.bits[(hash >> 6) as usize % self.bits.len()];
         if word.load(Ordering::Relaxed) & bit == 0 {
@@ -147,22 +148,21 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Tenant;
 
-    fn tenant(number: usize) -> Whose {
-        Whose::Tenant(Tenant::new(&format!("t{number}")).expect("an id"))
+    fn tenant(number: usize) -> Tenant {
+        Tenant::new(&format!("t{number}")).expect("an id")
     }
 
     fn watch(limit: u32, answered: usize) -> Watch {
         let watch = Watch::new(Duration::from_secs(600), limit);
-        (0..answered).for_each(|number| watch.note_answer(&tenant(number)));
+        (0..answered).for_each(|number| watch.note_answer(Some(&tenant(number))));
         watch
     }
 
     #[test]
     fn one_of_several_tenants_cannot_end_it_however_often_it_fails() {
         let watch = watch(20, 100);
-        assert!((0..10_000).all(|_| !watch.fault(&tenant(0), "slow")));
+        assert!((0..10_000).all(|_| !watch.fault(Some(&tenant(0)), "slow")));
         assert_eq!(watch.status().faults, 6);
         assert!(watch.is_going_well());
     }
@@ -170,23 +170,23 @@ mod tests {
     #[test]
     fn the_only_tenant_ends_it_with_one_too_many() {
         let watch = watch(3, 1);
-        assert!((0..3).all(|_| !watch.fault(&tenant(0), "trap")));
-        assert!(watch.fault(&tenant(0), "trap"));
+        assert!((0..3).all(|_| !watch.fault(Some(&tenant(0)), "trap")));
+        assert!(watch.fault(Some(&tenant(0)), "trap"));
     }
 
     #[test]
     fn all_of_a_few_tenants_end_it_and_so_do_some_of_many() {
         for (tenants, answered) in [(2, 2), (3, 3), (4, 4), (4, 500)] {
             let watch = watch(20, answered);
-            let mut all = (0..1000).map(|n| watch.fault(&tenant(n % tenants), "trap"));
+            let mut all = (0..1000).map(|n| watch.fault(Some(&tenant(n % tenants)), "trap"));
             assert!(all.any(|ended| ended), "{tenants} of {answered}");
         }
         let watch = watch(20, 500);
-        assert!((0..1000).all(|n| !watch.fault(&tenant(n % 3), "trap")));
+        assert!((0..1000).all(|n| !watch.fault(Some(&tenant(n % 3)), "trap")));
     }
 
     #[test]
     fn a_limit_of_none_is_over_at_the_first() {
-        assert!(watch(0, 100).fault(&tenant(0), "trap"));
+        assert!(watch(0, 100).fault(Some(&tenant(0)), "trap"));
     }
 }

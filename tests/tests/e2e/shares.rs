@@ -1,11 +1,14 @@
 //! What one tenant can take from the others: time of those who wait, room in near and in Redis, connections
 //! for pages. How all of it feels to a quiet neighbour is in the tests of noisy tenants.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ordain_tests::app::App;
 use ordain_tests::http::{history_path, policy_path};
-use ordain_tests::tokens::{self, reader};
+use ordain_tests::tokens::{self, reader, resolver_of};
+use ordain_tests::wait::{PATIENCE, eventually, holds};
 use serde_json::{Map, Value, json};
 
 use crate::support::{
@@ -113,8 +116,10 @@ async fn a_page_of_history_has_a_mebibyte_at_most_and_the_rest_follows() {
 }
 
 /// Policies of many tenants, each of which takes a while to read.
-const SLOW: &str = "INSERT INTO policies SELECT 't' || n, '{\"defaultModel\":\"m1\",\"defaultProvider\":\"p\"}' \
-     FROM generate_series(0, 319) n; ALTER POLICY own_tenant ON policies USING \
+const SLOW: &str = "INSERT INTO policies SELECT t, '{\"defaultModel\":\"m1\",\"defaultProvider\":\"p\"}' \
+     FROM (SELECT 't' || n FROM generate_series(0, 319) n \
+           UNION ALL SELECT 'm' || n FROM generate_series(0, 4999) n) AS tenants (t); \
+     ALTER POLICY own_tenant ON policies USING \
      (tenant = current_setting('ordain.tenant', true) AND pg_sleep(0.1)::text = '')";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,6 +145,52 @@ async fn a_crowd_for_few_connections_is_answered_one_by_one_and_nobody_is_turned
     let metrics = app.get("/metrics").await.expect(200).text;
     let opened = "ordain_breaker_opened_total{tier=\"origin\"} 0";
     assert!(metrics.contains(opened), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_makes_up_tenants_leaves_connections_and_turns_to_others() {
+    let url = database().await;
+    let app = App::builder().postgres(&url);
+    let app = app.env("ORDAIN_ORIGIN_CONNECTIONS", "8").start().await;
+    let slow = sqlx::raw_sql(SLOW).execute(&mut psql(&url).await).await;
+    slow.expect("a slow database");
+    // Eighty reads a second, of which this wants some thousand, one by one and in batches.
+    let noisy = app.with(&resolver_of("noisy"));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut noise = tokio::task::JoinSet::new();
+    for n in 0..60 {
+        let (noisy, asked) = (noisy.clone(), asked.clone());
+        noise.spawn(async move {
+            loop {
+                let next = |_| plain(&format!("m{}", asked.fetch_add(1, Ordering::Relaxed)));
+                match n % 4 {
+                    0 => noisy.resolve(&Value::from_iter((0..20).map(next))).await,
+                    _ => noisy.resolve(&next(0)).await,
+                };
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+    }
+    let crowded = || async {
+        let waiting = app.get("/readyz").await.json["waiting"]["used"].as_u64();
+        holds(waiting > Some(50), format!("{waiting:?} wait"))
+    };
+    eventually("a crowd", PATIENCE, crowded).await;
+    let quiet = app.with(&resolver_of("quiet"));
+    for n in 0..20 {
+        let one = quiet.resolve(&plain(&format!("t{n}"))).await.expect(200);
+        assert_eq!(one.json["model"], "m1");
+        let own = format!("t{}", 20 + n);
+        let own = app.with(&reader(&own)).resolve(&plain(&own)).await;
+        assert_eq!(own.expect(200).json["model"], "m1");
+    }
+    let batch = Value::from_iter((40..50).map(|n| plain(&format!("t{n}"))));
+    let answers = quiet.resolve(&batch).await.expect(200).json;
+    let answers = answers.as_array().expect("a list");
+    assert!(
+        answers.iter().all(|answer| answer["model"] == "m1"),
+        "{answers:?}"
+    );
 }
 
 /// Statements on policies that the database is at.

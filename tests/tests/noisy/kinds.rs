@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ordain_tests::app::App;
 use ordain_tests::http::{Client, history_path, policy_path};
-use ordain_tests::tokens::{admin, editor, reader};
+use ordain_tests::tokens::{admin, editor, reader, resolver_of};
 use ordain_tests::wait::{PATIENCE, eventually, holds};
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncWriteExt;
@@ -15,6 +15,8 @@ use tokio::task::JoinSet;
 pub enum Kind {
     /// Configs of users that it makes up.
     ColdUsers,
+    /// Tenants that it makes up, by a token for all of them, one by one and in batches.
+    ColdTenants,
     /// Revisions of the year 2255, and of the next second.
     FarFutureRevisions,
     NearFutureRevisions,
@@ -83,6 +85,17 @@ impl Kind {
                 let path = format!("/v1/tenants/{NOISY}/config?user=invented-{n}-{}", rand());
                 get(&reader, path)
             }),
+            Kind::ColdTenants => {
+                let gateway = own.with(&resolver_of("noisy"));
+                repeat(noise, 48, 100, move |n| {
+                    let one = |n: usize| json!({"tenant": format!("invented-{n}-{}", rand())});
+                    let request = match n % 8 {
+                        0 => Value::from_iter((0..20).map(one)),
+                        _ => one(n),
+                    };
+                    ask(&gateway, request)
+                });
+            }
             Kind::FarFutureRevisions => repeat(noise, 600, 1500, move |_| {
                 demand(&reader, 9_000_000_000_000_000)
             }),
@@ -126,14 +139,7 @@ impl Kind {
                 repeat(noise, 8, 20, move |n| {
                     let request =
                         json!({"tenant": NOISY, "task": "t999", "model": format!("openai/aa{n}")});
-                    let client = reader.clone();
-                    async move {
-                        client
-                            .call("POST", "/v1/resolve")
-                            .json(&request)
-                            .ignored()
-                            .await
-                    }
+                    ask(&reader, request)
                 });
             }
             Kind::Lists => {
@@ -192,8 +198,11 @@ fn put(client: &Client, path: String, body: String) -> impl Future<Output = ()> 
 }
 
 fn demand(client: &Client, revision: u64) -> impl Future<Output = ()> + Send + use<> {
+    ask(client, json!({"tenant": NOISY, "minRevision": revision}))
+}
+
+fn ask(client: &Client, request: Value) -> impl Future<Output = ()> + Send + use<> {
     let client = client.clone();
-    let request = json!({"tenant": NOISY, "minRevision": revision});
     async move {
         client
             .call("POST", "/v1/resolve")

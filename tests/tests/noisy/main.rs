@@ -105,6 +105,7 @@ async fn operators_get_through(app: &App, kind: &Kind, faults: &mut Vec<String>)
 async fn a_noisy_reader_costs_a_quiet_tenant_no_request_and_little_time() {
     run(&[
         Kind::ColdUsers,
+        Kind::ColdTenants,
         Kind::FarFutureRevisions,
         Kind::NearFutureRevisions,
         Kind::Histories,

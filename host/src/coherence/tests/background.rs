@@ -5,6 +5,7 @@ use crate::backends::memory::MemoryFar;
 use crate::coherence::auditor::Auditor;
 use crate::coherence::far::Far;
 use crate::coherence::restamp::Restamper;
+use crate::places::Places;
 
 /// What stands in `far` under the key, if this host could answer with it.
 async fn far_answer(far: &Arc<Far>, coherence: &Coherence, key: &Key) -> Option<u64> {
@@ -98,7 +99,11 @@ async fn an_audit_tells_what_is_current_from_what_is_behind_and_what_is_wrong() 
     let auditor = Auditor {
         coherence: coherence.clone(),
         origin: origin.clone(),
-        reader: Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
+        reader: Arc::new(OriginReader::new(
+            origin.clone(),
+            coherence.clone(),
+            Places::reads(16),
+        )),
         far: None,
         caches: Arc::new(Caches::new(&Options::default())),
         interval: soon,

@@ -1,6 +1,7 @@
 //! Tests of the feed as a task: how often it reads when it is woken all the time, and what becomes of it
 //! after a panic.
 
+use crate::places::Places;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
@@ -51,7 +52,11 @@ impl ChangeLog for Restless {
 fn feed(log: &Arc<Restless>) -> (Arc<Coherence>, Arc<Feed>) {
     let coherence = Arc::new(Coherence::new(1 << 20, 100));
     let origin = Arc::new(MemoryOrigin::new());
-    let reader = Arc::new(OriginReader::new(origin, coherence.clone()));
+    let reader = Arc::new(OriginReader::new(
+        origin,
+        coherence.clone(),
+        Places::reads(16),
+    ));
     let caches = Arc::new(Caches::new(&Options::default()));
     let feed = Feed::new(coherence.clone(), log.clone(), reader, caches);
     (coherence, Arc::new(feed))

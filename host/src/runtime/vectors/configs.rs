@@ -8,6 +8,7 @@ use super::{Check, Difference, Sandbox, difference, same_faults};
 use crate::answer::ResolveError;
 use crate::ids::{Level, Tenant, User};
 use crate::ordain::InvalidRecord;
+use crate::shares::Whose;
 
 /// Levels of a tenant and one of its users, and what holds for the user.
 #[derive(Deserialize)]
@@ -70,7 +71,9 @@ impl Levels {
         }
         for way in ["read from the origin", "read from near"] {
             let user = Some(user.as_str());
-            let answer = sandbox.runtime.effective_config(tenant, user, revision);
+            let answer = sandbox
+                .runtime
+                .effective_config(Whose::Operator, tenant, user, revision);
             let found = match answer.await {
                 Ok(effective) => serde_json::to_value(&effective)
                     .map_err(|error| Difference::Answer(error.to_string()))?,

@@ -55,7 +55,11 @@ impl Native {
         let feed = Feed::new(
             coherence.clone(),
             origin.clone(),
-            Arc::new(OriginReader::new(origin.clone(), coherence.clone())),
+            Arc::new(OriginReader::new(
+                origin.clone(),
+                coherence.clone(),
+                Places::reads(16),
+            )),
             Arc::new(Caches::new(&Options::default())),
         );
         let feed = tokio::spawn(Arc::new(feed).run(0));
