@@ -125,12 +125,19 @@ async fn a_backup_is_whole_again_after_a_restore_in_every_common_way() {
         (&[], ""),
         (&["-O"], ""),
         (&["-x"], roles),
+        // As an archive, with and without its owners and rights.
+        (&["-Fc"], roles),
+        (&["-Fc"], ""),
+        (&["-Fc", "-O", "-x"], ""),
     ] {
         let dump = production.server.dump("test_0", options);
         let server = Postgres::start();
         server.sql("postgres", first);
         let url = server.database();
-        let told = server.restore("test_0", &dump);
+        let told = match options {
+            ["-Fc", options @ ..] => server.restore_archive("test_0", &dump, options),
+            _ => server.restore("test_0", &dump),
+        };
         cli(["migrate", "--database-url", &url]).await.expect(0);
         let found = rights(&server, "test_0");
         assert_eq!(found, expected, "{options:?} {first:?}: psql said {told}");
