@@ -19,6 +19,8 @@ const QUEUE: usize = 64;
 const SHARES: usize = 1024;
 /// A token has so many places for each that is free at most.
 const TOKEN: usize = 3;
+/// And as many as so many tenants may have: what is ready at once, others wait behind.
+const TOKEN_EACH: usize = 8;
 
 /// Whose share it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -80,8 +82,8 @@ impl Charge {
 /// A number of places for tenants, and some for operators beside them. A tenant gets another place only
 /// while more are free than it has: one that is alone can have half of them, `n` that want all of them
 /// get an equal part each, and one part stays free for who comes next. A token that asks about many tenants
-/// can have three quarters in all, since it may well be the only one there is. What is kept of a share goes
-/// with its last place and its last caller.
+/// can have three quarters in all, since it may well be the only one there is, and no more than eight tenants.
+/// What is kept of a share goes with its last place and its last caller.
 #[derive(Clone)]
 pub struct Shares {
     state: Arc<Mutex<State>>,
@@ -244,7 +246,8 @@ impl State {
         match payer {
             Payer::Token(_) => {
                 let account = self.payers.get(payer);
-                account.map_or(0, |account| account.taken) < TOKEN * self.free
+                let taken = account.map_or(0, |account| account.taken);
+                taken < TOKEN * self.free && taken < TOKEN_EACH * self.each
             }
             Payer::Tenant(_) => true,
             Payer::Operator => self.kept > 0,

@@ -166,6 +166,10 @@ fn a_token_has_three_quarters_however_many_tenants_it_makes_up() {
     assert_eq!((others.len(), own.len()), (8, 4));
     drop(made_up);
     assert_eq!(shares.taken(), 12);
+    // However many there are, it has no more than eight tenants.
+    let shares = Shares::new(512, 8);
+    let made_up = (0..1000).filter_map(|n| shares.try_take(&through("gateway", &format!("t{n}"))));
+    assert_eq!(made_up.collect::<Vec<_>>().len(), 64);
 }
 
 #[test]
