@@ -81,6 +81,12 @@ impl Principal {
         }
     }
 
+    #[cfg(test)]
+    pub fn editor(tenant: &str) -> Principal {
+        let tenant = Tenant::new(tenant).expect("an id");
+        Principal::new("editor", Grant::Editor(tenant))
+    }
+
     /// Whoever asks where no tokens are asked for.
     pub fn anonymous() -> Principal {
         Principal::new("anonymous", Grant::Admin)
@@ -89,6 +95,18 @@ impl Principal {
     /// Whoever runs the fleet. Where nobody is asked for a token it could be anybody.
     pub fn is_operator(&self) -> bool {
         self.grant == Grant::Admin && *self != Principal::anonymous()
+    }
+
+    /// The one tenant that it is bound to.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        match &self.grant {
+            Grant::Reader(own) | Grant::Editor(own) => Some(own),
+            Grant::Resolver(Some(tenants)) => match &**tenants {
+                [one] => Some(one),
+                _ => None,
+            },
+            Grant::Resolver(None) | Grant::Metrics | Grant::Admin => None,
+        }
     }
 
     /// What the history calls them.
