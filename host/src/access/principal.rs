@@ -165,6 +165,31 @@ mod tests {
     }
 
     #[test]
+    fn who_may_ask_for_one_tenant_alone_is_bound_to_it() {
+        let of = |grant: Grant| {
+            let principal = Principal::new("x", grant);
+            principal.tenant().map(|tenant| tenant.as_str().to_owned())
+        };
+        let some = |ids: &[&str]| Grant::Resolver(Some(ids.iter().map(|id| tenant(id)).collect()));
+        for bound in [
+            Grant::Reader(tenant("own")),
+            Grant::Editor(tenant("own")),
+            some(&["own"]),
+        ] {
+            assert_eq!(of(bound).as_deref(), Some("own"));
+        }
+        for free in [
+            some(&[]),
+            some(&["a", "b"]),
+            Grant::Resolver(None),
+            Grant::Metrics,
+            Grant::Admin,
+        ] {
+            assert_eq!(of(free), None);
+        }
+    }
+
+    #[test]
     fn roles_may_what_the_table_says() {
         assert_eq!(allowed(Grant::Reader(tenant("own"))), "yy------");
         assert_eq!(allowed(Grant::Editor(tenant("own"))), "yyy-----");

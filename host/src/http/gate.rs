@@ -209,6 +209,19 @@ mod tests {
     }
 
     #[test]
+    fn who_is_bound_to_a_tenant_pays_as_that_tenant_and_others_as_none_of_them() {
+        let of = |principal: Principal| {
+            let mut extensions = Extensions::new();
+            extensions.insert(Arc::new(principal));
+            payer(&extensions).expect("somebody")
+        };
+        let tenant = |id: &str| Whose::Tenant(Tenant::new(id).expect("an id"));
+        assert_eq!(of(Principal::editor("own")), tenant("own"));
+        let anybody = of(Principal::anonymous());
+        assert!(anybody != Whose::Operator && anybody != tenant("anonymous"));
+    }
+
+    #[test]
     fn an_open_gate_lets_everybody_do_everything() {
         let passed = |method: Method, path: &str| {
             let uri = path.parse().expect("a URI");

@@ -175,9 +175,9 @@ async fn as_sent(
     if announced.is_some_and(|size| size > limit as u64) && headers.contains_key(EXPECT) {
         return Err(Problem::too_large(limit));
     }
-    let most = announced.and_then(|size| usize::try_from(size).ok());
-    let most = most.map_or(limit, |size| size.min(limit));
-    let mut reading = std::pin::pin!(collect(body, most, limit, room));
+    let announced = announced.and_then(|size| usize::try_from(size).ok());
+    let announced = announced.filter(|size| *size <= limit);
+    let mut reading = std::pin::pin!(collect(body, announced, limit, room));
     // A small body comes with its head: no clock is needed for it.
     if let Poll::Ready(read) = futures::poll!(reading.as_mut()) {
         return read;
@@ -194,10 +194,9 @@ async fn as_sent(
         })
 }
 
-/// `most`: bytes that are needed for it at most. They are not taken before they come.
 async fn collect(
     body: Body,
-    most: usize,
+    mut announced: Option<usize>,
     limit: usize,
     room: &mut Room<'_>,
 ) -> Result<Bytes, Problem> {
@@ -223,10 +222,16 @@ async fn collect(
             drain(&mut chunks).await;
             return Err(problem);
         }
+        // Not before it has its place: who announces much and sends nothing holds nothing.
+        if size > SMALL
+            && let Some(all) = announced.take()
+        {
+            whole.reserve_exact(all.saturating_sub(whole.len()));
+        }
         if whole.is_empty() && first.is_empty() {
             first = chunk;
         } else {
-            memory::grow(&mut whole, first.len() + chunk.len(), most);
+            memory::grow(&mut whole, first.len() + chunk.len(), limit);
             whole.extend_from_slice(&std::mem::take(&mut first));
             whole.extend_from_slice(&chunk);
         }
