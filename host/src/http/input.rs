@@ -341,7 +341,7 @@ mod tests {
                 .map(|part| Ok(Bytes::copy_from_slice(part)))
                 .collect();
             let stream = Body::from_stream(futures::stream::iter(chunks));
-            let (head, ()) = axum::http::Request::new(()).into_parts();
+            let (head, ()) = http::Request::new(()).into_parts();
             body(&head, stream, 100).await.map(|bytes| bytes.len())
         };
         assert_eq!(read(0).await, Ok(0));
