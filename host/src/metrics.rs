@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::http::EdgeStatus;
+use crate::http::{self, EdgeStatus};
 use crate::ids::Kind;
 use crate::ordain::Ordain;
 use crate::places::Places;
@@ -182,7 +182,7 @@ impl Snapshot {
     }
 
     fn places(&self, to: &mut Writer<'_>) -> fmt::Result {
-        let places = self.0.places();
+        let places = [&self.0.places()[..], &http::memory_places()].concat();
         let label = |place: &Places| [("kind", place.name.to_owned())];
         to.gauges(
             "ordain_places_taken",

@@ -30,6 +30,17 @@ impl Places {
         }
     }
 
+    /// For bodies that callers send.
+    pub fn bodies(total: usize, each: usize) -> Places {
+        // Many: who waits holds little more than a connection does.
+        Places::new("bodies", total, each, WAITING_QUEUE)
+    }
+
+    /// For bodies that are unpacked.
+    pub fn unpacking(total: usize, each: usize) -> Places {
+        Places::new("unpacking", total, each, QUEUE)
+    }
+
     /// For calls of the component that wait for servers.
     pub fn waiting(total: usize, each: usize) -> Places {
         Places::new("waiting", total, each, WAITING_QUEUE)

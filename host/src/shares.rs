@@ -29,6 +29,8 @@ pub enum Whose {
     /// A tenant, asked about by a token that may ask about several: a part of what the token has, and of
     /// what the tenant has.
     Through(Arc<str>, Tenant),
+    /// Of a token of that kind, before it is known which tenant it asks about.
+    Token(Arc<str>),
     /// Whoever runs the fleet: has places of its own, which no tenant can take.
     Operator,
 }
@@ -43,14 +45,14 @@ impl Whose {
     pub fn tenant(&self) -> Option<&Tenant> {
         match self {
             Whose::Tenant(tenant) | Whose::Through(_, tenant) => Some(tenant),
-            Whose::Operator => None,
+            Whose::Token(_) | Whose::Operator => None,
         }
     }
 
     fn payer(&self) -> Payer {
         match self {
             Whose::Tenant(tenant) => Payer::Tenant(tenant.clone()),
-            Whose::Through(token, _) => Payer::Token(token.clone()),
+            Whose::Through(token, _) | Whose::Token(token) => Payer::Token(token.clone()),
             Whose::Operator => Payer::Operator,
         }
     }
@@ -234,11 +236,12 @@ impl State {
     }
 
     fn may_take(&self, whose: &Whose) -> bool {
-        let Some(tenant) = whose.tenant() else {
-            return self.kept > 0;
-        };
-        let taken = self.tenants.get(tenant).copied().unwrap_or(0);
-        taken < self.each && taken < self.free && self.may_pay(&whose.payer())
+        let taken = whose.tenant().and_then(|tenant| self.tenants.get(tenant));
+        let taken = taken.copied().unwrap_or(0);
+        match whose {
+            Whose::Operator => self.kept > 0,
+            _ => taken < self.each && taken < self.free && self.may_pay(&whose.payer()),
+        }
     }
 
     /// Whether a payer may have one more, whatever for.
@@ -256,27 +259,29 @@ impl State {
 
     fn note_taken(&mut self, whose: &Whose) {
         self.payers.entry(whose.payer()).or_default().taken += 1;
-        match whose.tenant() {
-            Some(tenant) => {
-                *self.tenants.entry(tenant.clone()).or_default() += 1;
-                self.free -= 1;
-            }
-            None => self.kept -= 1,
+        if let Some(tenant) = whose.tenant() {
+            *self.tenants.entry(tenant.clone()).or_default() += 1;
+        }
+        *self.left(whose) -= 1;
+    }
+
+    /// The places that these are of.
+    fn left(&mut self, whose: &Whose) -> &mut usize {
+        match whose {
+            Whose::Operator => &mut self.kept,
+            _ => &mut self.free,
         }
     }
 
     fn give_back(&mut self, whose: &Whose) {
-        match whose.tenant() {
-            Some(tenant) => {
-                if let Some(taken) = self.tenants.get_mut(tenant) {
-                    *taken -= 1;
-                    if *taken == 0 {
-                        self.tenants.remove(tenant);
-                    }
-                }
-                self.free += 1;
+        *self.left(whose) += 1;
+        if let Some(tenant) = whose.tenant()
+            && let Some(taken) = self.tenants.get_mut(tenant)
+        {
+            *taken -= 1;
+            if *taken == 0 {
+                self.tenants.remove(tenant);
             }
-            None => self.kept += 1,
         }
         let payer = whose.payer();
         if let Some(account) = self.payers.get_mut(&payer) {

@@ -18,17 +18,30 @@ pub enum NoText {
 
 /// The text without its mark.
 pub fn read(bytes: &[u8]) -> Result<&str, NoText> {
-    match bytes {
-        // No JSON and no TOML has a zero byte, and UTF-8 begins with no such mark.
-        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] | [_, 0, 0, 0, ..] | [0, 0, 0, _, ..] => {
-            return Err(NoText::Utf32);
-        }
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [_, 0, ..] | [0, _, ..] => return Err(NoText::Utf16),
-        _ => {}
-    }
+    refuse_wide(bytes)?;
     std::str::from_utf8(bytes)
         .map(unmarked)
         .map_err(|error| NoText::Utf8(error.valid_up_to()))
+}
+
+/// The same, of bytes that are not needed any more.
+pub fn text(bytes: Vec<u8>) -> Result<String, NoText> {
+    refuse_wide(&bytes)?;
+    let mut text =
+        String::from_utf8(bytes).map_err(|error| NoText::Utf8(error.utf8_error().valid_up_to()))?;
+    text.drain(..text.len() - unmarked(&text).len());
+    Ok(text)
+}
+
+fn refuse_wide(bytes: &[u8]) -> Result<(), NoText> {
+    match bytes {
+        // No JSON and no TOML has a zero byte, and UTF-8 begins with no such mark.
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] | [_, 0, 0, 0, ..] | [0, 0, 0, _, ..] => {
+            Err(NoText::Utf32)
+        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [_, 0, ..] | [0, _, ..] => Err(NoText::Utf16),
+        _ => Ok(()),
+    }
 }
 
 /// The text without its mark.
@@ -44,11 +57,16 @@ mod tests {
     fn a_mark_is_no_part_of_the_text_and_another_encoding_is_named() {
         for bytes in [&b"{}"[..], b"\xef\xbb\xbf{}"] {
             assert_eq!(read(bytes), Ok("{}"));
+            assert_eq!(text(bytes.to_vec()).as_deref(), Ok("{}"));
         }
         assert_eq!(read(b""), Ok(""));
         assert_eq!(read(b"1"), Ok("1"));
         assert_eq!(read("\u{feff}".as_bytes()), Ok(""));
         assert_eq!(read("\"a\u{feff}\"".as_bytes()), Ok("\"a\u{feff}\""));
+        for broken in [&b"{\"a\xff\"}"[..], b"{\0"] {
+            assert!(read(broken).is_err());
+            assert_eq!(text(broken.to_vec()).err(), read(broken).err());
+        }
         assert_eq!(read(b"{\"a\xff\"}"), Err(NoText::Utf8(3)));
         for (little, marked) in [(true, true), (true, false), (false, true), (false, false)] {
             let text = if marked { "\u{feff}{}" } else { "{}" };

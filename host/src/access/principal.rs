@@ -82,6 +82,12 @@ impl Principal {
         }
     }
 
+    #[cfg(test)]
+    pub fn editor(tenant: &str) -> Principal {
+        let tenant = Tenant::new(tenant).expect("an id");
+        Principal::new("editor", Grant::Editor(tenant))
+    }
+
     /// Whoever asks where no tokens are asked for.
     pub fn anonymous() -> Principal {
         Principal::new("anonymous", Grant::Admin)
@@ -92,14 +98,24 @@ impl Principal {
         self.grant == Grant::Admin && *self != Principal::anonymous()
     }
 
+    /// The one tenant that it is bound to.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        match &self.grant {
+            Grant::Reader(own) | Grant::Editor(own) => Some(own),
+            Grant::Resolver(Some(tenants)) => match &**tenants {
+                [one] => Some(one),
+                _ => None,
+            },
+            Grant::Resolver(None) | Grant::Metrics | Grant::Admin => None,
+        }
+    }
+
     /// Who pays for what they ask. A token that may ask about several tenants does, too: it could make
     /// them up.
     pub fn charge(&self) -> Charge {
-        match &self.grant {
-            Grant::Resolver(Some(tenants)) if tenants.len() < 2 => Charge::Tenants,
-            Grant::Resolver(_) => Charge::Token(self.actor.clone()),
-            Grant::Admin if *self != Principal::anonymous() => Charge::Token(self.actor.clone()),
-            _ => Charge::Tenants,
+        match self.tenant().is_some() || *self == Principal::anonymous() {
+            true => Charge::Tenants,
+            false => Charge::Token(self.actor.clone()),
         }
     }
 
@@ -156,6 +172,31 @@ mod tests {
         ];
         let marks = needs.map(|need| if principal.may(need) { 'y' } else { '-' });
         marks.into_iter().collect()
+    }
+
+    #[test]
+    fn who_may_ask_for_one_tenant_alone_is_bound_to_it() {
+        let of = |grant: Grant| {
+            let principal = Principal::new("x", grant);
+            principal.tenant().map(|tenant| tenant.as_str().to_owned())
+        };
+        let some = |ids: &[&str]| Grant::Resolver(Some(ids.iter().map(|id| tenant(id)).collect()));
+        for bound in [
+            Grant::Reader(tenant("own")),
+            Grant::Editor(tenant("own")),
+            some(&["own"]),
+        ] {
+            assert_eq!(of(bound).as_deref(), Some("own"));
+        }
+        for free in [
+            some(&[]),
+            some(&["a", "b"]),
+            Grant::Resolver(None),
+            Grant::Metrics,
+            Grant::Admin,
+        ] {
+            assert_eq!(of(free), None);
+        }
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub async fn patch(State(app): State<App>, request: Request) -> Result<Response,
     let local = query.flag("local")?;
     headers::expect_json(&parts.headers)?;
     let by = headers::attribution(&parts, &query)?;
-    let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
+    let body = input::json(&parts, body, BODY_LIMIT).await?;
     let changes = parse(&body, &app)?;
     if local {
         let outcome = app.ordain.override_settings(&changes);

@@ -2,7 +2,6 @@
 //! so that no worker is held up, and only as far as the call takes bytes. Not for answers, which are small.
 
 use std::io::{self, BufRead, Cursor, ErrorKind, Read};
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::header::CONTENT_ENCODING;
@@ -10,10 +9,10 @@ use axum::http::{HeaderMap, StatusCode};
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
 
+use super::memory::{Room, SMALL, grow};
 use super::problem::Problem;
+use crate::shares::Place;
 
 /// What a client may choose from.
 pub const TAKEN: &str = "gzip, deflate, zstd";
@@ -27,11 +26,6 @@ const BLOCKS: usize = 2;
 const TURN: (usize, u64) = (16, 16 << 10);
 /// Parts of one body, each packed by itself: to begin one costs far more than its few bytes.
 const PARTS_MAX: usize = 100;
-
-/// Bodies that are unpacked at a time once they turn out to be large: a few hundred bytes can ask for 16 MiB.
-static PLACES: Semaphore = Semaphore::const_new(4);
-/// Longest time that one of them waits for its place.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,13 +65,19 @@ fn unsupported(detail: String) -> Problem {
     Problem::new(status, "unsupported-encoding", detail)
 }
 
-/// The body as it was before it was packed, if that has at most `limit` bytes.
-pub async fn unpack(coding: Coding, packed: Bytes, limit: usize) -> Result<Bytes, Problem> {
+/// The body as it was before it was packed, if that has at most `limit` bytes. One that is not small needs room.
+pub async fn unpack(
+    coding: Coding,
+    packed: Bytes,
+    limit: usize,
+    room: &mut Room<'_>,
+) -> Result<Bytes, Problem> {
     let end = packed.len() as u64;
     let mut source = Sips::of(packed);
     let mut unpacked = Unpacked {
         bytes: Vec::new(),
         limit,
+        room,
         place: None,
     };
     for _ in 0..PARTS_MAX {
@@ -87,7 +87,7 @@ pub async fn unpack(coding: Coding, packed: Bytes, limit: usize) -> Result<Bytes
             Coding::Zstd => unpacked.take_frame(&mut source.whole).await?,
         }
         if source.whole.position() == end {
-            return Ok(unpacked.bytes.into());
+            return unpacked.end().await;
         }
     }
     Err(broken(format!("it has more than {PARTS_MAX} parts")))
@@ -138,16 +138,26 @@ impl BufRead for Sips {
     }
 }
 
-struct Unpacked {
+struct Unpacked<'a, 'b> {
     bytes: Vec<u8>,
     limit: usize,
+    room: &'a mut Room<'b>,
     /// One that is large has it.
-    place: Option<SemaphorePermit<'static>>,
+    place: Option<Place>,
 }
 
-impl Unpacked {
-    fn within_limit(&self) -> Result<(), Problem> {
-        if self.bytes.len() <= self.limit {
+impl Unpacked<'_, '_> {
+    async fn end(mut self) -> Result<Bytes, Problem> {
+        if self.bytes.len() > SMALL {
+            self.room.take().await?;
+        }
+        self.bytes.shrink_to_fit();
+        Ok(self.bytes.into())
+    }
+
+    /// Whether so many are not too many.
+    fn within_limit(&self, size: usize) -> Result<(), Problem> {
+        if size <= self.limit {
             return Ok(());
         }
         let problem = Problem::too_large(self.limit);
@@ -158,13 +168,9 @@ impl Unpacked {
     /// Others have their turn before there is more. `is_large`: there is more than a stride's worth.
     async fn pause(&mut self, is_large: bool) -> Result<(), Problem> {
         if is_large && self.place.is_none() {
-            match timeout(PATIENCE, PLACES.acquire()).await {
-                Ok(Ok(place)) => self.place = Some(place),
-                _ => {
-                    let detail = "too many large bodies are being decompressed";
-                    return Err(Problem::later("overloaded", detail));
-                }
-            }
+            // In this order: whoever has one of the few places to unpack in waits for nothing more.
+            self.room.take().await?;
+            self.place = Some(self.room.unpacking().await?);
         }
         tokio::task::yield_now().await;
         Ok(())
@@ -173,6 +179,7 @@ impl Unpacked {
     async fn take(&mut self, mut source: impl Read) -> Result<(), Problem> {
         loop {
             let start = self.bytes.len();
+            grow(&mut self.bytes, STRIDE, self.limit + STRIDE);
             self.bytes.resize(start + STRIDE, 0);
             let read = source.read(&mut self.bytes[start..]);
             self.bytes.truncate(start + *read.as_ref().unwrap_or(&0));
@@ -183,7 +190,7 @@ impl Unpacked {
                 }
                 read => read.map_err(broken)?,
             };
-            self.within_limit()?;
+            self.within_limit(self.bytes.len())?;
             if read == 0 {
                 return Ok(());
             }
@@ -215,8 +222,11 @@ impl Unpacked {
         let mut since = (0, source.position());
         while !decoder.is_finished() {
             decoder.decode_blocks(&mut *source, one()).map_err(broken)?;
+            // At its end all of the window comes at once.
+            let more = decoder.can_collect();
+            self.within_limit(self.bytes.len() + more)?;
+            grow(&mut self.bytes, more, self.limit);
             decoder.collect_to_writer(&mut self.bytes).map_err(broken)?;
-            self.within_limit()?;
             let is_large = decoder.blocks_decoded() > BLOCKS || self.bytes.len() >= STRIDE;
             let (blocks, packed) = (decoder.blocks_decoded(), source.position());
             let is_turn = blocks - since.0 >= TURN.0 || packed - since.1 >= TURN.1;
@@ -232,13 +242,15 @@ impl Unpacked {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::sync::Arc;
 
-    use axum::http::HeaderValue;
+    use axum::http::{Extensions, HeaderValue};
     use flate2::Compression;
     use flate2::write::{GzEncoder, ZlibEncoder};
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::*;
+    use crate::access::Principal;
 
     fn packed(coding: Coding, bytes: &[u8]) -> Vec<u8> {
         match coding {
@@ -256,8 +268,15 @@ mod tests {
         }
     }
 
+    fn call_of(tenant: &str) -> Extensions {
+        let mut extensions = Extensions::new();
+        extensions.insert(Arc::new(Principal::editor(tenant)));
+        extensions
+    }
+
     async fn unpacked(coding: Coding, packed: Vec<u8>) -> Result<Vec<u8>, (u16, String)> {
-        let read = unpack(coding, packed.into(), 100_000).await;
+        let call = call_of("coding");
+        let read = unpack(coding, packed.into(), 100_000, &mut Room::new(&call)).await;
         read.map(|bytes| bytes.to_vec())
             .map_err(|problem| (problem.status.as_u16(), problem.detail))
     }
@@ -297,7 +316,11 @@ mod tests {
             (Coding::Zstd, bomb()),
             (Coding::Gzip, packed(Coding::Gzip, &vec![b' '; 1 << 20])),
         ] {
-            let all = PLACES.acquire_many(4).await.expect("all places");
+            let mut all = Vec::new();
+            for tenant in ["coding-a", "coding-a", "coding-b", "coding-c"] {
+                let call = call_of(tenant);
+                all.push(Room::new(&call).unpacking().await.expect("a place"));
+            }
             let mut waiting = std::pin::pin!(unpacked(coding, large));
             for _ in 0..100 {
                 assert!(futures::poll!(waiting.as_mut()).is_pending(), "{coding:?}");

@@ -4,12 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 
 use super::local::expect_no_form;
+use super::memory::Held;
 use super::policy::{settled, within};
 use super::problem::Problem;
 use super::resolve::json;
@@ -66,19 +69,27 @@ pub async fn get(
 pub async fn put(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     // First: whoever is still sending would not read what else is wrong.
-    let bytes: Arc<[u8]> = input::body(&parts.headers, body, BYTES_MAX).await?[..].into();
+    let bytes = whole(&parts, body).await?;
     expect_no_form(&parts.headers, "application/wasm")?;
     let query = input::Query::read(&parts.uri, &["promote", "share", "promoteAfter", "reason"])?;
     let intent = intent(&query)?;
     let signature = headers::signature(&parts.headers)?;
     let by = headers::attribution(&parts, &query)?;
-    let push = app.ordain.push_component(bytes, signature, intent, &by);
+    let push = app
+        .ordain
+        .push_component(bytes.clone(), signature, intent, &by);
     let changed = settled(LOAD_DEADLINE, async { Ok(push.await?) }).await;
     let state = match intent {
         Intent::Try(_) => "candidate",
         Intent::Promote => "promoted",
     };
     answer(&changed.map_err(repeatable)?, state)
+}
+
+/// The bytes of a component, with their room.
+async fn whole(head: &Parts, body: Body) -> Result<Held<Arc<[u8]>>, Problem> {
+    let bytes = input::body(head, body, BYTES_MAX).await?;
+    Ok(bytes.map(|bytes| bytes[..].into()))
 }
 
 fn intent(query: &input::Query) -> Result<Intent, Problem> {
@@ -107,7 +118,7 @@ pub async fn promote(State(app): State<App>, request: Request) -> Result<Respons
     headers::expect_json(&parts.headers)?;
     let query = input::Query::read(&parts.uri, &["reason"])?;
     let by = headers::attribution(&parts, &query)?;
-    let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
+    let body = input::json(&parts, body, BODY_LIMIT).await?;
     let [digest] = match body.is_empty() {
         true => [None],
         false => texts(&body, ["digest"])?,
@@ -136,7 +147,7 @@ async fn bodiless(request: Request) -> Result<crate::backends::Attribution, Prob
     let (parts, body) = request.into_parts();
     headers::expect_json(&parts.headers)?;
     let query = input::Query::read(&parts.uri, &["reason"])?;
-    let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
+    let body = input::json(&parts, body, BODY_LIMIT).await?;
     if !body.is_empty() {
         texts::<0>(&body, [])?;
     }
@@ -145,15 +156,15 @@ async fn bodiless(request: Request) -> Result<crate::backends::Attribution, Prob
 
 pub async fn check(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let bytes: Arc<[u8]> = input::body(&parts.headers, body, BYTES_MAX).await?[..].into();
+    let bytes = whole(&parts, body).await?;
     expect_no_form(&parts.headers, "application/wasm")?;
     let query = input::Query::read(&parts.uri, &["after"])?;
     let after = query.get("after").map(str::to_owned);
     let signature = headers::signature(&parts.headers)?;
     let digest = crate::runtime::digest(&bytes);
-    let check = app
-        .ordain
-        .check_component(bytes, signature.as_deref(), after, CHECK_PATIENCE);
+    let check =
+        app.ordain
+            .check_component(bytes.clone(), signature.as_deref(), after, CHECK_PATIENCE);
     let checked = within(LOAD_DEADLINE, check).await??;
     let (room, invalid) = (Room::default(), checked.invalid.into_iter());
     let answer = CheckAnswer {

@@ -87,7 +87,7 @@ pub async fn patch(State(app): State<App>, request: Request) -> Result<Response,
     headers::expect_merge_patch(&parts.headers)?;
     let by = headers::attribution(&parts, &query)?;
     let condition = headers::condition(&parts.headers)?;
-    let patch = input::json(&parts.headers, body, PATCH_LIMIT).await?;
+    let patch = input::json(&parts, body, PATCH_LIMIT).await?;
     let (deadline, watermark) = (app.deadline, app.watermark());
     let ordain = gate::front_door(&app, &parts.extensions)?;
     let patched = settled(deadline, async move {

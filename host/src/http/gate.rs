@@ -3,26 +3,18 @@
 //! Which call needs what is in `rules`, what a role may do in `access`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{ALLOW, AUTHORIZATION, EXPECT, HeaderName, WWW_AUTHENTICATE};
 use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
 
 use super::problem::Problem;
 use super::rules::{Rule, methods, rule};
 use super::{App, input};
 use crate::Ordain;
 use crate::access::{Access, Denied, Need, Principal};
-use crate::shares::Charge;
-
-/// Bytes, and time for them, of a body that nobody wants: a client that only reads after writing should
-/// see why.
-const DRAIN: usize = 8 << 20;
-const DRAIN_TIME: Duration = Duration::from_secs(2);
+use crate::shares::{Charge, Whose};
 
 /// `Ok(None)`: the call is open to everybody.
 pub fn admit(
@@ -96,6 +88,16 @@ pub fn front_door(app: &App, extensions: &Extensions) -> Result<Ordain, Problem>
     }
 }
 
+/// In whose share a call holds what is short: its tenant's, if its token is bound to one, else its token's.
+pub fn payer(extensions: &Extensions) -> Result<Whose, Problem> {
+    let principal = principal(extensions)?;
+    Ok(match principal.tenant() {
+        Some(tenant) => Whose::from(tenant),
+        None if principal.is_operator() => Whose::Operator,
+        None => Whose::Token(principal.actor().into()),
+    })
+}
+
 /// Why somebody does not pass.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Denial {
@@ -119,7 +121,7 @@ impl Denial {
     pub async fn answer(self, request: Request) -> Response {
         let (head, body) = request.into_parts();
         if !head.headers.contains_key(EXPECT) {
-            let _ = tokio::time::timeout(DRAIN_TIME, drain(body)).await;
+            input::drain(&mut body.into_data_stream()).await;
         }
         match self {
             Denial::Problem(problem) => problem.into_response(),
@@ -133,17 +135,6 @@ impl Denial {
                 }
                 response
             }
-        }
-    }
-}
-
-async fn drain(body: Body) {
-    let mut chunks = body.into_data_stream();
-    let mut size = 0;
-    while let Some(Ok(chunk)) = chunks.next().await {
-        size += chunk.len();
-        if size > DRAIN {
-            return;
         }
     }
 }
@@ -209,6 +200,19 @@ mod tests {
             let denied = read(values).expect_err("none");
             assert!(matches!(denied, Denied::Unauthenticated(_)), "{values:?}");
         }
+    }
+
+    #[test]
+    fn who_is_bound_to_a_tenant_pays_as_that_tenant_and_others_as_none_of_them() {
+        let of = |principal: Principal| {
+            let mut extensions = Extensions::new();
+            extensions.insert(Arc::new(principal));
+            payer(&extensions).expect("somebody")
+        };
+        let tenant = |id: &str| Whose::Tenant(crate::ids::Tenant::new(id).expect("an id"));
+        assert_eq!(of(Principal::editor("own")), tenant("own"));
+        let anybody = of(Principal::anonymous());
+        assert!(anybody != Whose::Operator && anybody != tenant("anonymous"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::headers::REVISION;
+use super::memory::Room;
 use super::policy::RECORD_LIMIT;
 use super::problem::Problem;
 use super::{App, coding, headers, input};
@@ -88,6 +89,9 @@ pub async fn import(State(app): State<App>, request: Request) -> Result<Response
     let dry_run = query.flag("dryRun")?;
     expect_lines(&parts.headers)?;
     let by = headers::attribution(&parts, &query)?;
+    // For its lines and what it tells; one that stores nothing runs beside others.
+    let mut room = Room::new(&parts.extensions);
+    room.take().await?;
     let importer = match dry_run {
         true => None,
         false => Some(app.ordain.importer(by).map_err(|error| match error {
@@ -107,7 +111,11 @@ pub async fn import(State(app): State<App>, request: Request) -> Result<Response
         shown: 0,
     };
     // It ends with its client: both ends of it are the connection's.
-    tokio::spawn(job.run(body));
+    let held = room.hold(());
+    tokio::spawn(async move {
+        job.run(body).await;
+        drop(held);
+    });
     let mut response = Response::new(Body::from_stream(told.map(Ok::<_, std::io::Error>)));
     let map = response.headers_mut();
     map.insert(REVISION, HeaderValue::from(watermark));

@@ -5,14 +5,16 @@ use std::borrow::Cow;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use futures::StreamExt;
 
-use super::coding;
 use super::edge::Stalled;
+use super::memory::{Held, Room, SMALL};
 use super::problem::Problem;
+use super::{coding, memory};
 use crate::ids::{Level, Tenant, User};
 use crate::request::Malformed;
 use crate::utf8;
@@ -21,7 +23,10 @@ use crate::utf8;
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// Bytes over the limit that are read and dropped before the answer, so that a client that only
 /// reads after writing sees it.
-const DRAIN: usize = 32 << 20;
+const TOO_LARGE_DRAIN: usize = 32 << 20;
+/// The same, and time for it, of a body that nobody wants.
+const DRAIN: usize = 8 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// The tenant of `/v1/tenants/{tenant}/...`.
 pub fn tenant(uri: &Uri) -> Result<Tenant, Problem> {
@@ -137,23 +142,31 @@ impl Query {
 }
 
 /// Reads a body that should be JSON, of at most `limit` bytes: its text, without a byte order mark.
-pub async fn json(headers: &HeaderMap, sent: Body, limit: usize) -> Result<String, Problem> {
-    let bytes = body(headers, sent, limit).await?;
-    let text = utf8::read(&bytes).map_err(|error| Malformed(error.to_string()))?;
-    Ok(text.to_owned())
+pub async fn json(head: &Parts, sent: Body, limit: usize) -> Result<Held<String>, Problem> {
+    let bytes = body(head, sent, limit).await?;
+    bytes.try_map(|bytes| {
+        let text = utf8::text(bytes.into());
+        text.map_err(|error| Malformed(error.to_string()).into())
+    })
 }
 
 /// Reads a body of at most `limit` bytes, counted after decompression.
-pub async fn body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let coding = coding::of(headers)?;
-    let bytes = as_sent(headers, body, limit).await?;
-    match coding {
-        None => Ok(bytes),
-        Some(coding) => coding::unpack(coding, bytes, limit).await,
+pub async fn body(head: &Parts, body: Body, limit: usize) -> Result<Held<Bytes>, Problem> {
+    let mut room = Room::new(&head.extensions);
+    let coding = coding::of(&head.headers)?;
+    let mut bytes = as_sent(&head.headers, body, limit, &mut room).await?;
+    if let Some(coding) = coding {
+        bytes = coding::unpack(coding, bytes, limit, &mut room).await?;
     }
+    Ok(room.hold(bytes))
 }
 
-async fn as_sent(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+async fn as_sent(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    room: &mut Room<'_>,
+) -> Result<Bytes, Problem> {
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
@@ -162,7 +175,9 @@ async fn as_sent(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes,
     if announced.is_some_and(|size| size > limit as u64) && headers.contains_key(EXPECT) {
         return Err(Problem::too_large(limit));
     }
-    let mut reading = std::pin::pin!(collect(body, limit));
+    let announced = announced.and_then(|size| usize::try_from(size).ok());
+    let announced = announced.filter(|size| *size <= limit);
+    let mut reading = std::pin::pin!(collect(body, announced, limit, room));
     // A small body comes with its head: no clock is needed for it.
     if let Poll::Ready(read) = futures::poll!(reading.as_mut()) {
         return read;
@@ -179,7 +194,12 @@ async fn as_sent(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes,
         })
 }
 
-async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
+async fn collect(
+    body: Body,
+    mut announced: Option<usize>,
+    limit: usize,
+    room: &mut Room<'_>,
+) -> Result<Bytes, Problem> {
     let mut chunks = body.into_data_stream();
     let mut first = Bytes::new();
     let mut whole = Vec::new();
@@ -190,15 +210,29 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
         if size > limit {
             // Dropped; only its end is of interest.
             (first, whole) = (Bytes::new(), Vec::new());
-            if size > limit + DRAIN {
+            if size > limit + TOO_LARGE_DRAIN {
                 break;
             }
-        } else if whole.is_empty() && first.is_empty() {
+            continue;
+        }
+        if size > SMALL
+            && let Err(problem) = room.take().await
+        {
+            drop((first, whole, chunk));
+            drain(&mut chunks).await;
+            return Err(problem);
+        }
+        // Not before it has its place: who announces much and sends nothing holds nothing.
+        if size > SMALL
+            && let Some(all) = announced.take()
+        {
+            whole.reserve_exact(all.saturating_sub(whole.len()));
+        }
+        if whole.is_empty() && first.is_empty() {
             first = chunk;
         } else {
-            if whole.is_empty() {
-                whole.extend_from_slice(&first);
-            }
+            memory::grow(&mut whole, first.len() + chunk.len(), limit);
+            whole.extend_from_slice(&std::mem::take(&mut first));
             whole.extend_from_slice(&chunk);
         }
     }
@@ -207,6 +241,21 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
         (false, true) => Ok(first),
         (false, false) => Ok(whole.into()),
     }
+}
+
+/// Lets the rest of a body that nobody wants arrive, for a while: a client that only reads after writing
+/// should see why.
+pub async fn drain(chunks: &mut BodyDataStream) {
+    let read = async {
+        let mut size = 0;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            size += chunk.len();
+            if size > DRAIN {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIME, read).await;
 }
 
 /// Why the rest of a body does not come.
@@ -292,9 +341,8 @@ mod tests {
                 .map(|part| Ok(Bytes::copy_from_slice(part)))
                 .collect();
             let stream = Body::from_stream(futures::stream::iter(chunks));
-            body(&HeaderMap::new(), stream, 100)
-                .await
-                .map(|bytes| bytes.len())
+            let (head, ()) = http::Request::new(()).into_parts();
+            body(&head, stream, 100).await.map(|bytes| bytes.len())
         };
         assert_eq!(read(0).await, Ok(0));
         assert_eq!(read(100).await, Ok(100));

@@ -16,6 +16,7 @@ mod input;
 mod listen;
 mod lists;
 mod local;
+mod memory;
 mod object;
 mod policy;
 mod problem;
@@ -40,6 +41,7 @@ use problem::Problem;
 pub use edge::{Asked, Edge, IDLE, NoRoom, Status as EdgeStatus, room, serve};
 pub use import::{LINES, Line};
 pub use listen::{ListenError, Listener};
+pub use memory::places as memory_places;
 pub use policy::RECORD_LIMIT;
 pub use service::Service;
 

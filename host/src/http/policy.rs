@@ -57,7 +57,7 @@ pub async fn put(State(app): State<App>, request: Request) -> Result<Response, P
     headers::expect_json(&parts.headers)?;
     let by = headers::attribution(&parts, &query)?;
     let condition = headers::condition(&parts.headers)?;
-    let record = input::json(&parts.headers, body, RECORD_LIMIT).await?;
+    let record = input::json(&parts, body, RECORD_LIMIT).await?;
     let ordain = gate::front_door(&app, &parts.extensions)?;
     if dry_run {
         within(app.deadline, ordain.validate(Some(&tenant), &record)).await??;
@@ -100,7 +100,7 @@ pub async fn try_out(State(app): State<App>, request: Request) -> Result<Respons
     input::Query::read(&parts.uri, &[])?;
     headers::expect_json(&parts.headers)?;
     let min_revision = headers::min_revision(&parts.headers)?;
-    let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
+    let body = input::json(&parts, body, BODY_LIMIT).await?;
     let trial = request::parse_trial(&body, &tenant)?.map_err(Problem::request)?;
     if trial.record.len() > RECORD_LIMIT {
         return Err(Problem::too_large(RECORD_LIMIT));

@@ -25,7 +25,7 @@ pub async fn resolve(State(app): State<App>, request: Request) -> Result<Respons
     input::Query::read(&parts.uri, &[])?;
     headers::expect_json(&parts.headers)?;
     let min_revision = headers::min_revision(&parts.headers)?;
-    let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
+    let body = input::json(&parts, body, BODY_LIMIT).await?;
     match request::parse(&body, None)? {
         Body::One(item) => {
             allowed(principal, &item)?;

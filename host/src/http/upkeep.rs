@@ -69,7 +69,7 @@ async fn read<const N: usize>(
     // Whatever is demanded, a write comes after it.
     headers::min_revision(&parts.headers)?;
     let by = headers::attribution(&parts, &query)?;
-    let body = input::json(&parts.headers, body, BODY_LIMIT).await?;
+    let body = input::json(&parts, body, BODY_LIMIT).await?;
     Ok((by, texts(&body, names)?))
 }
 

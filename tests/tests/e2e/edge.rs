@@ -11,6 +11,7 @@ use crate::support::{model, plain, version};
 mod drain;
 mod http2;
 mod local;
+mod memory;
 mod proxies;
 
 /// The server's limit for a first byte and for a head, and what a busy machine may add.

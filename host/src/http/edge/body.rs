@@ -113,21 +113,25 @@ impl UnderWay {
         }
     }
 
-    /// The body of its answer. One whose size is known is there already, and a connection of HTTP/1.1 takes it
-    /// whole, as it does one piece with HTTP/2; a longer one stays here until its stream has taken it, which
-    /// a client can put off for ever without a write that waits.
+    /// The body of its answer. One that is small, and of a known size, is left to its connection. What a larger one
+    /// holds is counted until all of it is taken. With HTTP/1.1 a connection takes it whole; with HTTP/2 it stays
+    /// here until its stream has taken it, which a client can put off for ever without a write that waits.
     pub fn until_end_of(self, body: Body) -> Body {
+        let size = body.size_hint().exact();
+        if size.is_some_and(|size| size <= SMALL) {
+            return body;
+        }
         let is_http2 = self.connection.is_http2();
-        let untaken = match body.size_hint().exact() {
-            Some(size) if !is_http2 || size <= PIECE as u64 => return body,
-            Some(_) => Some(self.connection.answers(self.edge.now())),
-            None => None,
-        };
-        Body::new(Held {
+        let untaken = size.filter(|_| is_http2);
+        let untaken = untaken.map(|_| self.connection.answers(self.edge.now()));
+        let counted = size.map(|size| Counted::new(&self.connection, &self.edge, size));
+        Body::new(Answer {
             body,
             rest: Bytes::new(),
+            counted,
+            piece: if is_http2 { PIECE } else { usize::MAX },
             untaken,
-            under_way: self,
+            under_way: (is_http2 || size.is_none()).then_some(self),
         })
     }
 }
@@ -138,35 +142,84 @@ impl Drop for UnderWay {
     }
 }
 
-/// Bytes that are given to a connection at once, of an answer that it has to take.
+/// Largest answer that is left to its connection: with HTTP/2 there may be 128 of them.
+const SMALL: u64 = 4 << 10;
+/// Bytes that are given to a stream at once, of an answer that it has to take.
 const PIECE: usize = 16 << 10;
 
-struct Held {
+/// What an answer holds, from when it is made until the last of its bytes is sent or dropped.
+struct Counted {
+    connection: Arc<Connection>,
+    edge: Arc<Edge>,
+    size: u64,
+}
+
+impl Counted {
+    fn new(connection: &Arc<Connection>, edge: &Arc<Edge>, size: u64) -> Counted {
+        edge.hold(connection, size);
+        Counted {
+            connection: connection.clone(),
+            edge: edge.clone(),
+            size,
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.edge.let_go(&self.connection, self.size);
+    }
+}
+
+/// Bytes with what is dropped with the last piece of them, wherever that is then.
+struct Owned {
+    bytes: Bytes,
+    _counted: Counted,
+}
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+struct Answer {
     body: Body,
     /// What has been made and is not given yet.
     rest: Bytes,
+    /// Until its bytes are there: an answer of a known size has one piece.
+    counted: Option<Counted>,
+    /// Bytes that are given at once.
+    piece: usize,
     /// Under what its connection knows it, if it has to be taken in time.
     untaken: Option<u64>,
-    under_way: UnderWay,
+    /// None if a connection of HTTP/1.1 takes all of it now.
+    under_way: Option<UnderWay>,
 }
 
-impl Held {
+impl Answer {
     fn piece(&mut self, mut bytes: Bytes) -> Frame<Bytes> {
-        let piece = bytes.split_to(bytes.len().min(PIECE));
+        if let Some(counted) = self.counted.take() {
+            bytes = Bytes::from_owner(Owned {
+                bytes,
+                _counted: counted,
+            });
+        }
+        let piece = bytes.split_to(bytes.len().min(self.piece));
         self.rest = bytes;
         Frame::data(piece)
     }
 }
 
-impl Drop for Held {
+impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(id) = self.untaken {
-            self.under_way.connection.is_taken(id);
+        if let (Some(id), Some(under_way)) = (self.untaken, &self.under_way) {
+            under_way.connection.is_taken(id);
         }
     }
 }
 
-impl HttpBody for Held {
+impl HttpBody for Answer {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -237,17 +290,33 @@ mod tests {
         assert_eq!(connection.waits(9), Some((Wait::Idle, 9)));
         // One that is given up is not waited for.
         let (connection, body) = answer(true, PIECE + 1);
+        assert_eq!(connection.held(), PIECE as u64 + 1);
         drop(body);
+        assert_eq!(connection.held(), 0);
         assert_eq!(connection.waits(9), Some((Wait::Idle, 9)));
     }
 
     #[tokio::test]
     async fn answers_that_fit_and_those_of_one_at_a_time_need_no_watch() {
-        for (is_http2, size) in [(true, PIECE), (true, 0), (false, 1 << 20)] {
+        for (is_http2, size) in [(true, SMALL as usize), (true, 0), (false, 1 << 20)] {
             let (connection, body) = answer(is_http2, size);
             assert_eq!(connection.waits(9), Some((Wait::Idle, 9)));
             let bytes = axum::body::to_bytes(body, usize::MAX).await;
             assert_eq!(bytes.expect("all of it").len(), size);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_answer_holds_is_counted_until_its_last_piece_is_gone() {
+        for (is_http2, size) in [(true, 100 << 10), (false, 1 << 20)] {
+            let (connection, body) = answer(is_http2, size);
+            let mut pieces: Vec<_> = body.into_data_stream().collect().await;
+            assert_eq!(connection.held(), size as u64);
+            drop(pieces.split_off(1));
+            // One piece keeps all of it.
+            assert_eq!(connection.held(), size as u64);
+            drop(pieces);
+            assert_eq!(connection.held(), 0);
         }
     }
 }

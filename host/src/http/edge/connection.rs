@@ -3,7 +3,7 @@
 //! follows from it (`table`).
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -76,6 +76,8 @@ pub struct Connection {
     write: AtomicU32,
     /// Long answers that streams of HTTP/2 have not taken, in the order of their beginnings, which go with them.
     untaken: Mutex<BTreeMap<u64, u32>>,
+    /// Bytes of answers that it has not taken.
+    held: AtomicU64,
     order: AtomicU8,
     /// Of its task.
     waker: OnceLock<Waker>,
@@ -94,6 +96,7 @@ impl Connection {
             body: AtomicU32::new(NEVER),
             write: AtomicU32::new(NEVER),
             untaken: Mutex::default(),
+            held: AtomicU64::new(0),
             order: AtomicU8::new(GO_ON),
             waker: OnceLock::new(),
         }
@@ -160,6 +163,22 @@ impl Connection {
     /// It is taken, or given up.
     pub fn is_taken(&self, id: u64) {
         self.untaken().remove(&id);
+    }
+
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub fn hold(&self, bytes: u64) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes are taken or given up; how many of them were held still.
+    pub fn let_go(&self, bytes: u64) -> u64 {
+        let rest = |held: u64| Some(held.saturating_sub(bytes));
+        let relaxed = Ordering::Relaxed;
+        let held = self.held.fetch_update(relaxed, relaxed, rest);
+        held.map_or(0, |held| held.min(bytes))
     }
 
     /// What the peer is waited for, and for how many ticks; `None`: it is this instance's turn.

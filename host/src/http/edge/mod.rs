@@ -19,6 +19,7 @@ pub use body::Stalled;
 pub use room::{NoRoom, room};
 pub use serving::{Asked, serve};
 
+use super::memory::ANSWERS;
 use connection::{Connection, Wait};
 use table::{Leaving, Place, Table};
 
@@ -54,6 +55,8 @@ pub struct Edge {
     /// When clients of HTTP/2 have had their time to go, once it stops.
     parted: AtomicU32,
     table: Table,
+    /// Bytes of answers that no connection has taken.
+    held: AtomicU64,
     taken: AtomicU64,
     /// Told that there is no room, or not even that.
     refused: AtomicU64,
@@ -130,6 +133,30 @@ impl Edge {
             self.made_room.fetch_add(1, Ordering::Relaxed);
             connection.end_now();
         }
+    }
+
+    /// An answer is made for a connection. If callers take too few of theirs, connections end: their memory is
+    /// free at once. To let answers wait until there is room would not bound it, since they are made already; and
+    /// to let calls wait for it before they are answered would keep those waiting who take what they ask for.
+    fn hold(&self, connection: &Connection, bytes: u64) {
+        connection.hold(bytes);
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > ANSWERS {
+            // Some more at once: looking for them costs a look at each.
+            let leaving = self
+                .table
+                .take_holders(self.now(), held - ANSWERS + ANSWERS / 16);
+            for (one, _) in &leaving {
+                self.let_go(one, u64::MAX);
+            }
+            self.make_room(leaving);
+        }
+    }
+
+    /// It is taken, or given up with its connection.
+    fn let_go(&self, connection: &Connection, bytes: u64) {
+        let held = connection.let_go(bytes);
+        self.held.fetch_sub(held, Ordering::Relaxed);
     }
 
     /// One look at all connections: whoever was waited for too long goes.
@@ -297,5 +324,30 @@ mod tests {
         assert!(placed(&edge).extra);
         let status = edge.status();
         assert_eq!((status.taken, status.refused, status.open), (2, 1, 3));
+    }
+
+    #[test]
+    fn where_answers_hold_too_much_who_leaves_most_untaken_goes_and_is_counted_no_more() {
+        let edge = Edge::new(10, IDLE);
+        let (most, some, fresh) = (placed(&edge), placed(&edge), placed(&edge));
+        for (one, eighths) in [(&most, 5), (&some, 1)] {
+            one.begin();
+            one.write_waits(true, edge.now());
+            edge.hold(one, ANSWERS / 8 * eighths);
+        }
+        fresh.begin();
+        (0..10).for_each(|_| edge.tick());
+        assert_eq!(ended(&edge), "");
+        // More than any other, but only just.
+        edge.hold(&fresh, ANSWERS / 8 * 6);
+        assert_eq!(ended(&edge), "room 1 ");
+        let order = |one: &Connection| one.order(std::task::Waker::noop());
+        assert_eq!(order(&most), connection::Order::End);
+        assert_eq!(edge.held.load(Ordering::Relaxed), ANSWERS / 8 * 7);
+        // Its answers are dropped with it, and were taken off already.
+        edge.let_go(&most, ANSWERS / 8 * 5);
+        edge.let_go(&fresh, ANSWERS / 8 * 6);
+        edge.let_go(&some, ANSWERS / 8);
+        assert_eq!(edge.held.load(Ordering::Relaxed), 0);
     }
 }

@@ -11,13 +11,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::support::{plain, version};
 
-type Sender = SendRequest<std::io::Cursor<Vec<u8>>>;
+pub type Sender = SendRequest<std::io::Cursor<Vec<u8>>>;
 
-/// A client of HTTP/2, and how its connection ended.
-async fn client(
+/// What a client takes of an answer before it says more, usually.
+const WINDOW: u32 = 65_535;
+
+/// A client of HTTP/2 with this window for each stream, and how its connection ended.
+pub async fn client(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    window: u32,
 ) -> (Sender, tokio::task::JoinHandle<Result<(), h2::Error>>) {
     let (sender, connection) = h2::client::Builder::new()
+        .initial_window_size(window)
         .handshake(stream)
         .await
         .expect("it speaks HTTP/2");
@@ -26,7 +31,7 @@ async fn client(
 }
 
 async fn connected(app: &App) -> (Sender, tokio::task::JoinHandle<Result<(), h2::Error>>) {
-    client(Raw::connect(app.base()).await.into_stream()).await
+    client(Raw::connect(app.base()).await.into_stream(), WINDOW).await
 }
 
 async fn ask(
@@ -95,7 +100,7 @@ async fn a_socket_takes_both_too() {
     let stream = tokio::net::UnixStream::connect(&path)
         .await
         .expect("a connection");
-    let (sender, _ended) = client(stream).await;
+    let (sender, _ended) = client(stream, WINDOW).await;
     let body = Some(plain("t").to_string());
     let (status, _) = ask(&sender, "POST", "http://ordain/v1/resolve", body)
         .await
@@ -315,7 +320,7 @@ async fn the_preface_may_come_byte_by_byte() {
             }
         }
     });
-    let (sender, _ended) = client(far).await;
+    let (sender, _ended) = client(far, WINDOW).await;
     let (status, _) = ask(&sender, "GET", &uri(&app, "/healthz"), None)
         .await
         .expect("one");
