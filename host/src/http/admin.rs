@@ -1,7 +1,7 @@
 //! `/healthz`, `/readyz` and `/metrics`: whether this instance can answer, and how it fares; and
 //! `/openapi.json`: what can be asked.
 
-use super::App;
+use super::app::App;
 use super::exposition::Format;
 use super::problem::Problem;
 use super::state::Readiness;

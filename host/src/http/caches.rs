@@ -8,12 +8,13 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::Serialize;
 
+use super::app::App;
 use super::object::members;
 use super::policy::settled;
 use super::problem::Problem;
 use super::resolve::json;
 use super::state::Readiness;
-use super::{App, headers, input};
+use super::{headers, input};
 use crate::caches::{Setting, SettingReport, Source, Value};
 use crate::request::{Faults, fault, pointer};
 

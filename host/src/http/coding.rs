@@ -11,11 +11,10 @@ use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::memory::{Room, SMALL, grow};
+use super::names::TAKEN;
 use super::problem::Problem;
 use crate::shares::Place;
 
-/// What a client may choose from.
-pub const TAKEN: &str = "gzip, deflate, zstd";
 /// Bytes that are unpacked before other requests have their turn.
 const STRIDE: usize = 64 << 10;
 /// Largest window of a zstd frame (RFC 9659): what a frame may ask to be kept in memory.

@@ -11,13 +11,14 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use serde::Serialize;
 
+use super::app::App;
 use super::local::expect_no_form;
 use super::memory::Held;
 use super::policy::{settled, within};
 use super::problem::Problem;
 use super::resolve::json;
 use super::upkeep::{repeatable, texts};
-use super::{App, headers, input};
+use super::{headers, input};
 use crate::ordain::{Changed, ComponentError, Intent, InvalidRecord, is_share};
 use crate::request::{self, Fault, Room, fault};
 use crate::runtime::{BYTES_MAX, LoadError, Plan};

@@ -9,12 +9,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::app::App;
 use super::headers;
 use super::lists::{Part, embedded, history_page};
 use super::policy::{settle, settled, within};
 use super::problem::Problem;
 use super::resolve::{json, with_position};
-use super::{App, gate, input};
+use super::{input, names};
 use crate::ids::{Key, Level, User};
 use crate::ordain::Patched;
 
@@ -75,7 +76,7 @@ pub async fn get(
     };
     response
         .headers_mut()
-        .insert(ETAG, headers::etag(record.revision));
+        .insert(ETAG, names::etag(record.revision));
     Ok(response)
 }
 
@@ -89,7 +90,7 @@ pub async fn patch(State(app): State<App>, request: Request) -> Result<Response,
     let condition = headers::condition(&parts.headers)?;
     let patch = input::json(&parts, body, PATCH_LIMIT).await?;
     let (deadline, watermark) = (app.deadline, app.watermark());
-    let ordain = gate::front_door(&app, &parts.extensions)?;
+    let ordain = app.front_door(&parts.extensions)?;
     let patched = settled(deadline, async move {
         let precondition = settle(condition, app.ordain.config(&level, 0)).await?;
         let patched = ordain.patch_config(&level, &patch, precondition, &by);
@@ -138,7 +139,7 @@ pub async fn history(
 fn revision(revision: Option<u64>, position: u64) -> Result<Response, Problem> {
     let mut response = json(&serde_json::json!({"revision": revision}), position)?;
     if let Some(revision) = revision {
-        let tag = headers::etag(revision);
+        let tag = names::etag(revision);
         response.headers_mut().insert(ETAG, tag);
     }
     Ok(response)

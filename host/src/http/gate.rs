@@ -5,16 +5,14 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::header::{ALLOW, AUTHORIZATION, EXPECT, HeaderName, WWW_AUTHENTICATE};
-use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::header::{ALLOW, AUTHORIZATION, EXPECT};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
+use super::input;
 use super::problem::Problem;
 use super::rules::{Rule, methods, rule};
-use super::{App, input};
-use crate::Ordain;
 use crate::access::{Access, Denied, Need, Principal};
-use crate::shares::{Charge, Whose};
 
 /// `Ok(None)`: the call is open to everybody.
 pub fn admit(
@@ -72,32 +70,6 @@ fn token(headers: &HeaderMap) -> Result<&str, Denied> {
     }
 }
 
-/// Who has passed; a handler that is reached in another way serves nobody.
-pub fn principal(extensions: &Extensions) -> Result<&Arc<Principal>, Problem> {
-    extensions.get().ok_or_else(|| {
-        tracing::error!("a call was reached past the gate");
-        Problem::internal()
-    })
-}
-
-/// The front door for whoever has passed, to change something: operators have places of their own.
-pub fn front_door(app: &App, extensions: &Extensions) -> Result<Ordain, Problem> {
-    match principal(extensions)?.is_operator() {
-        true => Ok(app.ordain.charged_to(Charge::Operator)),
-        false => Ok(app.ordain.clone()),
-    }
-}
-
-/// In whose share a call holds what is short: its tenant's, if its token is bound to one, else its token's.
-pub fn payer(extensions: &Extensions) -> Result<Whose, Problem> {
-    let principal = principal(extensions)?;
-    Ok(match principal.tenant() {
-        Some(tenant) => Whose::from(tenant),
-        None if principal.is_operator() => Whose::Operator,
-        None => Whose::Token(principal.actor().into()),
-    })
-}
-
 /// Why somebody does not pass.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Denial {
@@ -126,10 +98,10 @@ impl Denial {
         match self {
             Denial::Problem(problem) => problem.into_response(),
             Denial::Denied(denied) => Problem::from(denied).into_response(),
-            Denial::Nothing => super::nothing_at(head.uri.path()).into_response(),
+            Denial::Nothing => Problem::nothing_at(head.uri.path()).into_response(),
             Denial::Method => {
                 let path = head.uri.path();
-                let mut response = super::not_taken(path, &head.method).into_response();
+                let mut response = Problem::not_taken(path, &head.method).into_response();
                 if let Ok(methods) = HeaderValue::from_str(&methods(path)) {
                     response.headers_mut().insert(ALLOW, methods);
                 }
@@ -153,22 +125,6 @@ impl From<Denied> for Problem {
             ..Problem::new(status, code, denied.to_string())
         }
     }
-}
-
-/// What a client is told to bring (RFC 6750 3), for a problem of this code.
-pub fn challenge(problem: &Problem) -> Option<(HeaderName, HeaderValue)> {
-    let value = match problem.code {
-        "unauthenticated" => HeaderValue::from_static("Bearer"),
-        "invalid-token" => {
-            let detail = &problem.detail;
-            HeaderValue::from_str(&format!(
-                "Bearer error=\"invalid_token\", error_description=\"{detail}\""
-            ))
-            .unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\""))
-        }
-        _ => return None,
-    };
-    Some((WWW_AUTHENTICATE, value))
 }
 
 #[cfg(test)]
@@ -200,19 +156,6 @@ mod tests {
             let denied = read(values).expect_err("none");
             assert!(matches!(denied, Denied::Unauthenticated(_)), "{values:?}");
         }
-    }
-
-    #[test]
-    fn who_is_bound_to_a_tenant_pays_as_that_tenant_and_others_as_none_of_them() {
-        let of = |principal: Principal| {
-            let mut extensions = Extensions::new();
-            extensions.insert(Arc::new(principal));
-            payer(&extensions).expect("somebody")
-        };
-        let tenant = |id: &str| Whose::Tenant(crate::ids::Tenant::new(id).expect("an id"));
-        assert_eq!(of(Principal::editor("own")), tenant("own"));
-        let anybody = of(Principal::anonymous());
-        assert!(anybody != Whose::Operator && anybody != tenant("anonymous"));
     }
 
     #[test]

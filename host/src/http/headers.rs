@@ -8,16 +8,11 @@ use axum::http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::gate;
+use super::caller;
 use super::input::Query;
+use super::names::{MIN_REVISION, REASON, REQUEST_ID, SIGNATURE};
 use super::problem::Problem;
 use crate::backends::{Attribution, Precondition};
-
-pub const REVISION: HeaderName = HeaderName::from_static("ordain-revision");
-pub const MIN_REVISION: HeaderName = HeaderName::from_static("ordain-min-revision");
-pub const REASON: HeaderName = HeaderName::from_static("ordain-reason");
-pub const SIGNATURE: HeaderName = HeaderName::from_static("ordain-signature");
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest reason of a write, in bytes.
 const REASON_LIMIT: usize = 500;
@@ -62,7 +57,7 @@ pub fn attribution(parts: &Parts, query: &Query) -> Result<Attribution, Problem>
         .get::<RequestId>()
         .map(|id| id.as_str().to_owned());
     Ok(Attribution {
-        actor: gate::principal(&parts.extensions)?.actor().to_owned(),
+        actor: caller::principal(&parts.extensions)?.actor().to_owned(),
         request_id,
         reason: reason(&parts.headers, query)?,
     })
@@ -183,10 +178,6 @@ pub fn expect_merge_patch(headers: &HeaderMap) -> Result<(), Problem> {
     let detail =
         format!("the body must be application/merge-patch+json or application/json, not {kind:?}");
     Err(Problem::new(status, "unsupported-media-type", detail))
-}
-
-pub fn etag(revision: u64) -> HeaderValue {
-    HeaderValue::from_str(&format!("\"{revision}\"")).expect("quoted digits are header text")
 }
 
 /// What a write demands of the stored record.

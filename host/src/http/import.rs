@@ -14,11 +14,12 @@ use futures::channel::mpsc::{UnboundedSender, unbounded};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::headers::REVISION;
+use super::app::App;
 use super::memory::Room;
+use super::names::REVISION;
 use super::policy::RECORD_LIMIT;
 use super::problem::Problem;
-use super::{App, coding, headers, input};
+use super::{coding, headers, input};
 use crate::backends::WriteError;
 use crate::ids::Tenant;
 use crate::ordain::{Importer, InvalidRecord};

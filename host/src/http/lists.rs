@@ -7,10 +7,11 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::app::App;
 use super::policy::within;
 use super::problem::Problem;
 use super::resolve::json;
-use super::{App, headers, input};
+use super::{headers, input};
 use crate::backends::{HistoryEntry, Page, TenantEntry};
 use crate::ids::Key;
 

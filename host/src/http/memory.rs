@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::http::Extensions;
 
-use super::gate;
+use super::caller;
 use super::problem::Problem;
 use crate::places::Places;
 use crate::shares::Place;
@@ -68,7 +68,7 @@ impl<'a> Room<'a> {
     }
 
     async fn wait(&self, places: &Places, detail: &str) -> Result<Place, Problem> {
-        let place = places.take(&gate::payer(self.of)?, PATIENCE).await;
+        let place = places.take(&caller::payer(self.of)?, PATIENCE).await;
         place.ok_or_else(|| Problem::later("overloaded", format!("{detail}; nothing was done")))
     }
 

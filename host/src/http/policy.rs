@@ -9,10 +9,11 @@ use axum::http::header::{ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
+use super::app::App;
 use super::headers::{self, Condition};
 use super::problem::Problem;
 use super::resolve::{BODY_LIMIT, json, split, with_position};
-use super::{App, gate, input};
+use super::{caller, input, names};
 use crate::access::Need;
 use crate::backends::{Precondition, Written};
 use crate::ordain::{InvalidRecord, ReadError, Stored};
@@ -45,7 +46,7 @@ pub async fn get(
     };
     response
         .headers_mut()
-        .insert(ETAG, headers::etag(record.revision));
+        .insert(ETAG, names::etag(record.revision));
     Ok(with_position(response, stored.position))
 }
 
@@ -58,7 +59,7 @@ pub async fn put(State(app): State<App>, request: Request) -> Result<Response, P
     let by = headers::attribution(&parts, &query)?;
     let condition = headers::condition(&parts.headers)?;
     let record = input::json(&parts, body, RECORD_LIMIT).await?;
-    let ordain = gate::front_door(&app, &parts.extensions)?;
+    let ordain = app.front_door(&parts.extensions)?;
     if dry_run {
         within(app.deadline, ordain.validate(Some(&tenant), &record)).await??;
         return json(&serde_json::json!({"valid": true}), app.watermark());
@@ -110,7 +111,7 @@ pub async fn try_out(State(app): State<App>, request: Request) -> Result<Respons
         Body::TooMany(count) => return Err(Problem::batch_too_large(count)),
         Body::One(_) => return Err(Problem::internal()),
     };
-    let principal = gate::principal(&parts.extensions)?;
+    let principal = caller::principal(&parts.extensions)?;
     for faulty in items.iter().filter_map(|item| item.as_ref().err()) {
         for named in &faulty.tenants {
             principal.require(Need::Write(named.as_str()))?;
@@ -125,7 +126,7 @@ pub async fn try_out(State(app): State<App>, request: Request) -> Result<Respons
             ..one.request
         })
         .collect();
-    let ordain = gate::front_door(&app, &parts.extensions)?;
+    let ordain = app.front_door(&parts.extensions)?;
     let answers = within(
         app.deadline,
         ordain.try_policy(&tenant, trial.record, &requests),
@@ -152,7 +153,7 @@ fn write_answer(status: StatusCode, written: Written, stored: bool) -> Result<Re
     if stored {
         response
             .headers_mut()
-            .insert(ETAG, headers::etag(written.revision));
+            .insert(ETAG, names::etag(written.revision));
     }
     Ok(response)
 }

@@ -1,14 +1,14 @@
 //! Errors of the HTTP interface: RFC 9457 problems with stable codes. The one place that knows which
 //! error has which status, and the one place that logs failures. Not for refusals, which are answers.
 
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, ETAG, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{
+    ACCEPT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::coding;
-use super::gate;
-use super::headers::{self, REVISION};
+use super::names::{REVISION, TAKEN, etag};
 use crate::answer::ResolveError;
 use crate::backends::{OriginError, WriteError};
 use crate::ids::{TenantError, UserError};
@@ -131,6 +131,16 @@ impl Problem {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "batch-too-large", detail)
     }
 
+    pub fn nothing_at(path: &str) -> Problem {
+        let detail = format!("there is nothing at {path}");
+        Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    pub fn not_taken(path: &str, method: &Method) -> Problem {
+        let detail = format!("{path} does not take {method}");
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+    }
+
     pub fn internal() -> Problem {
         let detail = "an error of Ordain itself; its log has the cause under this X-Request-Id";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
@@ -173,23 +183,39 @@ impl IntoResponse for Problem {
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some((name, value)) = gate::challenge(&self) {
+        if let Some((name, value)) = challenge(&self) {
             map.insert(name, value);
         }
         if self.code == "unsupported-encoding" {
-            map.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding::TAKEN));
+            map.insert(ACCEPT_ENCODING, HeaderValue::from_static(TAKEN));
         }
         if self.retry {
             map.insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
         }
         if let Some(current) = self.current {
-            map.insert(ETAG, headers::etag(current));
+            map.insert(ETAG, etag(current));
         }
         if let Some(position) = self.position {
             map.insert(REVISION, HeaderValue::from(position));
         }
         response
     }
+}
+
+/// What a client is told to bring (RFC 6750 3), for a problem of this code.
+fn challenge(problem: &Problem) -> Option<(HeaderName, HeaderValue)> {
+    let value = match problem.code {
+        "unauthenticated" => HeaderValue::from_static("Bearer"),
+        "invalid-token" => {
+            let detail = &problem.detail;
+            HeaderValue::from_str(&format!(
+                "Bearer error=\"invalid_token\", error_description=\"{detail}\""
+            ))
+            .unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\""))
+        }
+        _ => return None,
+    };
+    Some((WWW_AUTHENTICATE, value))
 }
 
 impl From<ResolveError> for Problem {

@@ -7,9 +7,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-use super::headers::{self, REVISION};
+use super::app::App;
+use super::headers;
+use super::names::REVISION;
 use super::problem::Problem;
-use super::{App, gate, input};
+use super::{caller, input};
 use crate::access::{Denied, Need, Principal};
 use crate::answer::{Answer, ResolveError};
 use crate::request::{self, Body, Fault, Item, Room, TenantRequest};
@@ -21,7 +23,7 @@ const USUAL_ANSWER: usize = 640;
 
 pub async fn resolve(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let principal = gate::principal(&parts.extensions)?;
+    let principal = caller::principal(&parts.extensions)?;
     input::Query::read(&parts.uri, &[])?;
     headers::expect_json(&parts.headers)?;
     let min_revision = headers::min_revision(&parts.headers)?;

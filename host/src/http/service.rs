@@ -15,11 +15,13 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Either};
 use tower::Service as _;
 
+use super::app::App;
 use super::edge::Edge;
 use super::gate::{self, Denial};
-use super::headers::{REQUEST_ID, RequestId};
+use super::headers::RequestId;
+use super::names::REQUEST_ID;
 use super::problem::Problem;
-use super::{App, resolve};
+use super::resolve;
 use crate::access::{Denied, Principal};
 
 /// The one call that is made all the time.

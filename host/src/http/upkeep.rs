@@ -7,11 +7,12 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Serialize;
 
+use super::app::App;
 use super::object::members;
 use super::policy::settled;
 use super::problem::Problem;
 use super::resolve::json;
-use super::{App, headers, input};
+use super::{headers, input};
 use crate::backends::Attribution;
 use crate::ids::Tenant;
 use crate::request::{Faults, fault, pointer};

@@ -22,6 +22,7 @@ use ordain::coherence::origin::OriginReader;
 use ordain::coherence::{Coherence, Entry, Moment};
 use ordain::ids::Key;
 use ordain::options::Options;
+use ordain::places::Places;
 use ordain::request::Request;
 
 use crate::decision;
