@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
-use super::Denied;
 use super::claims::{self, Rules, Span};
+use super::denied::Denied;
 use super::follow::{Follower, Source};
 use super::jwks::JwksError;
 use super::key::Key;
