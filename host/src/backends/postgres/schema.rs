@@ -9,11 +9,12 @@ use tokio::time::Instant;
 
 use super::fault;
 use super::link::Link;
-use super::migrate::DEADLINE;
 use super::servers::{ConnectError, Servers};
 
 pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
+/// For a migration, waiting for other hosts that migrate included.
+pub const DEADLINE: Duration = Duration::from_secs(300);
 /// A server that is starting gets this long to come up, one that says nothing at all less.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 const NO_ANSWER: Duration = Duration::from_secs(8);
