@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sqlx::Row;
 
+use super::fault::ConnectError;
 use super::link::{Link, Role};
-use super::servers::ConnectError;
 use super::{Postgres, fault, slots};
 use crate::backends::{OriginError, StoredComponent, WriteError};
 

@@ -7,9 +7,9 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 use tokio::time::Instant;
 
-use super::fault;
+use super::fault::{self, ConnectError};
 use super::link::Link;
-use super::servers::{ConnectError, Servers};
+use super::servers::Servers;
 
 pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
