@@ -1,5 +1,5 @@
 //! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` fills, `lists`
-//! lists, `write` changes (`configs` has the statements of that table), `upkeep` purges, prunes and sets what the fleet
+//! lists (`rows` is what both run), `write` changes (`configs` has the statements of that table), `upkeep` purges, prunes and sets what the fleet
 //! goes by, `components` keeps files, `log` and `listen` are what the feed follows, `migrate` and `schema`
 //! see to the schema, `address`, `servers`, `link`, `pool` and `slots` to connections. Not for caching, nor
 //! for what a policy may say.
@@ -15,6 +15,7 @@ mod log;
 mod migrate;
 mod pool;
 mod read;
+mod rows;
 mod schema;
 mod servers;
 mod slots;

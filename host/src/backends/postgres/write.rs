@@ -276,7 +276,7 @@ async fn attempt(
         Ok(rows) => rows.map_err(Stop::Commit)?,
         Err(_) => return Err(Stop::Decided(WriteError::OutcomeUnknown)),
     };
-    let revision = rows.first().map(|row| super::read::number(row, "position"));
+    let revision = rows.first().map(|row| super::rows::number(row, "position"));
     match revision {
         Some(Ok(revision)) => Ok(Committed { revision, done }),
         // Committed, at a position that we cannot read: a caller must not take it for a failure.
@@ -399,7 +399,7 @@ async fn change_one(
         .map_err(Stop::Before)?;
     let current = stored
         .first()
-        .map(|row| super::read::number(row, "revision"));
+        .map(|row| super::rows::number(row, "revision"));
     let current = current.transpose().map_err(Stop::Before)?;
     let error = match (change, precondition, current) {
         (Change::Delete, Precondition::None | Precondition::Absent, None) => WriteError::Absent,
