@@ -12,6 +12,7 @@ mod json;
 mod jwks;
 mod key;
 mod keyfile;
+mod keyring;
 mod keys;
 mod material;
 mod mint;
@@ -32,12 +33,13 @@ pub use denied::Denied;
 pub use follow::Source;
 pub use jwks::JwksError;
 pub use key::{Algorithm, Key};
+pub use keyring::KeysState;
 pub use material::{KeyError, SECRET_MIN};
 pub use mint::{MintError, Signer, Wish};
 pub use names::{Names, RoleMap, RoleMapError};
 pub use principal::{Need, Principal, Role};
 pub use remote::{Address, AddressError, Remote};
-pub use verifier::{Configured, KeysState, Verifier};
+pub use verifier::{Configured, Verifier};
 
 /// Whether tokens are asked for.
 #[derive(Clone)]

@@ -1,12 +1,11 @@
-//! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` fills, `lists`
-//! lists (`rows` is what both run), `write` changes (`configs` has the statements of that table), `upkeep` purges, prunes and sets what the fleet
-//! goes by, `components` keeps files, `log` and `listen` are what the feed follows, `migrate` and `schema`
-//! see to the schema, `address`, `servers`, `link`, `pool` and `slots` to connections. Not for caching, nor
-//! for what a policy may say.
+//! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` fills and `lists` lists
+//! (`rows` is how both ask), `write` changes records (`table` has the statements of each kind) and `upkeep`
+//! purges, prunes and sets what the fleet goes by (`work` and `transaction` are how both do it), `components`
+//! keeps files, `log` and `listen` are what the feed follows, `migrate` and `schema` see to the schema, `address`,
+//! `servers`, `link`, `pool` and `slots` to connections. Not for caching, nor for what a policy may say.
 
 mod address;
 mod components;
-mod configs;
 mod fault;
 mod link;
 mod listen;
@@ -19,7 +18,10 @@ mod rows;
 mod schema;
 mod servers;
 mod slots;
+mod table;
+mod transaction;
 mod upkeep;
+mod work;
 mod write;
 
 use std::sync::Arc;
