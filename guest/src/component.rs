@@ -2,21 +2,8 @@
 //! each export as a call of the rules. Nothing is decided here, and nothing exported: `guest/component`
 //! makes the component file of [`Component`].
 
+pub mod bindings;
 mod convert;
-
-// Generated code passes pointers across the border and cannot do without `unsafe`; no other code of
-// this crate has any.
-#[allow(unsafe_code, unused_qualifications)]
-pub mod bindings {
-    wit_bindgen::generate!({
-        path: "../wit",
-        world: "policy",
-        // Names of subjects are at hand: borrowed, they cross the border without an allocation.
-        ownership: Borrowing { duplicate_if_necessary: false },
-        // Who builds a component of this crate exports it.
-        pub_export_macro: true,
-    });
-}
 
 /// The exports of the world.
 pub struct Component;

@@ -5,13 +5,16 @@
 //! docs/architecture.md, "The gate".
 
 mod claims;
+mod denied;
 mod der;
 mod follow;
 mod json;
 mod jwks;
 mod key;
 mod keyfile;
+mod keyring;
 mod keys;
+mod material;
 mod mint;
 mod names;
 mod principal;
@@ -26,34 +29,17 @@ use std::sync::Arc;
 use crate::supervise::TaskStatus;
 
 pub use claims::Rules;
+pub use denied::Denied;
 pub use follow::Source;
 pub use jwks::JwksError;
-pub use key::{Algorithm, Key, KeyError, SECRET_MIN};
+pub use key::{Algorithm, Key};
+pub use keyring::KeysState;
+pub use material::{KeyError, SECRET_MIN};
 pub use mint::{MintError, Signer, Wish};
 pub use names::{Names, RoleMap, RoleMapError};
 pub use principal::{Need, Principal, Role};
 pub use remote::{Address, AddressError, Remote};
-pub use verifier::{Configured, KeysState, Verifier};
-
-/// Why a request is turned away. Only words of our own: nothing of a token, a claim or a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// There is no token to check.
-    #[error("{0}")]
-    Unauthenticated(&'static str),
-    /// There is one, and it is not good.
-    #[error("{0}")]
-    Invalid(&'static str),
-    /// There is one, and it names a key that is not known, or not yet.
-    #[error("the token's kid names no key that is known")]
-    UnknownKey,
-    /// There is one, and the keys to check it by have not come yet.
-    #[error("the keys that tokens are checked by cannot be had at the moment: try again")]
-    Unavailable,
-    /// It is good, and not for this.
-    #[error("{0}")]
-    Forbidden(&'static str),
-}
+pub use verifier::{Configured, Verifier};
 
 /// Whether tokens are asked for.
 #[derive(Clone)]

@@ -5,12 +5,9 @@ mod mask;
 
 use std::fmt;
 
-pub use mask::masked_url;
 #[cfg(test)]
 pub use mask::tests as random;
-
-/// What is shown in place of a secret.
-pub const MASK: &str = "***";
+pub use mask::{MASK, masked_url};
 
 /// A value that is not what it should be, as it may be shown: a URL with a password may have got there.
 pub fn misplaced(text: &str) -> String {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::denied::Denied;
+use super::json;
 use super::names::{Names, RoleMap, claim, is_scope};
 use super::principal::{Grant, Principal, Role};
-use super::{Denied, json};
 use crate::ids::Tenant;
 
 /// Seconds by which clocks may differ.

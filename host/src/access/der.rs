@@ -1,6 +1,6 @@
 //! Just enough DER to find the key in a `SubjectPublicKeyInfo` (RFC 5280), as PEM files hold it.
 
-use super::key::{KeyError, Material};
+use super::material::{KeyError, Material};
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;

@@ -13,8 +13,9 @@ use tokio::time::{Instant, timeout};
 use super::jwks::{JwksError, Place, Set};
 use super::key::Key;
 use super::keyfile::Content;
+use super::keyring::{Keyring, KeysState};
+use super::keys::Keys;
 use super::remote::Remote;
-use super::verifier::{KeysState, Verifier};
 use crate::supervise::{TaskStatus, Tasks};
 
 /// Pause between two looks at the file.
@@ -41,11 +42,14 @@ pub enum Source {
     },
 }
 
+const FILE: &str = "ORDAIN_JWKS_FILE";
+
 /// A digest of what was seen last; `None`: it could not be read.
 type Seen = Mutex<Option<[u8; 32]>>;
 
-pub(super) struct Follower {
+pub struct Follower {
     source: Source,
+    pub keyring: Keyring,
     file: Seen,
     url: Seen,
     /// Whether the URL has ever given keys.
@@ -62,7 +66,9 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    pub fn new(source: Source) -> Result<(Follower, Option<Vec<Key>>), JwksError> {
+    /// Reads the file, if that is what gives the keys; it must be in order: later on, the keys from before
+    /// would do. `configured` are keys that stay whatever the source gives.
+    pub fn new(source: Source, configured: Vec<Key>) -> Result<Follower, JwksError> {
         // What stands in for a URL has been looked at by nobody: that it is missing must be told.
         const NOTHING: [u8; 32] = [0; 32];
         let (set, seen) = match &source {
@@ -74,8 +80,13 @@ impl Follower {
             }
             _ => (None, Some(NOTHING)),
         };
-        let follower = Follower {
+        let state = match &source {
+            Source::Url { .. } => KeysState::Down,
+            Source::None | Source::File(_) => KeysState::Up,
+        };
+        Ok(Follower {
             source,
+            keyring: Keyring::new(Keys::new(configured, set), state),
             file: Mutex::new(seen),
             url: Mutex::new(None),
             answered: AtomicBool::new(false),
@@ -84,15 +95,14 @@ impl Follower {
             pending: watch::Sender::new(false),
             unknown: Mutex::new(None),
             tasks: Tasks::default(),
-        };
-        Ok((follower, set))
+        })
     }
 
     pub fn has_source(&self) -> bool {
         !matches!(self.source, Source::None)
     }
 
-    pub fn is_remote(&self) -> bool {
+    fn is_remote(&self) -> bool {
         matches!(self.source, Source::Url { .. })
     }
 
@@ -124,43 +134,35 @@ impl Follower {
         self.asked.notify_one();
         true
     }
-}
 
-const FILE: &str = "ORDAIN_JWKS_FILE";
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Verifier {
     /// Has the file or the URL looked at now, as whoever has changed it and says so may expect.
     pub fn reload(&self) {
-        self.follower.asked.notify_one();
+        self.asked.notify_one();
     }
 
     /// After a token has named a key that is not known: whether the keys may be others by now. Waits for
     /// the URL if it may be asked, and for whoever is asking it already.
     pub async fn refreshed(&self) -> bool {
-        if !self.follower.ask_for_unknown() {
+        if !self.ask_for_unknown() {
             return false;
         }
-        let mut pending = self.follower.pending.subscribe();
+        let mut pending = self.pending.subscribe();
         let done = timeout(WAIT, pending.wait_for(|pending| !pending)).await;
         done.is_ok()
     }
 
     /// Follows the source until nobody uses this any more. The URL is asked at once.
-    pub fn follow(self: &Arc<Verifier>) {
-        let verifier = Arc::downgrade(self);
-        let (asked, tasks) = (self.follower.asked.clone(), &self.follower.tasks);
-        match self.follower.source {
+    pub fn follow(self: &Arc<Follower>) {
+        let follower = Arc::downgrade(self);
+        let (asked, tasks) = (self.asked.clone(), &self.tasks);
+        match self.source {
             Source::None => {}
             Source::File(_) => {
-                let work = move |_| follow_file(verifier.clone(), asked.clone());
+                let work = move |_| follow_file(follower.clone(), asked.clone());
                 drop(tasks.spawn("keys", work));
             }
             Source::Url { .. } => {
-                let work = move |_| follow_url(verifier.clone(), asked.clone());
+                let work = move |_| follow_url(follower.clone(), asked.clone());
                 drop(tasks.spawn("keys", work));
             }
         }
@@ -168,18 +170,18 @@ impl Verifier {
 
     /// What works in the background for it.
     pub fn tasks(&self) -> Vec<TaskStatus> {
-        self.follower.tasks.status()
+        self.tasks.status()
     }
 
     /// Looks at the file; if it has changed, its keys hold from now on, and those that left it no more. It is
     /// read as a whole: keys are small, and times and sizes of files can be the same after a change.
     pub(super) fn look_at_file(&self) {
-        let Some(path) = self.follower.path() else {
+        let Some(path) = self.path() else {
             return;
         };
         let content = Content::read(path);
         let digest = content.as_ref().ok().map(Content::digest);
-        let mut seen = held(&self.follower.file);
+        let mut seen = held(&self.file);
         let was_read = seen.is_some();
         if *seen == digest && digest.is_some() {
             return;
@@ -188,7 +190,7 @@ impl Verifier {
         match content.and_then(|content| content.set()) {
             Ok(set) => {
                 set.left_out.warn(FILE);
-                let keys = self.replace(set.keys);
+                let keys = self.keyring.replace(set.keys);
                 tracing::info!(keys, "{FILE} is new or has changed: its keys hold now");
                 self.file_is(KeysState::Up);
             }
@@ -205,14 +207,14 @@ impl Verifier {
 
     /// A file that stands in for a URL says nothing about how that fares.
     fn file_is(&self, state: KeysState) {
-        if !self.follower.is_remote() {
-            self.set_state(state);
+        if !self.is_remote() {
+            self.keyring.set_state(state);
         }
     }
 
     /// Asks the URL, and if what it answers has changed, its keys hold from now on. Whether it could be used.
     async fn look_at_url(&self) -> bool {
-        let Source::Url { remote, .. } = &self.follower.source else {
+        let Source::Url { remote, .. } = &self.source else {
             return true;
         };
         let outcome = match remote.fetch().await {
@@ -220,25 +222,25 @@ impl Verifier {
             Err(why) => Err(why),
         };
         let what = format!("{}: {}", remote.address.variable(), remote.address.shown());
-        let mut told = held(&self.follower.told);
+        let mut told = held(&self.told);
         let Err(why) = outcome else {
             if !told.is_empty() {
                 tracing::info!("{what} is in order again");
                 told.clear();
             }
-            self.set_state(KeysState::Up);
+            self.keyring.set_state(KeysState::Up);
             return true;
         };
-        let is_awaited = self.follower.is_awaited();
+        let is_awaited = self.is_awaited();
         if is_awaited {
             self.look_at_file();
         }
-        let (state, so) = match (self.keys(), is_awaited) {
+        let (state, so) = match (self.keyring.keys().len(), is_awaited) {
             (0, _) => (KeysState::Down, "until it does, no token can be checked"),
             (_, true) => (KeysState::Stale, "until it does, other keys count"),
             (_, false) => (KeysState::Stale, "the keys from before stay in force"),
         };
-        self.set_state(state);
+        self.keyring.set_state(state);
         if *told != why {
             tracing::error!("{what} gives no keys: {why}; {so}");
             *told = why;
@@ -249,7 +251,7 @@ impl Verifier {
     /// What the URL has answered. Something that it has answered before changes nothing.
     fn take(&self, text: &[u8], from: &str) -> Result<(), String> {
         let digest = *blake3::hash(text).as_bytes();
-        let mut seen = held(&self.follower.url);
+        let mut seen = held(&self.url);
         if *seen == Some(digest) {
             return Ok(());
         }
@@ -257,36 +259,40 @@ impl Verifier {
             Set::read(text, Place::Url).map_err(|error| format!("what it answers {error}"))?;
         *seen = Some(digest);
         set.left_out.warn(from);
-        let keys = self.replace(set.keys);
-        self.follower.answered.store(true, Ordering::Relaxed);
+        let keys = self.keyring.replace(set.keys);
+        self.answered.store(true, Ordering::Relaxed);
         tracing::info!(keys, "{from} has other keys: they hold now");
         Ok(())
     }
 }
 
-async fn follow_file(verifier: Weak<Verifier>, asked: Arc<Notify>) {
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn follow_file(follower: Weak<Follower>, asked: Arc<Notify>) {
     loop {
         // However it ends, the file is looked at.
         let _ = timeout(LOOK, asked.notified()).await;
-        let Some(verifier) = verifier.upgrade() else {
+        let Some(follower) = follower.upgrade() else {
             return;
         };
         // It waits for a disk. An error means that the process ends.
-        let _ = tokio::task::spawn_blocking(move || verifier.look_at_file()).await;
+        let _ = tokio::task::spawn_blocking(move || follower.look_at_file()).await;
     }
 }
 
-async fn follow_url(verifier: Weak<Verifier>, asked: Arc<Notify>) {
+async fn follow_url(follower: Weak<Follower>, asked: Arc<Notify>) {
     let mut failures = 0;
     loop {
-        let Some(verifier) = verifier.upgrade() else {
+        let Some(follower) = follower.upgrade() else {
             return;
         };
-        let Source::Url { every, .. } = verifier.follower.source else {
+        let Source::Url { every, .. } = follower.source else {
             return;
         };
-        let is_for_token = *verifier.follower.pending.borrow();
-        let pause = match verifier.look_at_url().await {
+        let is_for_token = *follower.pending.borrow();
+        let pause = match follower.look_at_url().await {
             true => {
                 failures = 0;
                 every
@@ -297,10 +303,10 @@ async fn follow_url(verifier: Weak<Verifier>, asked: Arc<Notify>) {
             }
         };
         if is_for_token {
-            verifier.follower.pending.send_replace(false);
+            follower.pending.send_replace(false);
         }
         // Nobody is kept alive by the wait.
-        drop(verifier);
+        drop(follower);
         let _ = timeout(pause, asked.notified()).await;
     }
 }
@@ -354,30 +360,27 @@ mod tests {
     async fn whoever_asks_for_a_look_gets_one_at_once_and_tokens_get_one_in_half_a_minute() {
         let (url, mut counted) = counting().await;
         let address = super::super::Address::keys(&url).expect("an address");
-        let configured = super::super::Configured {
-            source: Source::Url {
-                remote: Remote::new(address).expect("a client"),
-                every: Duration::from_secs(3600),
-                fallback: None,
-            },
-            ..Default::default()
+        let source = Source::Url {
+            remote: Remote::new(address).expect("a client"),
+            every: Duration::from_secs(3600),
+            fallback: None,
         };
-        let verifier = Arc::new(Verifier::new(configured).expect("no file"));
-        assert_eq!(verifier.state(), Some(KeysState::Down));
-        verifier.follow();
+        let follower = Arc::new(Follower::new(source, Vec::new()).expect("no file"));
+        assert_eq!(follower.keyring.state(), KeysState::Down);
+        follower.follow();
         counts(&mut counted, 1).await;
         let start = Instant::now();
         for expected in 2..6 {
-            verifier.reload();
+            follower.reload();
             counts(&mut counted, expected).await;
         }
         // No pause was waited for: together they would be 15 s.
         assert!(start.elapsed() < Duration::from_secs(10));
         let asked: Vec<bool> =
-            futures::future::join_all((0..50).map(|_| verifier.refreshed())).await;
+            futures::future::join_all((0..50).map(|_| follower.refreshed())).await;
         assert!(asked.iter().all(|asked| *asked), "they wait for the same");
         for _ in 0..50 {
-            assert!(!verifier.refreshed().await);
+            assert!(!follower.refreshed().await);
         }
     }
 }

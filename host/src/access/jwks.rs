@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json;
-use super::key::{Algorithm, Key, Material};
+use super::key::{Algorithm, Key};
+use super::material::Material;
 use crate::utf8;
 
 /// Largest set, in bytes.

@@ -1,5 +1,5 @@
 //! A file of keys as it is now: its bytes, and who may read and write it. Not for when it is read
-//! (`verifier`) and not for what is in it (`jwks`).
+//! (`follow`) and not for what is in it (`jwks`).
 
 use std::fs::File;
 use std::io::Read;

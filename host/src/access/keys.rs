@@ -1,6 +1,6 @@
 //! All keys that hold at one time, and which of them may check a token. Not for where they come from.
 
-use super::Denied;
+use super::denied::Denied;
 use super::key::{Algorithm, Key};
 
 /// Keys of the configuration and, if there is one, of the set that a file or a URL gives.

@@ -15,7 +15,8 @@ use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use serde_json::{Map, Value, json};
 
 use super::claims::actor_fault;
-use super::key::{Algorithm, KeyError, Material};
+use super::key::Algorithm;
+use super::material::{KeyError, Material};
 use super::names::{Names, RoleMap, put};
 use super::principal::Role;
 use super::token::LIMIT;

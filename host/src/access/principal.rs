@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::Denied;
+use super::denied::Denied;
 use crate::ids::Tenant;
 use crate::shares::Charge;
 

@@ -1,6 +1,6 @@
 //! Keys that a provider publishes: where they are, and one look at them over HTTPS. What comes is bounded in
 //! time and size, and comes from where the operator said: redirects are not followed. Not for when that
-//! is (`verifier`) and not for what keys are good (`jwks`).
+//! is (`follow`) and not for what keys are good (`jwks`).
 
 use std::time::Duration;
 

@@ -5,8 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
+use super::denied::Denied;
+use super::json;
 use super::key::Algorithm;
-use super::{Denied, json};
 
 /// Longest token, in bytes.
 pub const LIMIT: usize = 8 << 10;

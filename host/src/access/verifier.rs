@@ -1,21 +1,21 @@
-//! Checks tokens: the keys that hold now, and what they have found good. Not for where keys come from
+//! Checks tokens by the keys that hold now, and remembers what was found good. Not for where keys come from
 //! (`follow`) and not for what a token means (`claims`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
-use super::Denied;
 use super::claims::{self, Rules, Span};
+use super::denied::Denied;
 use super::follow::{Follower, Source};
 use super::jwks::JwksError;
 use super::key::Key;
+use super::keyring::KeysState;
 use super::keys::Keys;
 use super::principal::Principal;
 use super::token::{LIMIT, Token};
+use crate::supervise::TaskStatus;
 
 /// Tokens that need not be checked anew.
 const REMEMBERED: usize = 10_000;
@@ -26,18 +26,6 @@ pub struct Configured {
     pub keys: Vec<Key>,
     pub source: Source,
     pub rules: Rules,
-}
-
-/// How the set of keys fares that a file or a URL gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum KeysState {
-    Up,
-    /// It cannot be used as it is now, the keys from before are; or a URL has given none yet, and
-    /// other keys are there.
-    Stale,
-    /// There is no key yet.
-    Down,
 }
 
 /// A token that was found good.
@@ -51,12 +39,10 @@ struct Good {
 
 pub struct Verifier {
     rules: Rules,
-    keys: ArcSwap<Keys>,
     /// By a hash with a key of this process, so that nobody can choose what collides and no token is kept.
     good: Cache<[u8; 32], Good>,
     hash: [u8; 32],
-    state: AtomicU8,
-    pub(super) follower: Follower,
+    pub(super) follower: Arc<Follower>,
 }
 
 impl Verifier {
@@ -68,45 +54,43 @@ impl Verifier {
             source,
             rules,
         } = configured;
-        let (follower, set) = Follower::new(source)?;
-        let state = match follower.is_remote() {
-            true => KeysState::Down,
-            false => KeysState::Up,
-        };
         Ok(Verifier {
             rules,
-            keys: ArcSwap::from_pointee(Keys::new(keys, set)),
             good: Cache::new(REMEMBERED),
             hash: rand::random(),
-            state: AtomicU8::new(state as u8),
-            follower,
+            follower: Follower::new(source, keys)?.into(),
         })
+    }
+
+    /// Follows the source of the keys for as long as anybody uses this.
+    pub fn follow(&self) {
+        self.follower.follow();
+    }
+
+    /// Has the file or the URL looked at now, as whoever has changed it and says so may expect.
+    pub fn reload(&self) {
+        self.follower.reload();
+    }
+
+    /// After a token has named a key that is not known: whether the keys may be others by now.
+    pub async fn refreshed(&self) -> bool {
+        self.follower.refreshed().await
+    }
+
+    /// What works in the background for it.
+    pub fn tasks(&self) -> Vec<TaskStatus> {
+        self.follower.tasks()
     }
 
     /// Keys that there are.
     pub fn keys(&self) -> usize {
-        self.keys.load().len()
+        self.follower.keyring.keys().len()
     }
 
     /// `None`: neither a file nor a URL gives keys.
     pub fn state(&self) -> Option<KeysState> {
-        let is = self.state.load(Ordering::Relaxed);
-        let all = [KeysState::Up, KeysState::Stale, KeysState::Down];
-        let state = all.into_iter().find(|state| *state as u8 == is);
-        state.filter(|_| self.follower.has_source())
-    }
-
-    pub(super) fn set_state(&self, state: KeysState) {
-        self.state.store(state as u8, Ordering::Relaxed);
-    }
-
-    /// These keys of the source hold from now on, and those that left it no more.
-    pub(super) fn replace(&self, set: Vec<Key>) -> usize {
-        let keys = self.keys.load().with_set(set);
-        let number = keys.len();
-        self.keys.store(Arc::new(keys));
-        self.good.clear();
-        number
+        let has_source = self.follower.has_source();
+        has_source.then(|| self.follower.keyring.state())
     }
 
     pub fn principal(&self, token: &str) -> Result<Arc<Principal>, Denied> {
@@ -116,7 +100,7 @@ impl Verifier {
             return Err(Denied::Invalid("the token is longer than 8 KiB"));
         }
         let name = *blake3::keyed_hash(&self.hash, token.as_bytes()).as_bytes();
-        let keys = self.keys.load();
+        let keys = self.follower.keyring.keys();
         if let Some(good) = self.good.get(&name)
             && good.generation == keys.generation
         {

@@ -1,5 +1,5 @@
 //! Origin and far cache in this process's memory, for development and tests. They behave as
-//! Postgres and Redis do (`contract.rs` says how); nothing survives the process. Not the near
+//! Postgres and Redis do (`contract/` says how); nothing survives the process. Not the near
 //! cache: that is `coherence`.
 
 mod components;

@@ -1,5 +1,5 @@
 //! What stores records: the origin (source of truth), its change log, and the far cache. One trait
-//! each, one file per backend, one contract suite for all (`contract.rs`). Not for caching rules
+//! each, one file per backend, one contract suite for all (`contract/`). Not for caching rules
 //! (`coherence`) nor policy rules (the guest); nothing here knows Wasmtime or HTTP.
 //!
 //! Every call has a deadline of its own, given when the backend is made. Dropping a call's future

@@ -2,7 +2,8 @@
 //! be harmless is shown; a password that was not encoded as it should be may reach into any of them. Not for
 //! what a URL means (`backends`).
 
-use super::MASK;
+/// What is shown in place of a secret.
+pub const MASK: &str = "***";
 
 /// Parameters whose values are shown; the others are masked, with their names if nobody knows those.
 const HARMLESS: &[&str] = &[

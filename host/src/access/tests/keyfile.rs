@@ -59,11 +59,11 @@ fn a_key_that_leaves_the_file_counts_no_more_and_a_broken_file_changes_nothing()
     assert!(verifier.principal(&token).is_ok() && verifier.principal(&nameless).is_ok());
     assert!(verifier.principal(&other).is_err());
     file.write("{", 0o600);
-    verifier.look_at_file();
+    verifier.follower.look_at_file();
     assert_eq!(verifier.state(), Some(KeysState::Stale));
     assert!(verifier.principal(&token).is_ok());
     file.write(&json!({"keys": [oct("b", SECRET)]}).to_string(), 0o600);
-    verifier.look_at_file();
+    verifier.follower.look_at_file();
     assert_eq!(verifier.state(), Some(KeysState::Up));
     assert!(
         verifier.principal(&token).is_err(),
@@ -72,17 +72,17 @@ fn a_key_that_leaves_the_file_counts_no_more_and_a_broken_file_changes_nothing()
     assert!(verifier.principal(&other).is_ok());
     let two = json!({"keys": [oct("a", SECRET), oct("b", &[7; 32])]});
     file.write(&two.to_string(), 0o600);
-    verifier.look_at_file();
+    verifier.follower.look_at_file();
     assert!(
         verifier.principal(&nameless).is_err(),
         "which one is not clear"
     );
     std::fs::remove_file(&file.0).expect("it is there");
-    verifier.look_at_file();
+    verifier.follower.look_at_file();
     assert_eq!(verifier.state(), Some(KeysState::Stale));
     assert!(verifier.principal(&token).is_ok());
     file.write(&two.to_string(), 0o600);
-    verifier.look_at_file();
+    verifier.follower.look_at_file();
     assert_eq!(verifier.state(), Some(KeysState::Up), "back as it was");
 }
 

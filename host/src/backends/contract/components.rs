@@ -2,8 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::*;
-use crate::backends::{ChangeLog, StoredComponent};
+use super::support::somebody;
+use crate::backends::{ChangeLog, Origin, StoredComponent, WriteError};
 
 fn component(content: &str, signature: Option<&str>) -> StoredComponent {
     let bytes = format!("component {content}").into_bytes();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::*;
-use crate::backends::{ChangeLog, LogRow};
+use super::support::{body, put, read_one, somebody, tenant, write};
+use crate::backends::{Change, ChangeLog, LogRow, Origin, Precondition, WriteError};
 
 /// Many at once: each is logged, a tenant that comes twice too; the last one counts.
 pub async fn many_are_put_at_once(origin: &dyn Origin, log: &dyn ChangeLog) {

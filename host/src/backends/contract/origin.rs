@@ -1,7 +1,12 @@
 //! Contract of an origin's reads and writes.
 
-use super::*;
-use crate::backends::PAGE_BYTES;
+use super::support::{
+    body, of_tenant, of_user, put, put_config, read_one, somebody, tenant, write,
+};
+use crate::backends::{
+    Attribution, Change, Origin, OriginError, PAGE_BYTES, Precondition, WriteError,
+};
+use crate::ids::{Key, Level};
 
 /// O5: absent and present records, with the head of the log.
 pub async fn reads_carry_the_head(origin: &dyn Origin) {

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::*;
-use crate::backends::{ChangeLog, FleetSetting, LogRow, Pruned};
+use super::support::{body, put, read_one, somebody, tenant};
+use crate::backends::{ChangeLog, FleetSetting, LogRow, Origin, Pruned, WriteError};
+use crate::ids::Key;
 
 fn change(name: &str, value: Option<&str>) -> (String, Option<String>) {
     (name.to_owned(), value.map(str::to_owned))

@@ -1,12 +1,11 @@
 //! The far cache in memory. Not for the origin, which shares nothing with it.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use super::lock;
 use crate::backends::{FAR_FORMAT, FAR_HEADER, Far, FarError};
 
 /// A far cache that only this process can see.
@@ -25,13 +24,17 @@ impl MemoryFar {
         MemoryFar::default()
     }
 
+    fn values(&self) -> MutexGuard<'_, HashMap<String, Held>> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Puts bytes as they are, past all rules: what a fault or a stranger may have left there.
     pub fn plant(&self, key: &str, value: &[u8], ttl: Duration) {
         let held = Held {
             value: value.to_vec(),
             until: Instant::now() + ttl,
         };
-        lock(&self.values).insert(key.to_owned(), held);
+        self.values().insert(key.to_owned(), held);
     }
 }
 
@@ -48,7 +51,7 @@ fn as_of(value: &[u8]) -> Option<u64> {
 impl Far for MemoryFar {
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, FarError> {
         let now = Instant::now();
-        let mut values = lock(&self.values);
+        let mut values = self.values();
         let found = keys.iter().map(|key| match values.get(key) {
             Some(held) if held.until > now => Some(held.value.clone()),
             Some(_) => {
@@ -68,7 +71,7 @@ impl Far for MemoryFar {
         ttl: Duration,
     ) -> Result<bool, FarError> {
         let now = Instant::now();
-        let mut values = lock(&self.values);
+        let mut values = self.values();
         let stored = values.get(key).filter(|held| held.until > now);
         // A4: a stored value that is not older stays, unless it is the one that the caller judged.
         let stays = stored.is_some_and(|held| {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use sqlx::Row;
 
+use super::fault::ConnectError;
 use super::link::{Link, Role};
-use super::servers::ConnectError;
+use super::rows::trusted;
 use super::{Postgres, fault, slots};
 use crate::backends::{OriginError, StoredComponent, WriteError};
 
@@ -60,7 +61,7 @@ impl Postgres {
             Ok(rows) => rows?,
             Err(_) => return Err(OriginError::Late),
         };
-        super::read::trusted(&rows, Role::Fleet)?;
+        trusted(&rows, Role::Fleet)?;
         let of_origin = |error: sqlx::Error| fault::of_origin(&error);
         let Some(row) = rows.first() else {
             return Ok(None);

@@ -2,7 +2,6 @@
 
 use sqlx::error::DatabaseError;
 
-use super::servers::ConnectError;
 use crate::backends::{OriginError, WriteError};
 
 /// What 25006 means, to whoever has to do something about it.
@@ -10,6 +9,27 @@ const READ_ONLY: &str =
     "the database takes no changes: it is a replica, or default_transaction_read_only is on";
 
 /// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error(transparent)]
+    Driver(#[from] sqlx::Error),
+    /// Of all hosts the answer of the last one that answered.
+    #[error("{0}")]
+    NotPrimary(&'static str),
+    #[error("{0}")]
+    Unsafe(String),
+    #[error("no answer in time")]
+    Late,
+}
+
+impl ConnectError {
+    /// There is no free connection, while the server and others' connections are in order.
+    pub fn is_full(&self) -> bool {
+        matches!(self, ConnectError::Driver(error) if is_full(error))
+    }
+}
+
+/// Why there is no connection, as the origin says it.
 pub fn of_connect(error: ConnectError) -> OriginError {
     match error {
         ConnectError::Driver(error) => of_origin(&error),
@@ -45,7 +65,7 @@ pub fn is_broken(error: &sqlx::Error) -> bool {
 }
 
 /// There is no free connection: of the role, the database, the server or a pooler. Poolers have no code for it.
-pub fn is_full(error: &sqlx::Error) -> bool {
+fn is_full(error: &sqlx::Error) -> bool {
     let Some(server) = error.as_database_error() else {
         return false;
     };

@@ -10,8 +10,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::fault;
-use super::servers::{ConnectError, Servers};
+use super::fault::{self, ConnectError};
+use super::servers::Servers;
 use crate::supervise::Tasks;
 
 /// Between two tries.

@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
 
 use super::pool::Pool;
-use super::read::{as_of, bind, for_tenant, id, number, rows, snapshot};
+use super::rows::{as_of, bind, for_tenant, id, number, rows, snapshot};
 use super::{Postgres, fault};
 use crate::backends::{HistoryEntry, LevelPlace, OriginError, PAGE_BYTES, Page, TenantEntry};
 use crate::ids::Key;

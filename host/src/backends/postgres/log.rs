@@ -9,11 +9,12 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use tokio::sync::Mutex;
 
+use super::fault;
 use super::link::{Link, Role};
 use super::listen::Listener;
+use super::rows::{number, trusted};
 use super::servers::Servers;
 use super::slots::{self, Slots};
-use super::{fault, read};
 use crate::backends::{FleetSetting, LogRow, OriginError};
 
 /// F2, and which end it came from. From one row on the left, so that a replica is known for what it
@@ -79,7 +80,7 @@ impl Log {
             rows.map_err(|error| fault::of_origin(&error))
         })
         .await?;
-        read::trusted(&rows, Role::Tenant)?;
+        trusted(&rows, Role::Tenant)?;
         let mut rows = seen(&rows, 0)?;
         let all = rows.len() <= limit as usize;
         if !all {
@@ -96,7 +97,7 @@ impl Log {
         let of_origin = |error| fault::of_origin(&error);
         let found = seen(&rows, from)?;
         if let Some(row) = rows.first() {
-            let now = read::number(row, "now").map_err(of_origin)?;
+            let now = number(row, "now").map_err(of_origin)?;
             self.clock.store(now, Ordering::Relaxed);
             // The row of the watermark itself is no news.
             if let Some(newest) = found.last().filter(|_| found.len() > 1) {
@@ -161,7 +162,7 @@ impl Log {
             }
         };
         let rows = rows.map_err(|error| fault::of_origin(&error))?;
-        read::trusted(&rows, Role::Tenant)?;
+        trusted(&rows, Role::Tenant)?;
         *slot = Some(link);
         Ok(rows)
     }
@@ -197,7 +198,7 @@ fn seen(rows: &[PgRow], from: i64) -> Result<Vec<LogRow>, OriginError> {
     let of_origin = |error: sqlx::Error| fault::of_origin(&error);
     let found = log_rows(rows).map_err(of_origin)?;
     if found.is_empty() && from == 0 {
-        let head = rows.first().map(|row| read::number(row, "head"));
+        let head = rows.first().map(|row| number(row, "head"));
         if head.transpose().map_err(of_origin)?.unwrap_or(0) > 0 {
             return Err(OriginError::Unavailable(HIDDEN.to_owned()));
         }
@@ -220,7 +221,7 @@ fn log_row(row: &PgRow) -> Result<Option<LogRow>, sqlx::Error> {
         return Ok(None);
     }
     Ok(Some(LogRow {
-        position: read::number(row, "position")?,
+        position: number(row, "position")?,
         tenant: row.try_get("tenant")?,
         subject: row.try_get("subject")?,
         op: row.try_get("op")?,
@@ -235,6 +236,6 @@ fn setting(row: &PgRow) -> Result<Option<FleetSetting>, sqlx::Error> {
     Ok(Some(FleetSetting {
         name,
         value: row.try_get("value")?,
-        revision: read::number(row, "revision")?,
+        revision: number(row, "revision")?,
     }))
 }

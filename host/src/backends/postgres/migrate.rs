@@ -11,14 +11,12 @@ use tokio::time::Instant;
 
 use super::address;
 use super::link::Link;
-use super::schema::{MIGRATIONS, SchemaError, UNSOUND_ROLES, connect, failed};
+use super::schema::{DEADLINE, MIGRATIONS, SchemaError, UNSOUND_ROLES, connect, failed};
 use super::servers::Servers;
 
 const ROLE: &str = include_str!("../../../../migrations/role.sql");
 const RIGHTS: &str = include_str!("../../../../migrations/rights.sql");
 
-/// For everything, waiting for other hosts that migrate included.
-pub const DEADLINE: Duration = Duration::from_secs(300);
 /// Longest wait for one lock, and between two tries: running instances are to notice next to nothing.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(1500));

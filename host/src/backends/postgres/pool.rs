@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
+use super::fault::ConnectError;
 use super::link::{Link, Role};
-use super::servers::{ConnectError, Servers};
+use super::servers::Servers;
 use super::slots::{self, Slots, Spare};
 
 /// Longer in the stack, and something on the way may have forgotten the connection.

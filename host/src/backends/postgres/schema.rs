@@ -7,13 +7,14 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 use tokio::time::Instant;
 
-use super::fault;
+use super::fault::{self, ConnectError};
 use super::link::Link;
-use super::migrate::DEADLINE;
-use super::servers::{ConnectError, Servers};
+use super::servers::Servers;
 
 pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
+/// For a migration, waiting for other hosts that migrate included.
+pub const DEADLINE: Duration = Duration::from_secs(300);
 /// A server that is starting gets this long to come up, one that says nothing at all less.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 const NO_ANSWER: Duration = Duration::from_secs(8);

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use tokio::time::Instant;
 
 use super::address::{Address, Wanted};
-use super::fault;
+use super::fault::ConnectError;
 use super::link::{Link, Role};
 
 /// Name of a setting that the server sees at the beginning of a session only if nobody is between us.
@@ -29,20 +29,6 @@ pub struct Host {
     /// Something between us and the server takes no settings at the start of a session, or does not
     /// hand them on: a pooler, in whatever mode.
     pooled: AtomicBool,
-}
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    #[error(transparent)]
-    Driver(#[from] sqlx::Error),
-    /// Of all hosts the answer of the last one that answered.
-    #[error("{0}")]
-    NotPrimary(&'static str),
-    #[error("{0}")]
-    Unsafe(String),
-    #[error("no answer in time")]
-    Late,
 }
 
 pub const IS_REPLICA: &str = "this is a replica, the primary is needed (rule O5)";
@@ -261,11 +247,4 @@ pub fn bypass(role: &str) -> String {
         "the role {role} gets past row level security: ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS \
          (and run `ordain migrate`)"
     )
-}
-
-impl ConnectError {
-    /// There is no free connection, while the server and others' connections are in order.
-    pub fn is_full(&self) -> bool {
-        matches!(self, ConnectError::Driver(error) if fault::is_full(error))
-    }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::servers::ConnectError;
+use super::fault::ConnectError;
 
 /// For so long after a refusal no pool asks for more than it has.
 const FULL_FOR: Duration = Duration::from_secs(5);

@@ -4,10 +4,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::Row;
-use sqlx::postgres::PgConnection;
 
 use super::Postgres;
-use super::write::{Done, Stop, Work, rolled_back};
+use super::work::{Stop, Terms, Transaction, Work};
 use crate::backends::{Attribution, Pruned, WriteError};
 use crate::ids::Tenant;
 
@@ -25,12 +24,6 @@ const PRUNE_MOST: i64 = 10_000;
 /// The end of the year 9999: beyond it Postgres has no timestamps.
 const LATEST_MICROS: u128 = 253_402_300_799_000_000;
 
-/// Arguments of `log_prune`.
-pub struct Prune {
-    before_micros: i64,
-    keep: i64,
-}
-
 impl Postgres {
     pub(super) async fn set_all(
         &self,
@@ -38,8 +31,8 @@ impl Postgres {
         only_if: &[(String, Option<String>)],
         by: &Attribution,
     ) -> Result<Option<u64>, WriteError> {
-        let work = Work::Settings { changes, only_if };
-        match self.transaction(&work, by, self.deadline).await {
+        let work = Set { changes, only_if };
+        match self.transaction(self.upkeep(by), &work).await {
             Ok(committed) => Ok(Some(committed.revision)),
             Err(WriteError::Absent) => Ok(None),
             Err(error) => Err(error),
@@ -51,8 +44,8 @@ impl Postgres {
         tenant: Option<&Tenant>,
         by: &Attribution,
     ) -> Result<u64, WriteError> {
-        let work = Work::Purge(tenant);
-        let committed = self.transaction(&work, by, self.deadline).await?;
+        let work = Purge(tenant);
+        let committed = self.transaction(self.upkeep(by), &work).await?;
         Ok(committed.revision)
     }
 
@@ -64,13 +57,13 @@ impl Postgres {
     ) -> Result<Pruned, WriteError> {
         let micros = before.duration_since(UNIX_EPOCH).unwrap_or_default();
         let micros = micros.as_micros().min(LATEST_MICROS);
-        let work = Work::Prune(Prune {
+        let work = Prune {
             before_micros: i64::try_from(micros).unwrap_or(0),
             keep: i64::from(keep),
-        });
-        match self.transaction(&work, by, self.deadline).await {
+        };
+        match self.transaction(self.upkeep(by), &work).await {
             Ok(committed) => Ok(Pruned {
-                rows: committed.done.pruned,
+                rows: committed.done,
                 revision: Some(committed.revision),
             }),
             Err(WriteError::Absent) => Ok(Pruned {
@@ -80,73 +73,89 @@ impl Postgres {
             Err(error) => Err(error),
         }
     }
-}
 
-/// `Absent` if none of them changes anything. The lock of the log is held: what is compared here
-/// stays so until the commit.
-pub(super) async fn set(
-    connection: &mut PgConnection,
-    keeps: bool,
-    changes: &[(String, Option<String>)],
-    only_if: &[(String, Option<String>)],
-) -> Result<Done, Stop> {
-    for (name, expected) in only_if {
-        let row = sqlx::query(VALUE).persistent(keeps).bind(name);
-        let row = row.fetch_all(&mut *connection).await;
-        let row = row.map_err(Stop::Before)?;
-        let value = row.first().map(|row| row.try_get::<String, _>("value"));
-        if value.transpose().map_err(Stop::Before)? != *expected {
-            let current = None;
-            return Err(rolled_back(connection, WriteError::Precondition { current }).await);
+    /// It is the fleet's, whatever tenant it concerns.
+    fn upkeep<'a>(&self, by: &'a Attribution) -> Terms<'a> {
+        Terms {
+            tenant: None,
+            by,
+            deadline: self.deadline,
         }
     }
-    let mut changed = 0;
-    for (name, value) in changes {
-        let query = match value {
-            Some(value) => sqlx::query(SET).bind(name).bind(value),
-            None => sqlx::query(UNSET).bind(name),
-        };
-        let done = query.persistent(keeps).execute(&mut *connection).await;
-        changed += done.map_err(Stop::Before)?.rows_affected();
-    }
-    match changed {
-        0 => Err(rolled_back(connection, WriteError::Absent).await),
-        _ => Ok(Done::default()),
+}
+
+struct Set<'a> {
+    changes: &'a [(String, Option<String>)],
+    only_if: &'a [(String, Option<String>)],
+}
+
+impl Work for Set<'_> {
+    type Done = ();
+
+    /// `Absent` if none of them changes anything. The lock of the log is held: what is compared here
+    /// stays so until the commit.
+    async fn run(&self, transaction: &mut Transaction<'_>) -> Result<(), Stop> {
+        for (name, expected) in self.only_if {
+            let row = transaction.fetch(sqlx::query(VALUE).bind(name)).await?;
+            let value = row.first().map(|row| row.try_get::<String, _>("value"));
+            if value.transpose()? != *expected {
+                let current = None;
+                let failed = WriteError::Precondition { current };
+                return Err(transaction.roll_back(failed).await);
+            }
+        }
+        let mut changed = 0;
+        for (name, value) in self.changes {
+            let query = match value {
+                Some(value) => sqlx::query(SET).bind(name).bind(value),
+                None => sqlx::query(UNSET).bind(name),
+            };
+            changed += transaction.execute(query).await?;
+        }
+        match changed {
+            0 => Err(transaction.roll_back(WriteError::Absent).await),
+            _ => Ok(()),
+        }
     }
 }
 
-pub(super) async fn log_purge(
-    connection: &mut PgConnection,
-    keeps: bool,
-    tenant: Option<&Tenant>,
-) -> Result<Done, Stop> {
-    let query = sqlx::query(PURGE)
-        .persistent(keeps)
-        .bind(tenant.map(Tenant::as_str));
-    query.fetch_one(connection).await.map_err(Stop::Before)?;
-    Ok(Done::default())
+/// Of one tenant; `None`: of all.
+struct Purge<'a>(Option<&'a Tenant>);
+
+impl Work for Purge<'_> {
+    type Done = ();
+
+    async fn run(&self, transaction: &mut Transaction<'_>) -> Result<(), Stop> {
+        let purge = sqlx::query(PURGE).bind(self.0.map(Tenant::as_str));
+        transaction.fetch(purge).await?;
+        Ok(())
+    }
 }
 
-/// `Absent` if no row is old enough. Takes the lock of the log as its last act, and the log head that
-/// is read before COMMIT is then the position of the row that records the prune.
-pub(super) async fn log_prune(
-    connection: &mut PgConnection,
-    keeps: bool,
-    prune: &Prune,
-) -> Result<Done, Stop> {
-    let query = sqlx::query(PRUNE)
-        .persistent(keeps)
-        .bind(prune.before_micros)
-        .bind(prune.keep)
-        .bind(PRUNE_MOST);
-    let row = query.fetch_one(&mut *connection).await;
-    let row = row.map_err(Stop::Before)?;
-    let pruned: i64 = row.try_get("pruned").map_err(Stop::Before)?;
-    match u64::try_from(pruned) {
-        Ok(pruned) if pruned > 0 => Ok(Done {
-            created: false,
-            pruned,
-        }),
-        _ => Err(rolled_back(connection, WriteError::Absent).await),
+/// Arguments of `log_prune`.
+struct Prune {
+    before_micros: i64,
+    keep: i64,
+}
+
+impl Work for Prune {
+    /// Rows that were deleted from the log.
+    type Done = u64;
+    /// It deletes before it takes the lock of the log, or it would stop all writes. It takes it as its last
+    /// act, and the head that is read before COMMIT is then the position of the row that records the prune.
+    const LOCKS_FIRST: bool = false;
+
+    /// `Absent` if no row is old enough.
+    async fn run(&self, transaction: &mut Transaction<'_>) -> Result<u64, Stop> {
+        let prune = sqlx::query(PRUNE)
+            .bind(self.before_micros)
+            .bind(self.keep)
+            .bind(PRUNE_MOST);
+        let rows = transaction.fetch(prune).await?;
+        let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        match u64::try_from(row.try_get::<i64, _>("pruned")?) {
+            Ok(pruned) if pruned > 0 => Ok(pruned),
+            _ => Err(transaction.roll_back(WriteError::Absent).await),
+        }
     }
 }

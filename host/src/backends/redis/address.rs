@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 
 use super::sentinel::Sentinels;
-use super::topology::Node;
+use super::topology::{Node, place};
 
 /// A URL that cannot be used; the text repeats no part of it, since it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -185,17 +185,6 @@ impl fmt::Display for Address {
             }
         }
         f.write_str(if self.tls { " (TLS)" } else { "" })
-    }
-}
-
-pub fn place(address: &ConnectionAddr) -> String {
-    match address {
-        ConnectionAddr::Tcp(host, port) => Node {
-            host: host.clone(),
-            port: *port,
-        }
-        .to_string(),
-        other => other.to_string(),
     }
 }
 

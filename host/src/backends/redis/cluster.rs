@@ -14,7 +14,8 @@ use redis::{Cmd, ConnectionAddr, ConnectionInfo, Pipeline, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::link::{CONNECT_DEADLINE, FIRST_PAUSE, LONGEST_PAUSE, Link, Target};
+use super::connection::CONNECT_DEADLINE;
+use super::link::{FIRST_PAUSE, LONGEST_PAUSE, Link, Target};
 use super::reply::{wants_another_node, words};
 use super::tls::Tls;
 use super::topology::{Node, Redirect, ranges, redirect, slot};

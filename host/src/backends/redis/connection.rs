@@ -5,6 +5,7 @@
 //! server answers, a lack of room or its protected mode included.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
@@ -12,10 +13,12 @@ use redis::{
     RedisConnectionInfo, RedisError, ServerError, Value,
 };
 
-use super::address::place;
-use super::link::CONNECT_DEADLINE;
 use super::reply::words;
 use super::tls::Tls;
+use super::topology::place;
+
+/// For a new connection, password check included.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub struct Connection {

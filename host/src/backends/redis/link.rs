@@ -13,16 +13,14 @@ use redis::{ConnectionAddr, ConnectionInfo, Pipeline, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::address::place;
-use super::connection::Connection;
+use super::connection::{CONNECT_DEADLINE, Connection};
 use super::reply::wants_another_connection;
 use super::sentinel::Sentinels;
 use super::tls::Tls;
+use super::topology::place;
 use crate::backends::FarError;
 
-/// For a new connection, password check included.
-pub const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
-/// The same, if sentinels have to be asked first.
+/// For a new connection, if sentinels have to be asked first.
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
 /// Between two tries to connect.
 pub const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -12,11 +12,10 @@ use futures::stream::FuturesUnordered;
 use redis::{ConnectionAddr, ConnectionInfo, Pipeline, Value};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::address::place;
 use super::connection::Connection;
 use super::reply::words;
 use super::tls::Tls;
-use super::topology::Node;
+use super::topology::{Node, place};
 
 /// For what sentinels say; it is over sooner if most of them agree.
 const ANSWER_DEADLINE: Duration = Duration::from_millis(500);

@@ -1,10 +1,10 @@
-//! Which node of a Redis Cluster serves which keys: what `CLUSTER SLOTS` and redirections say. Not
-//! for connections.
+//! Where a server of Redis is, and which node of a Redis Cluster serves which keys: what `CLUSTER SLOTS` and
+//! redirections say. Not for connections.
 
 use std::fmt;
 
 use crc::{CRC_16_XMODEM, Crc};
-use redis::Value;
+use redis::{ConnectionAddr, Value};
 
 const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 const SLOTS: u16 = 16384;
@@ -23,6 +23,18 @@ impl fmt::Display for Node {
         } else {
             write!(f, "{host}:{port}")
         }
+    }
+}
+
+/// Where an address leads, as people write it.
+pub fn place(address: &ConnectionAddr) -> String {
+    match address {
+        ConnectionAddr::Tcp(host, port) => Node {
+            host: host.clone(),
+            port: *port,
+        }
+        .to_string(),
+        other => other.to_string(),
     }
 }
 

@@ -1,9 +1,35 @@
-//! The statements of the table of configs, whose columns are the fields of a level. Not for what they
-//! mean: that is the guest's.
+//! The statements of the tables of records, a table for each kind; the columns of configs are the fields of a
+//! level. Not for what the fields mean: that is the guest's.
 
-use super::write::Statements;
+/// The statements of the table of one kind of record. All but the last return `created`, and `kept`:
+/// whether what the table says now is what was written.
+pub struct Statements {
+    pub upsert: &'static str,
+    pub insert: &'static str,
+    pub update: &'static str,
+    pub update_if: &'static str,
+    pub delete: &'static str,
+    pub delete_if: &'static str,
+    pub revision: &'static str,
+}
 
-/// The columns that hold fields.
+pub const POLICIES: Statements = Statements {
+    upsert: "INSERT INTO public.policies AS p (tenant, body) VALUES ($1, $2) \
+             ON CONFLICT (tenant) DO UPDATE SET body = excluded.body \
+             RETURNING p.xmax = 0 AS created, true AS kept",
+    insert: "INSERT INTO public.policies (tenant, body) VALUES ($1, $2) \
+             ON CONFLICT (tenant) DO NOTHING RETURNING true AS created, true AS kept",
+    update: "UPDATE public.policies SET body = $2 WHERE tenant = $1 \
+             RETURNING false AS created, true AS kept",
+    update_if: "UPDATE public.policies SET body = $2 WHERE tenant = $1 AND revision = $3 \
+                RETURNING false AS created, true AS kept",
+    delete: "DELETE FROM public.policies WHERE tenant = $1 RETURNING false AS created, true AS kept",
+    delete_if: "DELETE FROM public.policies WHERE tenant = $1 AND revision = $2 \
+                RETURNING false AS created, true AS kept",
+    revision: "SELECT revision FROM public.policies WHERE tenant = $1",
+};
+
+/// The columns of configs that hold fields.
 macro_rules! columns {
     () => {
         "auto_compact_enabled, compaction_interval_minutes, merge_compression_strategy, \
