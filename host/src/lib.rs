@@ -26,6 +26,7 @@ pub mod secret;
 pub mod shares;
 pub mod supervise;
 pub mod utf8;
+pub mod world;
 
 pub use ordain::Ordain;
 pub use runtime::compile_apart;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Held, HostState};
 use crate::backends::Record;
 use crate::coherence::Moment;
-use crate::runtime::bindings::held::{Present, State};
+use crate::world::bindings::held::{Present, State};
 
 /// Longest that a fill waits for the feed to reach it.
 const LATE_FILL: Duration = Duration::from_secs(1);

@@ -7,9 +7,9 @@ use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, WasmList,
 
 use super::{HostState, Limit, near};
 use crate::ids::{ID_LIMIT, Key, Kind, USER_CONFIG};
-use crate::runtime::bindings::log::Severity;
-use crate::runtime::bindings::types::{LookedUp, Scope, Unavailable};
-use crate::runtime::world::VERSIONS;
+use crate::world::VERSIONS;
+use crate::world::bindings::log::Severity;
+use crate::world::bindings::types::{LookedUp, Scope, Unavailable};
 
 /// Subjects of one look-up.
 const SUBJECTS_MAX: usize = 64;

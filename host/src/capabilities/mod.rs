@@ -25,8 +25,8 @@ use crate::coherence::window::View;
 use crate::coherence::{Coherence, Entry, Moment};
 use crate::ids::{Key, Tenant};
 use crate::options::Options;
-use crate::runtime::bindings::types::{Tier, View as WitView};
 use crate::shares::Whose;
+use crate::world::bindings::types::{Tier, View as WitView};
 
 use limits::Limits;
 pub use link::{link_prompt, link_waiting};

@@ -8,8 +8,8 @@ use super::link::{SubjectRef, checked_length, is_name};
 use super::{Held, HostState};
 use crate::coherence::window::View as HostView;
 use crate::ids::Kind;
-use crate::runtime::bindings::near::{Finding, Found};
-use crate::runtime::bindings::types::{LookedUp, Scope, Tier, Unavailable, View};
+use crate::world::bindings::near::{Finding, Found};
+use crate::world::bindings::types::{LookedUp, Scope, Tier, Unavailable, View};
 
 pub fn look_up(
     mut store: StoreContextMut<'_, HostState>,

@@ -4,7 +4,7 @@ use super::{Held, HostState, millis};
 use crate::backends::OriginError;
 use crate::coherence::origin::Demand;
 use crate::ids::Key;
-use crate::runtime::bindings::types::{LookedUp, Tier, Unavailable, View};
+use crate::world::bindings::types::{LookedUp, Tier, Unavailable, View};
 
 impl HostState {
     /// What the origin answers without waiting; `None`: it would have to be asked.

@@ -7,8 +7,8 @@ use crate::caches::InForce;
 use crate::coherence::Moment;
 use crate::options::Options;
 use crate::request::EgressMode;
-use crate::runtime::bindings::log::Severity;
-use crate::runtime::bindings::{settings, types};
+use crate::world::bindings::log::Severity;
+use crate::world::bindings::{settings, types};
 
 /// Longest message that is logged, in bytes.
 const MESSAGE_MAX: usize = 1024;

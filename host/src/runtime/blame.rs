@@ -7,7 +7,7 @@ use super::generation::Said;
 use super::question::Question;
 use crate::answer::ResolveError;
 
-use super::bindings::types::Failure;
+use crate::world::bindings::types::Failure;
 
 /// Why a call of a component ends that could have gone on.
 pub const OVERTIME: &str = "it computed for too long";

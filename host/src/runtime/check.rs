@@ -4,14 +4,15 @@
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, Func, TypedFunc};
 
-use super::bindings::Policy;
-use super::bindings::types::{Failure, Invalid};
 use super::convert;
-use super::generation::{ExportIndices, Said};
+use super::generation::Said;
 use super::question::Question;
 use crate::answer::ResolveError;
 use crate::capabilities::HostState;
 use crate::ordain::InvalidRecord;
+use crate::world::ExportIndices;
+use crate::world::bindings::Policy;
+use crate::world::bindings::types::{Failure, Invalid};
 
 /// Longest record in bytes, as the origin keeps it.
 const RECORD_LIMIT: usize = 256 << 10;

@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, ComponentExportIndex, Func, Instance, InstancePre};
 use wasmtime::{Engine, Store};
 
-use super::bindings::PolicyPre;
 use super::check::Check;
 use super::compiled::Compiled;
 use super::compiler;
@@ -18,10 +17,11 @@ use super::instances::{Exports, Instances, PromptPre, Warm};
 use super::limits;
 use super::log_limit::LogLimit;
 use super::question::{Config, Many, One, Question};
-use super::world::{self, VERSIONS};
 use crate::answer::ResolveError;
 use crate::capabilities::{Call, HostState, Limit, Services};
 use crate::ordain::ComponentInfo;
+use crate::world::bindings::PolicyPre;
+use crate::world::{self, ExportIndices};
 
 /// What the guest said, and what is to be known about the call.
 pub struct Said<T> {
@@ -90,18 +90,6 @@ const ABSENT: &str = "none";
 
 /// Largest component, as the origin keeps it.
 pub const BYTES_MAX: usize = 8 << 20;
-
-/// Where the exports are; without any, there is no component.
-#[derive(Default)]
-pub struct ExportIndices {
-    pub resolve: Option<ComponentExportIndex>,
-    pub resolve_batch: Option<ComponentExportIndex>,
-    pub validate: Option<ComponentExportIndex>,
-    /// Worlds before 0.3.0 have no configs.
-    pub get_effective: Option<ComponentExportIndex>,
-    pub validate_level: Option<ComponentExportIndex>,
-    pub patch_level: Option<ComponentExportIndex>,
-}
 
 /// What all instances of a component share.
 struct Linked {
@@ -203,38 +191,18 @@ impl Generation {
         services: Arc<Services>,
     ) -> Result<Generation, LoadError> {
         let (component, info) = compile(engine, bytes)?;
-        let version = world::version(&info.imports, &info.exports)?;
+        let version = world::find_version(&info.imports, &info.exports);
+        let version = version.map_err(LoadError::World)?;
         // Names and version are right: what is left is a type that differs.
         let differs = |error: wasmtime::Error| LoadError::World(vec![format!("{error:#}")]);
-        let resolver_name = format!("ordain:policy/resolver@{version}");
-        let resolver = component.get_export_index(None, &resolver_name);
-        let configs_name = format!("ordain:policy/configs@{version}");
-        let configs = component.get_export_index(None, &configs_name);
-        let index = |interface: &Option<ComponentExportIndex>, of: &str, name: &str| {
-            let index = interface
-                .as_ref()
-                .and_then(|interface| component.get_export_index(Some(interface), name));
-            index.ok_or_else(|| LoadError::World(vec![format!("{of} has no function `{name}`")]))
-        };
-        let is_newest = version == VERSIONS[0];
-        let of_configs = |name: &str| match is_newest {
-            true => index(&configs, &configs_name, name).map(Some),
-            false => Ok(None),
-        };
-        let exports = ExportIndices {
-            resolve: Some(index(&resolver, &resolver_name, "resolve")?),
-            resolve_batch: Some(index(&resolver, &resolver_name, "resolve-batch")?),
-            validate: Some(index(&resolver, &resolver_name, "validate")?),
-            get_effective: of_configs("get-effective")?,
-            validate_level: of_configs("validate")?,
-            patch_level: of_configs("patch")?,
-        };
+        let exports = ExportIndices::find(&component, version);
+        let exports = exports.map_err(|lacking| LoadError::World(vec![lacking]))?;
         let waiting = engine
             .waiting
             .instantiate_pre(&component)
             .map_err(differs)?;
         let prompt = engine.prompt.instantiate_pre(&component).map_err(differs)?;
-        let prompt = if is_newest {
+        let prompt = if version == world::VERSIONS[0] {
             PromptPre::Newest(PolicyPre::new(prompt).map_err(differs)?)
         } else {
             PromptPre::Released(prompt)
@@ -247,7 +215,7 @@ impl Generation {
             waiting: Some(waiting),
         };
         let generation = Generation::of(Some(&engine.engine), Arc::new(linked), services);
-        generation.check_exports(&resolver_name)?;
+        generation.check_exports(&format!("ordain:policy/resolver@{version}"))?;
         Ok(generation)
     }
 

@@ -2,7 +2,6 @@
 //! and turns what comes back into an answer. Knows neither HTTP nor where records are kept, and does
 //! not decide which generation is in force (`ordain/components`).
 
-pub mod bindings;
 mod blame;
 mod check;
 mod compiled;
@@ -23,7 +22,6 @@ mod shadow;
 pub mod signature;
 mod vectors;
 mod watch;
-pub mod world;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
