@@ -33,6 +33,7 @@ use crate::runtime::{Check, Runtime};
 use crate::shares::{Charge, Place, Whose};
 use crate::supervise::Tasks;
 
+pub use crate::runtime::{ComponentInfo, InvalidRecord};
 pub use components::{
     Changed, Checked, ComponentError, ComponentReport, Intent, fleet::is_share, shelf::read_signed,
 };
@@ -41,8 +42,7 @@ pub use start::{
     Builder, CheckError, StartError, check_component_file, inspect_component, migrate,
 };
 pub use types::{
-    ComponentInfo, FeedStatus, ImportError, InvalidRecord, NearStatus, Patched, PutError,
-    ReadError, Status, Stored, TierStatus,
+    FeedStatus, ImportError, NearStatus, Patched, PutError, ReadError, Status, Stored, TierStatus,
 };
 
 /// One running Ordain: a component, its backends and its caches. Cheap to clone; stops when the

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Held, HostState};
+use super::HostState;
+use super::state::Held;
 use crate::backends::{FAR_HEADER, FarError};
 use crate::coherence::Moment;
 use crate::coherence::far_value::as_of;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Held, HostState};
+use super::HostState;
+use super::state::Held;
 use crate::backends::Record;
 use crate::coherence::Moment;
 use crate::world::bindings::held::{Present, State};

@@ -1,6 +1,7 @@
 //! Imports `policy-origin` and `config-origin`: reads from the source of truth (rules O5, N7, R1).
 
-use super::{Held, HostState, millis};
+use super::HostState;
+use super::state::{Held, millis};
 use crate::backends::OriginError;
 use crate::coherence::origin::Demand;
 use crate::ids::Key;

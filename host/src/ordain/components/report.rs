@@ -4,8 +4,7 @@
 use serde::Serialize;
 
 use super::fleet::Fleet;
-use crate::ordain::ComponentInfo;
-use crate::runtime::{Plan, Report, Runtime, Sample, Shadow, WatchStatus};
+use crate::runtime::{ComponentInfo, Plan, Report, Runtime, Sample, Shadow, WatchStatus};
 
 /// The state of the component on one instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
