@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ComponentReport;
 use crate::backends::{OriginError, Record, WriteError, Written};
 use crate::coherence::BreakerStatus;
 use crate::runtime::InvalidRecord;
@@ -71,7 +72,7 @@ pub struct Status {
     pub waiting: (usize, usize),
     /// What works in the background.
     pub tasks: Vec<TaskStatus>,
-    pub component: super::ComponentReport,
+    pub component: ComponentReport,
 }
 
 /// A server and whether it is asked.
