@@ -2,9 +2,11 @@
 //! log, rule D1), what this host overrides, and what follows from the three. The freshness bound and
 //! the stale limit are settings of the same kind. Not for caching, nor for how settings are stored.
 
+mod configured;
 mod setting;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,9 +18,13 @@ use arc_swap::ArcSwap;
 
 use crate::backends::FleetSetting;
 use crate::ids::Kind;
-use crate::options::{FEED_INTERVAL, Options};
 
-pub use setting::{Setting, Source, Value, ValueError};
+pub use configured::{Configured, Switches};
+pub use setting::{Setting, Source, ValueError};
+pub use value::{Value, duration, switch};
+
+/// Pause between two reads of the change log (rule F3): no bound can be below it.
+pub const FEED_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What holds now. An instance of the component keeps what held when it was made, and is retired
 /// when that changes.
@@ -116,28 +122,34 @@ impl State {
 }
 
 impl Caches {
-    pub fn new(options: &Options) -> Caches {
-        let switches = &options.switches;
+    pub fn new(configured: impl Into<Configured>) -> Caches {
+        let Configured {
+            switches,
+            has_far,
+            bound,
+            stale_limit,
+            feed_deadline,
+        } = configured.into();
         let configured = BTreeMap::from([
             (Setting::All, Value::Switch(switches.all)),
             (Setting::Policy, Value::Switch(switches.policy)),
             (Setting::Config, Value::Switch(switches.config)),
             (Setting::Near, Value::Switch(switches.near)),
             (Setting::Far, Value::Switch(switches.far)),
-            (Setting::Bound, Value::Time(options.bound)),
-            (Setting::StaleLimit, Value::Time(options.stale_limit)),
+            (Setting::Bound, Value::Time(bound)),
+            (Setting::StaleLimit, Value::Time(stale_limit)),
         ]);
         let caches = Caches {
             configured,
-            has_far: options.redis_url.is_some(),
-            feed_deadline: options.feed_deadline,
+            has_far,
+            feed_deadline,
             state: Mutex::default(),
             in_force: ArcSwap::from_pointee(InForce {
                 version: 0,
                 near: Kinds::default(),
                 far: Kinds::default(),
-                bound: options.bound,
-                stale_limit: options.stale_limit,
+                bound,
+                stale_limit,
             }),
             version: AtomicU64::new(0),
         };

@@ -2,7 +2,8 @@
 //!
 //! The five hops of a request: `http` (or `cli`, or your own code) -> [`Ordain::resolve`] in
 //! `runtime` -> the guest -> `capabilities` -> `backends`. `coherence` decides what near and far may
-//! answer. Dependencies point in that direction only.
+//! answer. Dependencies point in that direction only: no file imports one that imports it, and `tests/layers`
+//! says which modules are above which.
 
 pub mod access;
 pub mod answer;
@@ -26,6 +27,7 @@ pub mod secret;
 pub mod shares;
 pub mod supervise;
 pub mod utf8;
+pub mod world;
 
 pub use ordain::Ordain;
 pub use runtime::compile_apart;

@@ -4,12 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::caches::Configured;
+pub use crate::caches::{FEED_INTERVAL, Switches};
 use crate::request::EgressMode;
 pub use crate::secret::masked_url;
 use crate::secret::{Secret, SecretUrl};
-
-/// Pause between two reads of the change log (rule F3).
-pub const FEED_INTERVAL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -116,28 +115,6 @@ pub enum OriginChoice {
     },
 }
 
-/// Configured switches of the caches. A cache is on if all that concern it are (DESIGN section 5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Switches {
-    pub all: bool,
-    pub policy: bool,
-    pub config: bool,
-    pub near: bool,
-    pub far: bool,
-}
-
-impl Default for Switches {
-    fn default() -> Switches {
-        Switches {
-            all: true,
-            policy: true,
-            config: true,
-            near: true,
-            far: true,
-        }
-    }
-}
-
 impl Default for Options {
     fn default() -> Options {
         Options {
@@ -164,6 +141,19 @@ impl Default for Options {
             request_deadline: Duration::from_secs(1),
             audit_interval: Duration::from_secs(10),
             switches: Switches::default(),
+        }
+    }
+}
+
+/// What the caches need of it.
+impl From<&Options> for Configured {
+    fn from(options: &Options) -> Configured {
+        Configured {
+            switches: options.switches,
+            has_far: options.redis_url.is_some(),
+            bound: options.bound,
+            stale_limit: options.stale_limit,
+            feed_deadline: options.feed_deadline,
         }
     }
 }

@@ -1,9 +1,8 @@
-//! The settings that can be changed while Ordain runs: their names and values. Not for what they do.
+//! The settings that can be changed while Ordain runs: their names, and which values they have. Not for what they do.
 
-use std::fmt;
 use std::time::Duration;
 
-use crate::config;
+use super::value::{Value, duration, switch};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Setting {
@@ -19,12 +18,6 @@ pub enum Setting {
     Bound,
     /// How old a stale answer may be.
     StaleLimit,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Value {
-    Switch(bool),
-    Time(Duration),
 }
 
 /// Who decided the value of a setting.
@@ -115,22 +108,9 @@ impl Setting {
     /// Reads a value as the configuration would.
     pub fn parse(self, text: &str) -> Result<Value, ValueError> {
         let value = match self.is_switch() {
-            true => config::switch(text).map(Value::Switch),
-            false => config::duration(text).map(Value::Time),
+            true => switch(text).map(Value::Switch),
+            false => duration(text).map(Value::Time),
         };
         value.map_err(ValueError::Unreadable)
-    }
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Switch(true) => f.write_str("on"),
-            Value::Switch(false) => f.write_str("off"),
-            Value::Time(time) => {
-                let text = humantime::format_duration(*time).to_string();
-                f.write_str(&text.replace(' ', ""))
-            }
-        }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ids::Kind;
+use crate::options::Options;
 
 fn with_far() -> Options {
     Options {
@@ -36,7 +36,7 @@ fn a_cache_is_on_if_all_that_concern_it_are() {
     for bits in 0..32u32 {
         let bit = |n: u32| bits >> n & 1 == 1;
         let mut options = with_far();
-        options.switches = crate::options::Switches {
+        options.switches = Switches {
             all: bit(0),
             policy: bit(1),
             config: bit(2),

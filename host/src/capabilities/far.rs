@@ -2,12 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Held, HostState};
+use super::HostState;
+use super::state::Held;
 use crate::backends::{FAR_HEADER, FarError};
 use crate::coherence::Moment;
 use crate::coherence::far_value::as_of;
 use crate::ids::Key;
-use crate::runtime::bindings::types::{LookedUp, Tier, Unavailable};
+use crate::world::bindings::types::{LookedUp, Tier, Unavailable};
 
 impl HostState {
     /// What far answers without waiting; `None`: it would have to be asked.

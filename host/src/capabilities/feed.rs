@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::HostState;
 use crate::coherence::Moment;
-use crate::runtime::bindings::types::{LookedUp, Tier, Unavailable};
+use crate::world::bindings::types::{LookedUp, Tier, Unavailable};
 
 impl HostState {
     pub(super) async fn catch_up(&mut self, min_revision: u64, wait_ms: u32) -> LookedUp {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Held, HostState};
+use super::HostState;
+use super::state::Held;
 use crate::backends::Record;
 use crate::coherence::Moment;
-use crate::runtime::bindings::held::{Present, State};
+use crate::world::bindings::held::{Present, State};
 
 /// Longest that a fill waits for the feed to reach it.
 const LATE_FILL: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
-//! What one instance may take of the process: memory, tables, and how many of each. Not for time or calls
-//! (`Limit`).
+//! What a guest may take: of the process memory and tables, and how many of each; and what ends a call that
+//! wanted more. Not for who counts time and calls (`state`).
 
 use wasmtime::ResourceLimiter;
 
@@ -8,6 +8,26 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 const MODULES_MAX: usize = 16;
 /// An instance that has grown beyond this is not used again: memory of a guest never shrinks.
 const KEPT_MAX: usize = 16 << 20;
+
+/// Imports that the guest may call in one call of it. A look-up in vain is a dozen; a batch shares
+/// its look-ups.
+pub const HOST_CALLS_MAX: u32 = 2000;
+/// Why a call ends that could have gone on.
+pub const OVERTIME: &str = "it computed for too long";
+
+/// A guest did too much.
+#[derive(Debug, thiserror::Error)]
+pub enum Limit {
+    #[error("{OVERTIME}")]
+    Time,
+    #[error("it called the host more than {HOST_CALLS_MAX} times in one call")]
+    HostCalls,
+    #[error("it asked for {0} subjects in one look-up")]
+    Subjects(usize),
+    /// Not its fault.
+    #[error("there is no place to compute for long in")]
+    Crowded,
+}
 
 pub struct Limits {
     memory_max: usize,

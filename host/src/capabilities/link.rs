@@ -3,28 +3,16 @@
 //! they lie in the guest's memory, and every call is counted. Not for what an import does.
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, WasmList, WasmStr};
+use wasmtime::component::{Linker, LinkerInstance, WasmList, WasmStr};
 
+use super::subject::{SubjectRef, check_length, is_name};
 use super::{HostState, Limit, near};
-use crate::ids::{ID_LIMIT, Key, Kind, USER_CONFIG};
-use crate::runtime::bindings::log::Severity;
-use crate::runtime::bindings::types::{LookedUp, Scope, Unavailable};
-use crate::runtime::world::VERSIONS;
-
-/// Subjects of one look-up.
-const SUBJECTS_MAX: usize = 64;
-/// Longest name of a subject, in bytes: `config/` and the longest id.
-const NAME_MAX: usize = USER_CONFIG.len() + 4 * ID_LIMIT;
+use crate::ids::{Key, Kind};
+use crate::world::VERSIONS;
+use crate::world::bindings::log::Severity;
+use crate::world::bindings::types::{LookedUp, Scope, Unavailable};
 
 type Store<'a> = StoreContextMut<'a, HostState>;
-
-/// `types.subject`, its name still in the guest's memory.
-#[derive(ComponentType, Lift)]
-#[component(record)]
-pub struct SubjectRef {
-    pub scope: Scope,
-    pub name: WasmStr,
-}
 
 /// Links instances that wait for servers: their calls are async.
 pub fn link_waiting(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
@@ -201,7 +189,7 @@ fn keys(
     subjects: &WasmList<SubjectRef>,
 ) -> wasmtime::Result<Option<Vec<Key>>> {
     entered(store)?;
-    checked_length(subjects)?;
+    check_length(subjects)?;
     let mut keys = Vec::with_capacity(subjects.len());
     for index in 0..subjects.len() {
         let Some(subject) = subjects.get(&mut *store, index).transpose()? else {
@@ -220,20 +208,6 @@ fn keys(
         keys.push(Key { tenant, subject });
     }
     Ok(Some(keys))
-}
-
-/// Before anything is read of a list, or kept for it.
-pub fn checked_length(subjects: &WasmList<SubjectRef>) -> wasmtime::Result<()> {
-    match subjects.len() {
-        ..=SUBJECTS_MAX => Ok(()),
-        asked => Err(wasmtime::Error::new(Limit::Subjects(asked))),
-    }
-}
-
-pub fn is_name(name: &str) -> bool {
-    let plain = |byte: u8| (b' '..=b'~').contains(&byte);
-    (1..=NAME_MAX).contains(&name.len())
-        && (name.bytes().all(plain) || !name.chars().any(char::is_control))
 }
 
 impl HostState {

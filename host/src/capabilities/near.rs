@@ -4,18 +4,19 @@
 use wasmtime::StoreContextMut;
 use wasmtime::component::WasmList;
 
-use super::link::{SubjectRef, checked_length, is_name};
-use super::{Held, HostState};
+use super::HostState;
+use super::state::Held;
+use super::subject::{SubjectRef, check_length, is_name};
 use crate::coherence::window::View as HostView;
 use crate::ids::Kind;
-use crate::runtime::bindings::near::{Finding, Found};
-use crate::runtime::bindings::types::{LookedUp, Scope, Tier, Unavailable, View};
+use crate::world::bindings::near::{Finding, Found};
+use crate::world::bindings::types::{LookedUp, Scope, Tier, Unavailable, View};
 
 pub fn look_up(
     mut store: StoreContextMut<'_, HostState>,
     subjects: &WasmList<SubjectRef>,
 ) -> wasmtime::Result<LookedUp> {
-    checked_length(subjects)?;
+    check_length(subjects)?;
     if let Some(known) = begun(store.data_mut(), subjects.len()) {
         return Ok(known);
     }

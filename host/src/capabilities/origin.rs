@@ -1,10 +1,11 @@
 //! Imports `policy-origin` and `config-origin`: reads from the source of truth (rules O5, N7, R1).
 
-use super::{Held, HostState, millis};
+use super::HostState;
+use super::state::{Held, millis};
 use crate::backends::OriginError;
 use crate::coherence::origin::Demand;
 use crate::ids::Key;
-use crate::runtime::bindings::types::{LookedUp, Tier, Unavailable, View};
+use crate::world::bindings::types::{LookedUp, Tier, Unavailable, View};
 
 impl HostState {
     /// What the origin answers without waiting; `None`: it would have to be asked.

@@ -18,7 +18,7 @@ use crate::backends::{
 use crate::caches::Caches;
 
 /// Time between two reads when nothing wakes the feed (rule F3).
-pub use crate::options::FEED_INTERVAL as INTERVAL;
+pub use crate::caches::FEED_INTERVAL as INTERVAL;
 /// Time from one read to the next, whoever wakes the feed, and what may be read ahead of that after a while of
 /// quiet: changes that come one by one wait for nothing.
 const BETWEEN: Duration = Duration::from_millis(5);

@@ -1,23 +1,10 @@
 //! How values are written: durations, sizes, switches, modes, names. Each parser says what it would
 //! have taken.
 
-use std::time::Duration;
-
 use crate::options::{InstanceMode, SignatureMode};
 use crate::request::EgressMode;
 
-/// Longest duration: the component counts milliseconds in 32 bits.
-const LONGEST: Duration = Duration::from_millis(u32::MAX as u64);
-
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let duration = humantime::parse_duration(text)
-        .map_err(|_| "a duration looks like 250ms, 1s or 15m".to_owned())?;
-    if duration.subsec_nanos() % 1_000_000 != 0 || duration > LONGEST {
-        return Err("a duration is whole milliseconds, at most 49 days".to_owned());
-    }
-    Ok(duration)
-}
+pub use crate::caches::{duration, switch};
 
 pub fn bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
@@ -35,14 +22,6 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         .zip(shift)
         .and_then(|(number, shift)| number.checked_mul(1 << shift))
         .ok_or_else(|| "a size looks like 268435456 or 256MiB".to_owned())
-}
-
-pub fn switch(text: &str) -> Result<bool, String> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "1" | "on" | "yes" => Ok(true),
-        "false" | "0" | "off" | "no" => Ok(false),
-        _ => Err("a switch is one of true, false, 1, 0, on, off, yes, no".to_owned()),
-    }
 }
 
 pub fn mode(text: &str) -> Result<EgressMode, String> {

@@ -14,12 +14,8 @@ use futures::StreamExt;
 const TENANTS: usize = 32;
 
 /// Places for them: callers take turns, however long their batches are.
-pub(super) struct Turns(Shares);
-
-impl Default for Turns {
-    fn default() -> Turns {
-        Turns(Shares::new(TENANTS, TENANTS))
-    }
+pub fn turns() -> Shares {
+    Shares::new(TENANTS, TENANTS)
 }
 
 impl Ordain {
@@ -32,7 +28,7 @@ impl Ordain {
         let mut tenants: HashMap<_, Vec<usize>> = HashMap::new();
         let mut answers: Vec<_> = requests.iter().map(|_| Err(ResolveError::Late)).collect();
         for (index, item) in requests.iter().enumerate() {
-            match self.possible(Kind::Policy, item.request.min_revision) {
+            match self.check_demand(Kind::Policy, item.request.min_revision) {
                 Ok(()) => tenants.entry(&item.tenant).or_default().push(index),
                 Err(error) => answers[index] = Err(error),
             }
@@ -46,7 +42,7 @@ impl Ordain {
             groups.push(async move {
                 let whose = self.charge.share(Some(tenant));
                 let left = deadline.saturating_sub(Moment::now().since(began));
-                let turn = self.inner.batches.0.take(&whose, left).await;
+                let turn = self.inner.batches.take(&whose, left).await;
                 // Whoever is late already costs nothing more.
                 let group = match turn {
                     None => indices.iter().map(|_| Err(ResolveError::Late)).collect(),

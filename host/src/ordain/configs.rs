@@ -1,9 +1,6 @@
 //! Configs through the front door: what holds, and one level at a time. Wires the guest's rules to the
 //! origin; decides nothing itself.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-
 use tokio::time::Instant;
 
 use super::{Ordain, Patched, PutError, ReadError, Stored};
@@ -15,26 +12,6 @@ use crate::effective::EffectiveConfig;
 use crate::ids::{Key, Kind, Level, Tenant, User};
 use crate::runtime::Check;
 
-/// A lock of each level that is being patched, and of no other.
-#[derive(Default)]
-pub(super) struct Turns(Mutex<HashMap<Key, Weak<TurnLock>>>);
-
-type TurnLock = tokio::sync::Mutex<()>;
-
-impl Turns {
-    fn of(&self, key: &Key) -> Arc<TurnLock> {
-        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lock) = locks.get(key).and_then(Weak::upgrade) {
-            return lock;
-        }
-        // What nobody holds any more; there are no more than calls under way.
-        locks.retain(|_, lock| lock.strong_count() > 0);
-        let lock = Arc::new(TurnLock::default());
-        locks.insert(key.clone(), Arc::downgrade(&lock));
-        lock
-    }
-}
-
 impl Ordain {
     /// What holds for a user, or for the tenant where none is given: user, else tenant, else global, else
     /// default, field by field. From the caches, as `resolve` answers.
@@ -44,7 +21,7 @@ impl Ordain {
         user: Option<&User>,
         min_revision: u64,
     ) -> Result<EffectiveConfig, ResolveError> {
-        self.possible(Kind::Config, min_revision)?;
+        self.check_demand(Kind::Config, min_revision)?;
         let user = user.map(User::as_str);
         let runtime = &self.inner.runtime;
         let whose = self.charge.share(Some(tenant));
@@ -55,7 +32,7 @@ impl Ordain {
 
     /// One level as it is stored, from the origin.
     pub async fn config(&self, level: &Level, min_revision: u64) -> Result<Stored, ReadError> {
-        self.stored(Key::config(level), min_revision).await
+        self.read_record(Key::config(level), min_revision).await
     }
 
     /// Applies a JSON Merge Patch (RFC 7396: null clears a field) to one level; this instance answers by it
@@ -79,7 +56,7 @@ impl Ordain {
         let is_empty = serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(patch)
             .is_ok_and(|patch| patch.is_empty());
         loop {
-            let stored = match self.stored(key.clone(), 0).await {
+            let stored = match self.read_record(key.clone(), 0).await {
                 Ok(stored) => stored.record,
                 // Nothing is demanded, so nothing can be unknown.
                 Err(ReadError::RevisionUnknown | ReadError::Overloaded) => {

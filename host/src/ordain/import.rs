@@ -92,7 +92,7 @@ impl Ordain {
         by: Attribution,
     ) -> Result<u64, WriteError> {
         let inner = self.inner.clone();
-        self.written(Whose::Operator, async move {
+        self.run_write(Whose::Operator, async move {
             let revision = inner.origin.put_many(&chunk, &by).await?;
             for (tenant, _) in &*chunk {
                 inner.coherence.raise_fence(&Key::policy(tenant), revision);

@@ -36,7 +36,7 @@ impl Ordain {
         let origin = self.inner.origin.clone();
         let by = by.clone();
         let revision = self
-            .written(Whose::Operator, async move {
+            .run_write(Whose::Operator, async move {
                 origin.set_settings(&rows, &[], &by).await
             })
             .await?;

@@ -1,6 +1,5 @@
 //! Starting an Ordain: backends, component, feed. Not for reading configuration (`config.rs`).
 
-use crate::shares::Charge;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,9 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::components::follow::{Components, Part};
-use super::components::shelf::{Stamp, read_signed};
-use super::{ComponentInfo, Inner, Ordain};
+use super::components::{Components, Part, Stamp, read_signed};
+use super::door::{Inner, Ordain};
+use super::{ComponentInfo, batch};
 use crate::backends::memory::MemoryOrigin;
 use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};
 use crate::backends::redis::{Authorities, AuthoritiesError, OpenError, RedisFar};
@@ -30,6 +29,7 @@ use crate::runtime::{
     inspect,
 };
 use crate::secret::SecretUrl;
+use crate::shares::Charge;
 use crate::supervise::Tasks;
 
 /// Fills that wait for the feed at once; one more is dropped, which costs a later miss.
@@ -120,6 +120,10 @@ impl Builder {
 }
 
 impl Ordain {
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
     /// Connects, loads the component, and starts to follow the log. Migrates nothing: a database
     /// that answers and lacks the schema is refused. Redis and Postgres may be down: what needs
     /// them waits for them.
@@ -213,7 +217,7 @@ impl Ordain {
             caches,
             patching: Default::default(),
             direct: Direct::new(connections),
-            batches: super::batch::Turns::default(),
+            batches: batch::turns(),
             restamps,
             findings,
             supervised,

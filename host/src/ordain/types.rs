@@ -2,31 +2,11 @@
 
 use std::time::Duration;
 
+use super::ComponentReport;
 use crate::backends::{OriginError, Record, WriteError, Written};
 use crate::coherence::BreakerStatus;
-use crate::request::Fault;
+use crate::runtime::InvalidRecord;
 use crate::supervise::TaskStatus;
-
-/// Why a record cannot be stored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidRecord {
-    /// Not JSON; the message says where.
-    #[error("{0}")]
-    Malformed(String),
-    #[error("the record has {} fault(s)", .0.len())]
-    Faults(Vec<Fault>),
-    /// The component trapped or ran out of time.
-    #[error("the component failed: {0}")]
-    Component(String),
-    /// The component is of a world that has no configs.
-    #[error("the component that runs has no configs: it is of a world before 0.3.0")]
-    NotOffered,
-    /// It could not be checked within the request's deadline.
-    #[error("the record could not be checked in time")]
-    Late,
-    #[error("too many records wait to be checked")]
-    Overloaded,
-}
 
 /// Why a record was not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,7 +72,7 @@ pub struct Status {
     pub waiting: (usize, usize),
     /// What works in the background.
     pub tasks: Vec<TaskStatus>,
-    pub component: super::ComponentReport,
+    pub component: ComponentReport,
 }
 
 /// A server and whether it is asked.
@@ -133,17 +113,4 @@ pub struct NearStatus {
     pub entries: usize,
     pub bytes: u64,
     pub bytes_max: u64,
-}
-
-/// What runs.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ComponentInfo {
-    /// `sha256:...` of the file.
-    pub digest: String,
-    /// Bytes of the file.
-    pub size: u64,
-    /// `ordain:policy/policy@0.3.0`.
-    pub world: String,
-    pub imports: Vec<String>,
-    pub exports: Vec<String>,
 }

@@ -26,7 +26,7 @@ impl Ordain {
     ) -> Result<u64, WriteError> {
         let inner = self.inner.clone();
         let (tenant, by) = (tenant.cloned(), by.clone());
-        self.written(Whose::Operator, async move {
+        self.run_write(Whose::Operator, async move {
             let revision = inner.origin.purge(tenant.as_ref(), &by).await?;
             inner.coherence.raise_wide_fence(tenant.as_ref(), revision);
             Ok(revision)
@@ -89,7 +89,7 @@ impl Ordain {
 
     async fn prune_once(&self, before: SystemTime, by: &Attribution) -> Result<Pruned, WriteError> {
         let (inner, by) = (self.inner.clone(), by.clone());
-        self.written(Whose::Operator, async move {
+        self.run_write(Whose::Operator, async move {
             let keep = inner.options.window;
             let pruned = inner.origin.prune(before, keep, &by).await?;
             inner.coherence.wake();

@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use super::generation::Said;
 use super::question::Question;
+use super::reply::Said;
 use crate::answer::ResolveError;
+use crate::capabilities::{GUEST_TICKS, OVERTIME};
 
-use super::bindings::types::Failure;
+use crate::world::bindings::types::Failure;
 
-/// Why a call of a component ends that could have gone on.
-pub const OVERTIME: &str = "it computed for too long";
 /// How often two generations are asked the same before one is called slow.
 pub const REPEATS: u32 = 3;
 /// So many times longer is clearly longer.
@@ -56,7 +55,7 @@ pub fn is_time(why: &str) -> bool {
 
 /// Of one that has answered in so many ticks, where another did not within its budget.
 pub fn is_far_quicker(ticks: u32) -> bool {
-    ticks.saturating_mul(CLEARLY) <= super::GUEST_TICKS
+    ticks.saturating_mul(CLEARLY) <= GUEST_TICKS
 }
 
 /// What a call returns, and for how long this thread was at it. Time of other threads does not count.

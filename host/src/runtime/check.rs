@@ -1,17 +1,18 @@
-//! What a guest is asked about a record that may be stored, and what may not come back from it. Not for
-//! who is asked.
+//! What a guest is asked about a record that may be stored, what may not come back from it, and why a record
+//! is none. Not for who is asked.
 
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, Func, TypedFunc};
 
-use super::bindings::Policy;
-use super::bindings::types::{Failure, Invalid};
 use super::convert;
-use super::generation::{ExportIndices, Said};
 use super::question::Question;
+use super::reply::Said;
 use crate::answer::ResolveError;
 use crate::capabilities::HostState;
-use crate::ordain::InvalidRecord;
+use crate::request::Fault;
+use crate::world::ExportIndices;
+use crate::world::bindings::Policy;
+use crate::world::bindings::types::{Failure, Invalid};
 
 /// Longest record in bytes, as the origin keeps it.
 const RECORD_LIMIT: usize = 256 << 10;
@@ -26,6 +27,27 @@ pub enum Check<'a> {
     Level(&'a str),
     /// A stored level and a patch of it.
     Patch(&'a str, &'a str),
+}
+
+/// Why a record cannot be stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRecord {
+    /// Not JSON; the message says where.
+    #[error("{0}")]
+    Malformed(String),
+    #[error("the record has {} fault(s)", .0.len())]
+    Faults(Vec<Fault>),
+    /// The component trapped or ran out of time.
+    #[error("the component failed: {0}")]
+    Component(String),
+    /// The component is of a world that has no configs.
+    #[error("the component that runs has no configs: it is of a world before 0.3.0")]
+    NotOffered,
+    /// It could not be checked within the request's deadline.
+    #[error("the record could not be checked in time")]
+    Late,
+    #[error("too many records wait to be checked")]
+    Overloaded,
 }
 
 /// Canonical text, or what is wrong.
@@ -132,7 +154,7 @@ impl Question for Check<'_> {
 }
 
 /// What came of a check.
-pub fn checked(reply: Result<Said<Outcome>, ResolveError>) -> Result<String, InvalidRecord> {
+pub fn read_reply(reply: Result<Said<Outcome>, ResolveError>) -> Result<String, InvalidRecord> {
     match reply {
         Ok(said) => said.outcome.map_err(|invalid| match invalid {
             Invalid::Malformed(message) => InvalidRecord::Malformed(message),

@@ -7,8 +7,8 @@ mod weighed;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::bytes::LoadError;
 use super::compiled::{deserialize, seal::SealKey};
-use super::generation::LoadError;
 use super::limits;
 pub use apart::compile_apart;
 use apart::{Apart, apart};

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::bindings::types::Failure;
-use super::bindings::{configs, resolver as wit, types};
-use super::question::Outcome;
 use crate::answer::{
     Answer, Egress, EgressRule, Provenance, Refusal, ResolveError, Route, Rule, Tier, Verdict,
 };
 use crate::effective::{Config, EffectiveConfig, Levels, MergeStrategy, PathStrategy, SetBy};
 use crate::ids::Tenant;
 use crate::request::{Fault, Request};
+use crate::world::Outcome;
+use crate::world::bindings::types::Failure;
+use crate::world::bindings::{configs, resolver as wit, types};
 
 pub fn request(request: &Request) -> wit::Request<'_> {
     wit::Request {

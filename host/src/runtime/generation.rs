@@ -5,103 +5,26 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sha2::{Digest, Sha256};
-use wasmtime::component::{Component, ComponentExportIndex, Func, Instance, InstancePre};
+use wasmtime::component::{ComponentExportIndex, Func, Instance, InstancePre};
 use wasmtime::{Engine, Store};
 
-use super::bindings::PolicyPre;
+use super::bytes::LoadError;
 use super::check::Check;
-use super::compiled::Compiled;
 use super::compiler;
 use super::engine::GuestEngine;
+use super::info::{ComponentInfo, compile};
 use super::instances::{Exports, Instances, PromptPre, Warm};
 use super::limits;
 use super::log_limit::LogLimit;
 use super::question::{Config, Many, One, Question};
-use super::world::{self, VERSIONS};
+use super::reply::{Prompt, Said};
 use crate::answer::ResolveError;
 use crate::capabilities::{Call, HostState, Limit, Services};
-use crate::ordain::ComponentInfo;
-
-/// What the guest said, and what is to be known about the call.
-pub struct Said<T> {
-    pub outcome: T,
-    /// Digest of the component.
-    pub component: Arc<str>,
-    /// Digest of the settings that it went by.
-    pub settings: Arc<str>,
-    /// These settings are still in force.
-    pub current: bool,
-    /// Something did not answer: the guest is not to blame if it has no answer.
-    pub excused: bool,
-    /// Ticks of the engine that it computed through.
-    pub ticks: u32,
-}
-
-/// How a call of a prompt instance ends.
-pub enum Prompt<T> {
-    Said(Said<T>),
-    /// The guest wanted to wait for a server.
-    WantsIo,
-    /// It computes for longer than a thread can be had without a break.
-    Overtime,
-}
-
-/// Why bytes cannot become a generation. The text says what is wrong with them.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error("not a WebAssembly component: it does not begin like one")]
-    Foreign,
-    #[error(
-        "not a WebAssembly component but a core module: make one of it with `wasm-tools component new`"
-    )]
-    CoreModule,
-    #[error("not a WebAssembly component that this host can run: {0}")]
-    Compile(String),
-    /// Compiling it would take, or took, more than there is for it.
-    #[error("the component is too much to compile: {0}")]
-    Excess(String),
-    /// The component is not to blame.
-    #[error("no component can run here: {0}")]
-    Denied(String),
-    #[error("{size} bytes are too many: a component has at most {} MiB", BYTES_MAX >> 20)]
-    Size { size: usize },
-    /// Every difference.
-    #[error("the component does not fit the world ordain:policy/policy: {}", .0.join("; "))]
-    World(Vec<String>),
-    #[error("the component cannot be instantiated: {0}")]
-    Instance(String),
-    #[error(transparent)]
-    Signature(#[from] super::signature::SignatureError),
-    /// Every vector that was answered otherwise, in words.
-    #[error("the component answers {} of the decision vectors otherwise: {}", .0.len(), .0.join("; "))]
-    Vectors(Vec<String>),
-    #[error(
-        "other bytes are kept under the name {asked}: they are {found}; push the component again"
-    )]
-    OtherBytes { asked: String, found: String },
-    /// Worth another try.
-    #[error("the component could not be checked now: {0}")]
-    Busy(String),
-}
+use crate::world::bindings::PolicyPre;
+use crate::world::{self, ExportIndices};
 
 /// Digest and world of no component.
 const ABSENT: &str = "none";
-
-/// Largest component, as the origin keeps it.
-pub const BYTES_MAX: usize = 8 << 20;
-
-/// Where the exports are; without any, there is no component.
-#[derive(Default)]
-pub struct ExportIndices {
-    pub resolve: Option<ComponentExportIndex>,
-    pub resolve_batch: Option<ComponentExportIndex>,
-    pub validate: Option<ComponentExportIndex>,
-    /// Worlds before 0.3.0 have no configs.
-    pub get_effective: Option<ComponentExportIndex>,
-    pub validate_level: Option<ComponentExportIndex>,
-    pub patch_level: Option<ComponentExportIndex>,
-}
 
 /// What all instances of a component share.
 struct Linked {
@@ -131,70 +54,6 @@ pub struct Faults {
     log: LogLimit,
 }
 
-/// Digest, size, imports, exports and world of a component file, of whatever world it is.
-pub fn inspect(engine: &GuestEngine, bytes: &[u8]) -> Result<ComponentInfo, LoadError> {
-    Ok(compile(engine, bytes)?.1)
-}
-
-pub fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{:x}", Sha256::digest(bytes))
-}
-
-/// What can be said of bytes without compiling them.
-pub fn foreign(bytes: &[u8]) -> Result<(), LoadError> {
-    // What the parser says of other files is a dump of what it expected. A component and a module
-    // differ in the second half of the version.
-    match bytes {
-        _ if bytes.len() > BYTES_MAX => Err(LoadError::Size { size: bytes.len() }),
-        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(LoadError::CoreModule),
-        [b'\0', b'a', b's', b'm', ..] => Ok(()),
-        _ => Err(LoadError::Foreign),
-    }
-}
-
-fn compile(engine: &GuestEngine, bytes: &[u8]) -> Result<(Component, ComponentInfo), LoadError> {
-    foreign(bytes)?;
-    let digest = digest(bytes);
-    let component = match engine
-        .compiled
-        .as_ref()
-        .map(|cache| cache.get(&digest, &engine.engine))
-    {
-        Some(Compiled::Found(component)) => component,
-        cached => {
-            let code = compiler::compile(&engine.engine, bytes, &digest)?;
-            if let Some(Compiled::Missing(place)) = cached {
-                place.put(&engine.engine, &code.bytes);
-            }
-            code.component
-        }
-    };
-    let ty = component.component_type();
-    let mut imports: Vec<String> = ty
-        .imports(&engine.engine)
-        .map(|(name, _)| name.to_string())
-        .collect();
-    let mut exports: Vec<String> = ty
-        .exports(&engine.engine)
-        .map(|(name, _)| name.to_string())
-        .collect();
-    imports.sort();
-    exports.sort();
-    // The resolver's version is the world's: all interfaces are of one package.
-    let version = exports
-        .iter()
-        .find_map(|name| name.strip_prefix("ordain:policy/resolver@"));
-    let world = version.map_or("unknown".into(), |v| format!("ordain:policy/policy@{v}"));
-    let info = ComponentInfo {
-        digest,
-        size: bytes.len() as u64,
-        world,
-        imports,
-        exports,
-    };
-    Ok((component, info))
-}
-
 impl Generation {
     /// Compiles and links; takes some tenths of a second, so not on a request's thread.
     pub fn load(
@@ -203,38 +62,18 @@ impl Generation {
         services: Arc<Services>,
     ) -> Result<Generation, LoadError> {
         let (component, info) = compile(engine, bytes)?;
-        let version = world::version(&info.imports, &info.exports)?;
+        let version = world::find_version(&info.imports, &info.exports);
+        let version = version.map_err(LoadError::World)?;
         // Names and version are right: what is left is a type that differs.
         let differs = |error: wasmtime::Error| LoadError::World(vec![format!("{error:#}")]);
-        let resolver_name = format!("ordain:policy/resolver@{version}");
-        let resolver = component.get_export_index(None, &resolver_name);
-        let configs_name = format!("ordain:policy/configs@{version}");
-        let configs = component.get_export_index(None, &configs_name);
-        let index = |interface: &Option<ComponentExportIndex>, of: &str, name: &str| {
-            let index = interface
-                .as_ref()
-                .and_then(|interface| component.get_export_index(Some(interface), name));
-            index.ok_or_else(|| LoadError::World(vec![format!("{of} has no function `{name}`")]))
-        };
-        let is_newest = version == VERSIONS[0];
-        let of_configs = |name: &str| match is_newest {
-            true => index(&configs, &configs_name, name).map(Some),
-            false => Ok(None),
-        };
-        let exports = ExportIndices {
-            resolve: Some(index(&resolver, &resolver_name, "resolve")?),
-            resolve_batch: Some(index(&resolver, &resolver_name, "resolve-batch")?),
-            validate: Some(index(&resolver, &resolver_name, "validate")?),
-            get_effective: of_configs("get-effective")?,
-            validate_level: of_configs("validate")?,
-            patch_level: of_configs("patch")?,
-        };
+        let exports = ExportIndices::find(&component, version);
+        let exports = exports.map_err(|lacking| LoadError::World(vec![lacking]))?;
         let waiting = engine
             .waiting
             .instantiate_pre(&component)
             .map_err(differs)?;
         let prompt = engine.prompt.instantiate_pre(&component).map_err(differs)?;
-        let prompt = if is_newest {
+        let prompt = if version == world::VERSIONS[0] {
             PromptPre::Newest(PolicyPre::new(prompt).map_err(differs)?)
         } else {
             PromptPre::Released(prompt)
@@ -247,7 +86,7 @@ impl Generation {
             waiting: Some(waiting),
         };
         let generation = Generation::of(Some(&engine.engine), Arc::new(linked), services);
-        generation.check_exports(&resolver_name)?;
+        generation.check_exports(&format!("ordain:policy/resolver@{version}"))?;
         Ok(generation)
     }
 
@@ -367,7 +206,7 @@ impl Generation {
             (_, true) => Prompt::WantsIo,
             (_, false) => {
                 let ticks = call.prompt_ticks.saturating_sub(state.ticks_left());
-                Prompt::Said(self.said(question, outcome, state, ticks)?)
+                Prompt::Said(self.check_reply(question, outcome, state, ticks)?)
             }
         };
         self.instances.keep_prompt(warm);
@@ -392,7 +231,7 @@ impl Generation {
         let outcome = outcome.map_err(|e| self.failed(&e))?;
         let state = warm.store.data();
         let ticks = call.ticks.saturating_sub(state.ticks_left());
-        let said = self.said(question, outcome, state, ticks)?;
+        let said = self.check_reply(question, outcome, state, ticks)?;
         self.instances.keep_waiting(warm);
         Ok(said)
     }
@@ -402,7 +241,7 @@ impl Generation {
         self.linked.exports.get_effective.is_some()
     }
 
-    fn said<Q: Question>(
+    fn check_reply<Q: Question>(
         &self,
         question: &Q,
         outcome: Q::Outcome,

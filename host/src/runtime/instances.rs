@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
-use super::bindings::{Policy, PolicyPre};
 use super::engine::MEMORY_MAX;
 use super::idle::Idle;
 use crate::capabilities::{Call, HostState, Limit, Services, Tick};
 use crate::options::InstanceMode;
+use crate::world::bindings::{Policy, PolicyPre};
 
 /// Calls of one instance, after which its memory starts afresh.
 const CALLS_MAX: u32 = 1_000_000;

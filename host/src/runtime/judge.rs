@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use super::blame::{CLEARLY, OVERTIME, REPEATS};
-use super::blame::{blame, improves, is_far_quicker, is_time, timed};
-use super::generation::{Generation, Prompt, Said};
+use super::blame::{CLEARLY, REPEATS, blame, improves, is_far_quicker, is_time, timed};
+use super::generation::Generation;
 use super::lineup::Lineup;
 use super::question::Question;
-use super::{Runtime, lock};
+use super::reply::{Prompt, Said};
+use super::runtime::Runtime;
 use crate::answer::ResolveError;
-use crate::capabilities::Call;
+use crate::capabilities::{Call, OVERTIME};
 use crate::coherence::Moment;
 
 /// Ticks in which a generation shows how slow it is. More than one: a thread that shares its core with many
@@ -20,7 +20,7 @@ const JUDGED_TICKS: u32 = 3;
 impl Runtime {
     /// Asks the generation in force; if it fails while it is watched, the one before. What computes for
     /// long is asked of both at once before it is given more time.
-    pub(super) async fn asked<Q: Question>(
+    pub(super) async fn call_with_fallback<Q: Question>(
         &self,
         lineup: &Arc<Lineup>,
         call: &Call,
@@ -28,18 +28,18 @@ impl Runtime {
     ) -> Result<Said<Q::Outcome>, ResolveError> {
         let current = &lineup.current;
         let Some(good) = lineup.watching() else {
-            return self.said(current, call, question, true).await;
+            return self.call_generation(current, call, question, true).await;
         };
         let mut patient = false;
         loop {
-            let first = self.said(current, call, question, patient).await;
+            let first = self.call_generation(current, call, question, patient).await;
             let Some(why) = blame(&first, question) else {
                 if first.is_ok() {
                     lineup.watch.note_answer(call.whose.tenant());
                 }
                 return first;
             };
-            let second = self.said(good, call, question, patient).await;
+            let second = self.call_generation(good, call, question, patient).await;
             if improves(&first, &second, question) {
                 let is_to_blame = match (is_time(&why), &second) {
                     (false, _) | (_, Err(_)) => true,
@@ -48,7 +48,7 @@ impl Runtime {
                     (true, Ok(_)) => self.is_slower(current, good, call, question).await,
                 };
                 if is_to_blame {
-                    self.fault(lineup, good, call, &why);
+                    self.note_fault(lineup, good, call, &why);
                 }
                 return second;
             }
@@ -103,7 +103,7 @@ impl Runtime {
 
     /// Notes that the generation in force failed where the one before did not; after too many, that
     /// one answers again.
-    fn fault(&self, lineup: &Arc<Lineup>, good: &Arc<Generation>, call: &Call, why: &str) {
+    fn note_fault(&self, lineup: &Arc<Lineup>, good: &Arc<Generation>, call: &Call, why: &str) {
         let current = &lineup.current;
         current.note_error(why);
         if !lineup.watch.fault(call.whose.tenant(), why) {
@@ -122,8 +122,7 @@ impl Runtime {
                 "the new component has failed too often: the one before answers again"
             );
             current.retire();
-            lock(&self.returned).push(current.digest().clone());
-            self.has_returned.notify_one();
+            self.note_return(current);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::Generation;
+use super::generation::Generation;
 use super::shadow::Shadow;
 use super::watch::{Watch, WatchStatus};
 

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::generation::{digest, foreign};
+use super::bytes::{LoadError, check_size_and_kind, digest};
+use super::engine::GuestEngine;
+use super::generation::Generation;
 use super::signature::Signers;
-use super::{Generation, GuestEngine, LoadError, Vectors};
+use super::vectors::Vectors;
 use crate::capabilities::Services;
 use crate::options::ComponentOptions;
 
@@ -66,7 +68,7 @@ impl Loader {
         bytes: &Arc<[u8]>,
         signature: Option<&str>,
     ) -> Result<Arc<Generation>, LoadError> {
-        let digest = match self.known(bytes, signature)? {
+        let digest = match self.look_up(bytes, signature)? {
             Ok(generation) => return Ok(generation),
             Err(digest) => digest,
         };
@@ -80,7 +82,7 @@ impl Loader {
         bytes: &Arc<[u8]>,
         signature: Option<&str>,
     ) -> Result<Arc<Generation>, LoadError> {
-        let digest = match self.known(bytes, signature)? {
+        let digest = match self.look_up(bytes, signature)? {
             Ok(generation) => return Ok(generation),
             Err(digest) => digest,
         };
@@ -97,12 +99,12 @@ impl Loader {
     }
 
     /// One that was loaded before, or its digest, after what can be said without compiling.
-    fn known(
+    fn look_up(
         &self,
         bytes: &[u8],
         signature: Option<&str>,
     ) -> Result<Result<Arc<Generation>, String>, LoadError> {
-        foreign(bytes)?;
+        check_size_and_kind(bytes)?;
         self.signers.check(bytes, signature)?;
         let digest = digest(bytes);
         Ok(self.loaded(&digest).ok_or(digest))
@@ -127,7 +129,7 @@ impl Loader {
             let _place = place;
             // Refused: then it takes its full share.
             let _ = rustix::process::setpriority_process(None, NICE);
-            let checked = loader.compiled_and_checked(&bytes, &runtime);
+            let checked = loader.compile_and_check(&bytes, &runtime);
             // Nobody is left to be told if the caller is gone.
             let _ = tell.send(checked);
         };
@@ -138,7 +140,7 @@ impl Loader {
             .unwrap_or_else(|_| Err(LoadError::Compile("the compiler failed".to_owned())))
     }
 
-    fn compiled_and_checked(
+    fn compile_and_check(
         &self,
         bytes: &[u8],
         runtime: &tokio::runtime::Handle,

@@ -4,18 +4,16 @@
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, Func};
 
-use super::bindings::Policy;
-use super::bindings::configs::{self, Effective};
-use super::bindings::resolver::{self as wit, Decision, Verdict};
-use super::bindings::types::Failure;
 use super::convert;
-use super::generation::ExportIndices;
 use crate::capabilities::HostState;
 use crate::ids::ID_LIMIT;
 use crate::request::Request;
-
-/// What the guest says about one request.
-pub type Outcome = Result<Decision, Failure>;
+use crate::world::ExportIndices;
+use crate::world::Outcome;
+use crate::world::bindings::Policy;
+use crate::world::bindings::configs::{self, Effective};
+use crate::world::bindings::resolver::{self as wit, Decision, Verdict};
+use crate::world::bindings::types::Failure;
 
 /// Requests of a batch for which there is one tick more: the dearest records take so long.
 const REQUESTS_A_TICK: usize = 5;

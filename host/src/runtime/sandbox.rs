@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use super::vectors::Settings;
-use super::{Check, Generation, GuestEngine, Runtime};
+use super::check::{Check, InvalidRecord};
+use super::engine::GuestEngine;
+use super::generation::Generation;
+use super::runtime::Runtime;
 use crate::backends::memory::MemoryOrigin;
 use crate::backends::{Attribution, Change, Origin, Precondition};
 use crate::caches::Caches;
@@ -18,12 +21,44 @@ use crate::coherence::origin::OriginReader;
 use crate::coherence::{Coherence, Moment};
 use crate::ids::{Key, Level, Tenant};
 use crate::options::Options;
-use crate::ordain::InvalidRecord;
 use crate::places::Places;
+use crate::request::EgressMode;
 use crate::shares::Whose;
 
 /// For the feed to read a log in memory.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a component is told of the deployment.
+#[derive(Deserialize, Clone, Default, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Settings {
+    pub egress_mode: Option<EgressMode>,
+    pub local_providers: Option<Vec<String>>,
+    pub default_provider: Option<String>,
+    pub default_model: Option<String>,
+}
+
+impl Settings {
+    /// Services of a sandbox are those of a deployment with these settings.
+    fn options(&self) -> Options {
+        let defaults = Options::default();
+        Options {
+            base_egress: self.egress_mode.unwrap_or(defaults.base_egress),
+            local_providers: self
+                .local_providers
+                .clone()
+                .unwrap_or(defaults.local_providers.clone()),
+            deployment_default: self
+                .default_provider
+                .clone()
+                .zip(self.default_model.clone()),
+            near_bytes: 4 << 20,
+            window: 1000,
+            request_deadline: Duration::from_secs(5),
+            ..defaults
+        }
+    }
+}
 
 pub struct Sandbox {
     pub runtime: Runtime,
@@ -87,15 +122,15 @@ impl Sandbox {
 
     /// Stores a policy that the component has found valid.
     pub async fn put(&self, tenant: &Tenant, canonical: String) -> Result<(), String> {
-        self.stored(&Key::policy(tenant), canonical).await.map(drop)
+        self.write(&Key::policy(tenant), canonical).await.map(drop)
     }
 
     /// Stores a level of config that the component has found valid. Its revision.
     pub async fn put_level(&self, level: &Level, canonical: String) -> Result<u64, String> {
-        self.stored(&Key::config(level), canonical).await
+        self.write(&Key::config(level), canonical).await
     }
 
-    async fn stored(&self, key: &Key, canonical: String) -> Result<u64, String> {
+    async fn write(&self, key: &Key, canonical: String) -> Result<u64, String> {
         let by = Attribution::default();
         let change = Change::Put(canonical.into());
         match self

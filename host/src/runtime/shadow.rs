@@ -13,10 +13,12 @@ use rand::Rng;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::generation::Prompt;
+use super::convert;
+use super::generation::Generation;
 use super::question::One;
-use super::{Generation, Runtime, convert};
+use super::reply::Prompt;
 use crate::answer::{Answer, ResolveError};
+use crate::capabilities::Call;
 use crate::coherence::Moment;
 use crate::ids::Tenant;
 use crate::request::Request;
@@ -50,6 +52,15 @@ pub struct Plan {
     pub share: f64,
     /// Promote it by itself after so many equal answers and no other.
     pub promote_after: Option<u64>,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            share: 1.0,
+            promote_after: None,
+        }
+    }
 }
 
 /// An answer that was given.
@@ -169,7 +180,7 @@ impl Shadow {
         if self.lock().has_given_up() {
             return;
         }
-        let mut call = Runtime::call_of(
+        let mut call = Call::new(
             Whose::from(&case.tenant),
             Moment::now(),
             Duration::from_secs(1),

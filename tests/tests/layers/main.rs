@@ -4,13 +4,36 @@
 mod circles;
 mod imports;
 mod modules;
+mod parts;
 
 use std::path::Path;
 
 use modules::Crate;
+use parts::Part;
 
 /// The crates of the house.
 const CRATES: [&str; 2] = ["guest", "host"];
+/// Of the host, from below: what is kept and where; what may be answered from a cache; rules, and what they are
+/// asked; the program around it.
+const PARTS: [Part; 4] = [
+    ("store", &["backends", "ids", "secret", "supervise", "utf8"]),
+    ("coherence", &["caches", "coherence", "places", "shares"]),
+    (
+        "ordain",
+        &[
+            "answer",
+            "capabilities",
+            "counts",
+            "effective",
+            "options",
+            "ordain",
+            "request",
+            "runtime",
+            "world",
+        ],
+    ),
+    ("server", &["access", "cli", "config", "http", "metrics"]),
+];
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
@@ -30,4 +53,14 @@ fn no_files_import_each_other_in_a_circle() {
         }
     }
     assert!(found.is_empty(), "files that import each other:\n{found}");
+}
+
+#[test]
+fn no_part_of_the_host_takes_anything_from_one_above() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src");
+    let house = Crate::read(&source);
+    assert_eq!(parts::find_forgotten(&PARTS, &house), [""; 0]);
+    let imports = imports::all(&house);
+    let upward = parts::find_upward(&PARTS, &imports);
+    assert!(upward.is_empty(), "imports of a part above: {upward:#?}");
 }

@@ -1,15 +1,11 @@
 //! A component that failed here: this instance has left it already, and whether the fleet does is settled
 //! among the instances. The first that leaves it says so in the settings; one that it answers well may
 //! object within a few seconds; nobody does, or a second one has left it, too: then the fleet returns. Not
-//! for when an instance leaves a component (`runtime/watch`).
+//! for when an instance leaves a component (`runtime/watch`), nor for what it does then (`leave`).
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::fleet::{FILE, Fleet, Named};
-use super::follow::{Components, trouble};
-use crate::runtime::Runtime;
+use super::fleet::{Fleet, Named};
 
 /// For others to object: longer than it takes an instance to learn of a change, and to make one.
 const OBJECTION: Duration = Duration::from_secs(3);
@@ -17,16 +13,16 @@ const OBJECTION: Duration = Duration::from_secs(3);
 /// A component that failed too often, and the one that answers again: a digest, or [`FILE`].
 #[derive(Clone)]
 pub struct Failed {
-    named: Named,
-    good: String,
-    why: String,
+    pub(super) named: Named,
+    pub(super) good: String,
+    pub(super) why: String,
     /// When the fleet was told.
-    told: Option<Instant>,
+    pub(super) told: Option<Instant>,
 }
 
 /// What an instance does about it.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Tell,
     Wait,
     Return,
@@ -35,7 +31,7 @@ enum Step {
 }
 
 impl Failed {
-    fn step(&self, fleet: &Fleet, name: &str) -> Step {
+    pub(super) fn step(&self, fleet: &Fleet, name: &str) -> Step {
         // The very wish that brought it: one that came later is somebody's who knows. And where the
         // fleet has nothing to return to, what was good here is this instance's own affair.
         if fleet.current.as_ref() != Some(&self.named) || fleet.previous.is_none() {
@@ -51,87 +47,9 @@ impl Failed {
     }
 }
 
-impl Components {
-    /// The runtime has returned to the component before.
-    pub(super) fn note_return(&self, runtime: &Runtime, failed: &[Arc<str>]) {
-        let number = failed.len() as u64;
-        self.returns.fetch_add(number, Ordering::Relaxed);
-        self.swaps.fetch_add(number, Ordering::Relaxed);
-        let running = runtime.lineup().current.digest().to_string();
-        let mut state = self.state();
-        state.since = SystemTime::now();
-        // Unless something else was chosen in the meantime.
-        let chosen = match &state.chosen {
-            Some(named) => named.digest.clone(),
-            None => state.file.digest().to_string(),
-        };
-        if !failed.iter().any(|digest| **digest == *chosen) {
-            return;
-        }
-        let why = format!("it failed too often, and {running} answers again");
-        match state.chosen.clone() {
-            Some(named) => {
-                state.trouble = Some(trouble(&named.digest, &why));
-                let good = match running == **state.file.digest() {
-                    true => FILE.to_owned(),
-                    false => running,
-                };
-                state.failed = Some(Failed {
-                    named,
-                    good,
-                    why,
-                    told: None,
-                });
-            }
-            None => state.trouble = Some(trouble(FILE, &why)),
-        }
-    }
-
-    /// Goes on with a component that failed here. True: it is to be looked at again.
-    pub(super) async fn settle_failed(&self, fleet: &Fleet) -> bool {
-        let Some(failed) = self.state().failed.clone() else {
-            return false;
-        };
-        let reason = format!("{}: {}", failed.named.digest, failed.why);
-        let again = match failed.step(fleet, &self.name) {
-            Step::End => false,
-            Step::Wait => return true,
-            Step::Return => self.change(fleet.return_to(&failed.good), &reason).await,
-            Step::Tell => {
-                let reason = format!("{reason} on one instance");
-                if !self.change(fleet.doubted_by(&self.name), &reason).await
-                    && let Some(failed) = &mut self.state().failed
-                {
-                    failed.told = Some(Instant::now());
-                }
-                return true;
-            }
-        };
-        if !again {
-            self.state().failed = None;
-        }
-        again
-    }
-
-    /// Objects, if another instance has left what answers well here.
-    pub(super) async fn vouch(&self, runtime: &Runtime, fleet: &Fleet) {
-        let Some(doubt) = fleet.doubt() else { return };
-        if doubt.who == self.name || fleet.is_vouched_for() {
-            return;
-        }
-        let lineup = runtime.lineup();
-        if **lineup.current.digest() == *doubt.digest && lineup.watch.is_going_well() {
-            let reason = format!(
-                "{} failed on one instance and answers well here",
-                doubt.digest
-            );
-            self.change(fleet.vouched_for_by(&self.name), &reason).await;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::fleet::FILE;
     use super::*;
     use crate::backends::FleetSetting;
 

@@ -59,15 +59,6 @@ pub struct Fleet {
     trust: Option<Word>,
 }
 
-impl Default for Plan {
-    fn default() -> Plan {
-        Plan {
-            share: 1.0,
-            promote_after: None,
-        }
-    }
-}
-
 /// Settings to set or remove, and those that must be as they were for it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {

@@ -1,11 +1,15 @@
 //! What runs, what is wanted and how a candidate does, as HTTP, command line and metrics show it. Not
 //! for deciding anything.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::Serialize;
 
-use super::fleet::Fleet;
-use crate::ordain::ComponentInfo;
-use crate::runtime::{Plan, Report, Runtime, Sample, Shadow, WatchStatus};
+use super::fleet::{FILE, Fleet, Named};
+use super::state::Components;
+use super::types::Trouble;
+use crate::runtime::{ComponentInfo, Plan, Report, Runtime, Sample, Shadow, WatchStatus};
 
 /// The state of the component on one instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,16 +36,6 @@ pub struct ComponentReport {
     pub swaps: u64,
     /// Times that a new component failed too often, and the one before answered again.
     pub returns: u64,
-}
-
-/// Why a component does not do here what the fleet wants of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Trouble {
-    pub digest: String,
-    /// RFC 3339.
-    pub at: String,
-    pub error: String,
 }
 
 /// A new component that is watched.
@@ -75,7 +69,7 @@ pub struct Candidate {
     pub skipped: u64,
     pub dropped: u64,
     /// Differing answers by field.
-    pub differences: std::collections::BTreeMap<String, u64>,
+    pub differences: BTreeMap<String, u64>,
     pub samples: Vec<Sample>,
 }
 
@@ -99,11 +93,52 @@ pub struct Faults {
     pub errors: u64,
 }
 
+impl Components {
+    pub fn report(&self, runtime: &Runtime) -> ComponentReport {
+        let lineup = runtime.lineup();
+        let fleet = self.wanted();
+        let state = self.state();
+        let faults = &lineup.current.faults;
+        let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let running = lineup.current.info().clone();
+        let wanted = fleet
+            .current
+            .as_ref()
+            .map_or(&**state.file.digest(), |n| &*n.digest);
+        ComponentReport {
+            as_wanted: wanted == running.digest,
+            from: match &state.chosen {
+                Some(named) if named.digest == running.digest => "fleet",
+                _ if running.digest == **state.file.digest() => FILE,
+                _ => "fleet",
+            },
+            running,
+            since: humantime::format_rfc3339_millis(state.since).to_string(),
+            trouble: [&state.trouble, &state.candidate_trouble]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect(),
+            watch: Watching::of(runtime),
+            candidate: lineup.shadow.as_deref().map(Candidate::of),
+            fleet: Wanted::of(&fleet),
+            faults: Faults {
+                traps: count(&faults.traps),
+                overruns: count(&faults.overruns),
+                nonsense: count(&faults.nonsense),
+                errors: count(&faults.errors),
+            },
+            swaps: count(&self.swaps),
+            returns: count(&self.returns),
+        }
+    }
+}
+
 impl Wanted {
-    pub(super) fn of(fleet: &Fleet) -> Wanted {
-        let digest = |named: &Option<super::fleet::Named>| named.as_ref().map(|n| n.digest.clone());
+    fn of(fleet: &Fleet) -> Wanted {
+        let digest = |named: &Option<Named>| named.as_ref().map(|n| n.digest.clone());
         Wanted {
-            current: digest(&fleet.current).unwrap_or_else(|| super::fleet::FILE.to_owned()),
+            current: digest(&fleet.current).unwrap_or_else(|| FILE.to_owned()),
             previous: fleet.previous.clone(),
             candidate: digest(&fleet.candidate),
         }
@@ -111,7 +146,7 @@ impl Wanted {
 }
 
 impl Candidate {
-    pub(super) fn of(shadow: &Shadow) -> Candidate {
+    fn of(shadow: &Shadow) -> Candidate {
         let info = shadow.candidate().info();
         let (
             report,
@@ -143,7 +178,7 @@ impl Candidate {
 }
 
 impl Watching {
-    pub(super) fn of(runtime: &Runtime) -> Option<Watching> {
+    fn of(runtime: &Runtime) -> Option<Watching> {
         let lineup = runtime.lineup();
         let WatchStatus {
             left,

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
+use super::super::bytes::digest;
 use super::super::compiled::seal::{SEAL, SealKey};
 use super::super::engine::on_demand;
-use super::super::generation::digest;
 
 /// The only argument of a process that compiles.
 const ARGUMENT: &str = "compile-for-parent";

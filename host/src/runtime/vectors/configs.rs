@@ -4,10 +4,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Check, Difference, Sandbox, difference, same_faults};
+use super::difference::{Difference, compare_faults, find_difference};
 use crate::answer::ResolveError;
 use crate::ids::{Level, Tenant, User};
-use crate::ordain::InvalidRecord;
+use crate::runtime::check::{Check, InvalidRecord};
+use crate::runtime::sandbox::Sandbox;
 use crate::shares::Whose;
 
 /// Levels of a tenant and one of its users, and what holds for the user.
@@ -88,7 +89,7 @@ impl Levels {
             for part in ["config", "levels"] {
                 let expected = self.effective.get(part).unwrap_or(&Value::Null);
                 let found = found.get(part).unwrap_or(&Value::Null);
-                if let Some(why) = difference(found, expected, &format!("/{part}")) {
+                if let Some(why) = find_difference(found, expected, &format!("/{part}")) {
                     return Err(Difference::Answer(format!("{way}: {why}")));
                 }
             }
@@ -115,7 +116,7 @@ impl Patch {
         match (patched, &self.becomes, &self.faults) {
             (Ok(text), Some(expected), _) => {
                 let found = serde_json::from_str(&text).unwrap_or(Value::Null);
-                match difference(&found, expected, "") {
+                match find_difference(&found, expected, "") {
                     None => Ok(()),
                     Some(why) => Err(Difference::Answer(why)),
                 }
@@ -124,7 +125,7 @@ impl Patch {
             (Err(why @ (InvalidRecord::Late | InvalidRecord::Overloaded)), ..) => {
                 Err(Difference::Busy(why.to_string()))
             }
-            (Err(InvalidRecord::Faults(found)), _, Some(expected)) => same_faults(
+            (Err(InvalidRecord::Faults(found)), _, Some(expected)) => compare_faults(
                 found.into_iter().map(|fault| fault.pointer).collect(),
                 expected,
             ),

@@ -1,8 +1,6 @@
 //! What this host offers to components and wants of them, by name and version, and in which words a
 //! component is refused that wants something else. Not for what the names mean (`wit/`).
 
-use super::generation::LoadError;
-
 /// Released versions of the package `ordain:policy` that this host runs, newest first. What a version
 /// offers is in `wit/` and `wit/released/`.
 pub const VERSIONS: [&str; 3] = ["0.3.0", "0.2.0", "0.1.0"];
@@ -24,7 +22,7 @@ const PACKAGE: &str = "ordain:policy/";
 const RESOLVER: &str = "resolver";
 
 /// The version of the world that these names are of, or why they are of none: every difference.
-pub fn version(imports: &[String], exports: &[String]) -> Result<&'static str, LoadError> {
+pub fn find_version(imports: &[String], exports: &[String]) -> Result<&'static str, Vec<String>> {
     let mut differences = Vec::new();
     let found = exports.iter().find_map(|name| {
         let (interface, version) = name.strip_prefix(PACKAGE)?.split_once('@')?;
@@ -56,7 +54,7 @@ pub fn version(imports: &[String], exports: &[String]) -> Result<&'static str, L
     }
     match version {
         Some(version) if differences.is_empty() => Ok(version),
-        _ => Err(LoadError::World(differences)),
+        _ => Err(differences),
     }
 }
 
@@ -107,9 +105,9 @@ mod tests {
 
     fn differences(imports: &[&str], exports: &[&str]) -> String {
         let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        match version(&owned(imports), &owned(exports)) {
+        match find_version(&owned(imports), &owned(exports)) {
             Ok(version) => version.to_owned(),
-            Err(error) => error.to_string(),
+            Err(differences) => differences.join("; "),
         }
     }
 
