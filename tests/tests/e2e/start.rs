@@ -30,6 +30,17 @@ async fn four_hosts_may_start_at_once_on_an_empty_database() {
 }
 
 #[tokio::test]
+async fn a_parameter_of_the_database_url_that_nobody_knows_is_told_once() {
+    let url = database().await;
+    let mark = if url.contains('?') { '&' } else { '?' };
+    let url = format!("{url}{mark}conect_timeout=s3cret");
+    let app = App::builder().postgres(&url).start().await;
+    let log = app.log();
+    assert_eq!(log.matches("conect_timeout").count(), 1, "{log}");
+    assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[tokio::test]
 async fn policies_outlive_the_process_and_the_log_goes_on() {
     let url = database().await;
     let mut one = App::builder().postgres(&url).start().await;
