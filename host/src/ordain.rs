@@ -36,7 +36,7 @@ use crate::supervise::Tasks;
 pub use components::{
     Changed, Checked, ComponentError, ComponentReport, Intent, fleet::is_share, shelf::read_signed,
 };
-pub use import::Importer;
+pub use import::{Imported, Importer};
 pub use start::{
     Builder, CheckError, StartError, check_component_file, inspect_component, migrate,
 };

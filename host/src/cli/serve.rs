@@ -129,12 +129,11 @@ impl Serve {
             .await
             .map_err(Failure::new)?;
         if let Some(file) = &self.load {
-            let entries =
-                import::load(file)?.map_err(|broken| Failure::new(import::listed(&broken)))?;
+            let policies = import::load(file)?;
+            let count = policies.entries.len();
             let reason = Some("loaded at start".to_owned());
-            let outcome = import::store(&ordain, &entries, reason).await?;
-            outcome.map_err(|broken| Failure::new(import::listed(&broken)))?;
-            tracing::info!(file, policies = entries.len(), "loaded");
+            import::store(&ordain, policies, reason).await?;
+            tracing::info!(file, policies = count, "loaded");
         }
         Ok((ordain, listener, address))
     }

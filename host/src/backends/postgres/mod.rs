@@ -37,7 +37,7 @@ use self::slots::Slots;
 use super::{
     Attribution, Audit, Change, ChangeLog, FleetSetting, HistoryEntry, LevelPlace, LogRow, Origin,
     OriginError, Page, Precondition, Pruned, Snapshot, StoredComponent, TenantEntry, WriteError,
-    Written,
+    Written, WrittenMany,
 };
 use crate::ids::{Key, Tenant};
 
@@ -151,7 +151,7 @@ impl Origin for Postgres {
         &self,
         policies: &[(Tenant, Arc<str>)],
         by: &Attribution,
-    ) -> Result<u64, WriteError> {
+    ) -> Result<WrittenMany, WriteError> {
         self.write_many(policies, by).await
     }
 

@@ -144,8 +144,8 @@ pub(super) async fn log_prune(
     let pruned: i64 = row.try_get("pruned").map_err(Stop::Before)?;
     match u64::try_from(pruned) {
         Ok(pruned) if pruned > 0 => Ok(Done {
-            created: false,
             pruned,
+            ..Done::default()
         }),
         _ => Err(rolled_back(connection, WriteError::Absent).await),
     }

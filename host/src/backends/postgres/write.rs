@@ -14,7 +14,7 @@ use super::configs::{CONFIGS, NOT_KEPT};
 use super::link::{self, Link};
 use super::{Postgres, fault, upkeep};
 use crate::backends::{
-    Attribution, Change, NAMELESS, OriginError, Precondition, WriteError, Written,
+    Attribution, Change, NAMELESS, OriginError, Precondition, WriteError, Written, WrittenMany,
 };
 use crate::ids::{Key, RecordName, Tenant};
 
@@ -97,6 +97,8 @@ impl Work<'_> {
 #[derive(Default)]
 pub(super) struct Done {
     pub created: bool,
+    /// Policies of many that were not stored like that before.
+    pub written: u64,
     /// Rows that were deleted from the log.
     pub pruned: u64,
 }
@@ -132,13 +134,15 @@ impl Postgres {
         &self,
         policies: &[(Tenant, Arc<str>)],
         by: &Attribution,
-    ) -> Result<u64, WriteError> {
+    ) -> Result<WrittenMany, WriteError> {
         // A chunk of an import is many writes in one; nobody answers a request from it.
         let deadline = self.deadline * 4;
-        Ok(self
-            .transaction(&Work::Many(policies), by, deadline)
-            .await?
-            .revision)
+        let work = Work::Many(policies);
+        let committed = self.transaction(&work, by, deadline).await?;
+        Ok(WrittenMany {
+            revision: committed.revision,
+            written: usize::try_from(committed.done.written).unwrap_or(usize::MAX),
+        })
     }
 
     pub(super) async fn transaction(
@@ -243,10 +247,11 @@ async fn attempt(
                 precondition,
             } => change_one(connection, keeps, key, change, *precondition).await,
             Work::Many(policies) => {
-                change_many(connection, keeps, policies)
-                    .await
-                    .map_err(Stop::Before)?;
-                Ok(Done::default())
+                let written = change_many(connection, keeps, policies).await;
+                Ok(Done {
+                    written: written.map_err(Stop::Before)?,
+                    ..Done::default()
+                })
             }
             Work::Settings { changes, only_if } => {
                 upkeep::set(connection, keeps, changes, only_if).await
@@ -384,7 +389,10 @@ async fn change_one(
         if let Some(row) = row.first() {
             let created = row.try_get("created").map_err(Stop::Before)?;
             if row.try_get("kept").map_err(Stop::Before)? {
-                return Ok(Done { created, pruned: 0 });
+                return Ok(Done {
+                    created,
+                    ..Done::default()
+                });
             }
             let rejected = WriteError::Rejected(NOT_KEPT.to_owned());
             return Err(rolled_back(connection, rejected).await);
@@ -416,13 +424,13 @@ pub(super) async fn rolled_back(connection: &mut PgConnection, error: WriteError
     }
 }
 
-/// One statement cannot upsert the same row twice: it ends where a tenant comes again.
+/// How many were written. One statement cannot upsert the same row twice: it ends where a tenant comes again.
 async fn change_many(
     connection: &mut PgConnection,
     keeps: bool,
     policies: &[(Tenant, Arc<str>)],
-) -> Result<(), sqlx::Error> {
-    let mut rest = policies;
+) -> Result<u64, sqlx::Error> {
+    let (mut rest, mut written) = (policies, 0);
     while !rest.is_empty() {
         let mut seen = HashSet::new();
         let end = rest
@@ -431,13 +439,10 @@ async fn change_many(
         let (now, later) = rest.split_at(end.unwrap_or(rest.len()));
         let tenants: Vec<&str> = now.iter().map(|(tenant, _)| tenant.as_str()).collect();
         let bodies: Vec<&str> = now.iter().map(|(_, body)| &**body).collect();
-        sqlx::query(UPSERT_MANY)
-            .persistent(keeps)
-            .bind(tenants)
-            .bind(bodies)
-            .execute(&mut *connection)
-            .await?;
+        let upsert = sqlx::query(UPSERT_MANY).persistent(keeps);
+        let done = upsert.bind(tenants).bind(bodies).execute(&mut *connection);
+        written += done.await?.rows_affected();
         rest = later;
     }
-    Ok(())
+    Ok(written)
 }
