@@ -173,7 +173,8 @@ impl Policy {
                         &items.iter().map(row).collect::<Vec<_>>(),
                     )
                 };
-                page.walk(&target, "/v1/tenants", json, print).await
+                page.walk(&target, "/v1/tenants", json, |items, _| print(items))
+                    .await
             }
             Policy::History {
                 target,
@@ -182,7 +183,8 @@ impl Policy {
             } => {
                 let target = target.open_records().await?;
                 let path = tenant_path(tenant, "/history")?;
-                page.walk(&target, &path, json, changes).await
+                page.walk(&target, &path, json, |items, _| changes(items))
+                    .await
             }
             Policy::Import(import) => import.run(json).await,
         }
@@ -190,7 +192,7 @@ impl Policy {
 }
 
 /// Changes of a record as people read them.
-pub fn changes(items: &[Value]) -> Result<(), Failure> {
+fn changes(items: &[Value]) -> Result<(), Failure> {
     let row = |item: &Value| {
         ["revision", "at", "actor", "op", "reason"]
             .map(|name| cell(&item[name]))
@@ -217,13 +219,13 @@ fn written(reply: &Reply, tenant: &str, done: &str, json: bool) -> Result<(), Fa
 }
 
 impl PageArgs {
-    /// Prints one page, or all of them as if they were one.
+    /// Prints one page, or all of them as if they were one; `print` is given what comes after it, too.
     pub async fn walk(
         &self,
         target: &Target,
         path: &str,
         json: bool,
-        print: impl Fn(&[Value]) -> Result<(), Failure>,
+        print: impl Fn(&[Value], Option<&Value>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut items = Vec::new();
         let mut cursor = self.cursor.clone();
@@ -255,7 +257,17 @@ impl PageArgs {
             let whole = serde_json::json!({"items": items, "nextCursor": null});
             return output::line(&whole.to_string());
         }
-        print(&items)?;
+        let next = match &cursor {
+            Some(cursor) => {
+                let call = Call::new(Method::GET, path)
+                    .query("limit", Some(1))
+                    .query("cursor", Some(cursor))
+                    .header("ordain-min-revision", self.min_revision);
+                target.ask(call).await?.json()?["items"][0].take()
+            }
+            None => Value::Null,
+        };
+        print(&items, Some(&next).filter(|next| next.is_object()))?;
         if let Some(cursor) = cursor {
             output::note(&format!("more with --cursor {cursor}, or --all"));
         }
