@@ -29,7 +29,7 @@ use crate::request::EgressMode;
 use crate::secret::{Secret, SecretUrl};
 
 pub use access::{AccessConfig, AccessSettings};
-pub use checked::{EdgeSettings, Environment, Settings};
+pub use checked::{Draft, EdgeSettings, Environment, Settings};
 pub use claims::ClaimsConfig;
 pub use environment::{faulty, prepared, strangers, variable};
 pub use error::ConfigError;
@@ -106,7 +106,7 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_COMPONENT_CACHE", value_name = "FOLDER")]
     pub component_cache: Option<PathBuf>,
 
-    /// How long a new component is watched, with the one before at hand for what it fails at
+    /// How long a new component is watched, with the one before at hand for what it fails at; 0s: not at all
     #[arg(long, env = "ORDAIN_COMPONENT_WATCH_TIME", default_value = "10m", value_parser = duration, value_name = "DURATION")]
     pub component_watch_time: Duration,
 
@@ -166,7 +166,7 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_STALE_LIMIT", default_value = "15m", value_parser = duration, value_name = "DURATION")]
     pub stale_limit: Duration,
 
-    /// How long a caller that demands a revision waits for the feed
+    /// How long a caller that demands a revision waits for the feed; 0s: not at all
     #[arg(long, env = "ORDAIN_MIN_REVISION_WAIT", default_value = "100ms", value_parser = duration, value_name = "DURATION")]
     pub min_revision_wait: Duration,
 
@@ -178,7 +178,7 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_WINDOW", default_value = "100000", value_parser = clap::value_parser!(u32).range(1..), value_name = "ROWS")]
     pub window: u32,
 
-    /// Memory for the near cache; KiB, MiB and GiB are understood
+    /// Memory for the near cache; KiB, MiB and GiB are understood; 0: it holds nothing
     #[arg(long, env = "ORDAIN_NEAR_BYTES", default_value = "256MiB", value_parser = bytes, value_name = "BYTES")]
     pub near_bytes: u64,
 
