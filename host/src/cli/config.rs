@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::output::{self, Failure, cell};
 use super::policy::PageArgs;
 use super::target::{Call, SEGMENT, TargetArgs, tenant_path};
+use crate::config::whole;
 use crate::ids::User;
 
 /// Read and write configs of conversations
@@ -30,7 +31,7 @@ Examples:
         #[arg(long)]
         own: bool,
         /// The answer must reflect the log up to here
-        #[arg(long, value_name = "REVISION")]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
         min_revision: Option<u64>,
     },
     /// Set fields of one level: of a user, a tenant, or of everybody
@@ -99,7 +100,7 @@ pub struct LevelArgs {
 #[derive(Args)]
 pub struct WriteArgs {
     /// Only over this revision
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
     if_match: Option<u64>,
     /// Goes into the history
     #[arg(long, value_name = "TEXT")]

@@ -8,6 +8,7 @@ use super::import::Import;
 use super::output::{self, Failure, cell};
 use super::records::read_input;
 use super::target::{Call, Reply, Target, TargetArgs, tenant_path};
+use crate::config::whole;
 
 /// Read and write policies
 #[derive(Subcommand)]
@@ -21,7 +22,7 @@ pub enum Policy {
         target: TargetArgs,
         tenant: String,
         /// The answer must reflect the log up to here
-        #[arg(long, value_name = "REVISION")]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
         min_revision: Option<u64>,
     },
     /// Store a tenant's policy
@@ -38,7 +39,7 @@ Examples:
         /// The record as JSON, `-` for standard input
         file: String,
         /// Only over this revision
-        #[arg(long, value_name = "REVISION")]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
         if_match: Option<u64>,
         /// Only if the tenant has no policy
         #[arg(long, conflicts_with = "if_match")]
@@ -57,7 +58,7 @@ Examples:
         target: TargetArgs,
         tenant: String,
         /// Only this revision
-        #[arg(long, value_name = "REVISION")]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
         if_match: Option<u64>,
         /// Goes into the history
         #[arg(long, value_name = "TEXT")]
@@ -92,7 +93,7 @@ Examples:
 #[derive(clap::Args)]
 pub struct PageArgs {
     /// Lines of one page, 1 to 500 [default: 50]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole::<u32>, value_name = "NUMBER")]
     limit: Option<u32>,
     /// Go on where a page ended
     #[arg(long, value_name = "CURSOR")]
@@ -101,7 +102,7 @@ pub struct PageArgs {
     #[arg(long)]
     all: bool,
     /// The answer must reflect the log up to here
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
     min_revision: Option<u64>,
 }
 

@@ -363,6 +363,29 @@ async fn an_import_with_a_fault_stores_nothing_and_lists_all_faults() {
 }
 
 #[tokio::test]
+async fn what_is_no_number_is_told_so_in_words() {
+    const WHOLE: &str = "a whole number looks like 50";
+    for (args, words) in [
+        (&["policy", "list", "--limit", "x"][..], WHOLE),
+        (&["policy", "get", "t", "--min-revision", "-1"], WHOLE),
+        (
+            &["resolve", "--tenant", "t", "--temperature", "hot"],
+            "a number looks like 0.5",
+        ),
+        (&["resolve", "--tenant", "t", "--max-tokens", "-1"], WHOLE),
+        (
+            &["component", "push", "x", "--promote-after", "0"],
+            "0 answers show nothing",
+        ),
+        (&["serve", "--window", "x"], WHOLE),
+        (&["serve", "--window", "0"], "0 is not in 1..=4294967295"),
+    ] {
+        let refused = cli(args).await.expect(2);
+        assert!(refused.stderr.contains(words), "{args:?}: {refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_server_can_come_from_the_environment() {
     let app = App::memory().await;
     app.store("t", &version(1)).await;
