@@ -4,7 +4,7 @@
 # Installs what this machine lacks: build tools as Debian packages; with
 # `servers` also Postgres, Redis, poolers and proxies (their binaries: tests and bench start servers of their own), with
 # `bench` those and the load generator wrk.
-# Silent and quick when nothing is missing.
+# No service is started, now or at the next boot. Silent and quick when nothing is missing.
 set -eu
 
 missing=
@@ -45,6 +45,32 @@ if [ "$servers" ] && ! postgres_there; then
     fi
 fi
 
+# Debian starts what it installs, unless this file says no (https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt).
+# It is there while apt works, whatever becomes of that. One that the machine has already is its owner's word.
+policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d}
+# shellcheck disable=SC2016  # expanded by the shell that runs it
+install='
+    set -eu
+    policy=$1
+    shift
+    if (set -C; printf "#!/bin/sh\n# While packages for the tests of Ordain are installed.\nexit 101\n" >"$policy") 2>/dev/null; then
+        trap "rm -f \"\$policy\"" EXIT
+        trap "exit 1" HUP INT TERM
+        chmod 755 "$policy"
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+    for package in "$@"; do
+        case $package in
+        redis-server | nginx | haproxy | pgbouncer) service=$package ;;
+        postgresql*) service=postgresql ;;
+        *) continue ;;
+        esac
+        if command -v update-rc.d >/dev/null; then
+            update-rc.d "$service" disable || echo "setup: $service may start at the next boot" >&2
+        fi
+    done
+'
+
 if [ -n "$missing" ]; then
     if ! command -v apt-get >/dev/null; then
         echo "setup: please install:$missing (this machine has no apt-get)" >&2
@@ -61,7 +87,7 @@ if [ -n "$missing" ]; then
     echo "setup: installing$missing" >&2
     $sudo apt-get update -qq
     # shellcheck disable=SC2086  # a list of words
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
+    $sudo sh -c "$install" setup "$policy" $missing >&2
 fi
 
 if ! command -v cargo >/dev/null; then

@@ -29,7 +29,7 @@ use crate::request::EgressMode;
 use crate::secret::{Secret, SecretUrl};
 
 pub use access::{AccessConfig, AccessSettings};
-pub use checked::{EdgeSettings, Environment, Settings};
+pub use checked::{Draft, EdgeSettings, Environment, Settings};
 pub use claims::ClaimsConfig;
 pub use environment::{faulty, prepared, strangers, variable};
 pub use error::ConfigError;
@@ -38,8 +38,8 @@ pub use listen::{Listen, UNIX, socket_path};
 pub use reference::reference;
 pub use sources::{Source, Sources};
 pub use unnamed::Reader;
-use values::{bytes, instances, mode, signature};
-pub use values::{duration, switch};
+use values::{bytes, instances, mode, signature, within};
+pub use values::{duration, fraction, switch, whole};
 
 /// What can be configured. A flag wins over its variable, and that over the file; an empty variable counts
 /// as unset.
@@ -72,7 +72,7 @@ pub struct Config {
     pub idle_timeout: Duration,
 
     /// Most connections at a time [default: what the limit on open files leaves, at most 10000]
-    #[arg(long, env = "ORDAIN_MAX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(1..), value_name = "NUMBER")]
+    #[arg(long, env = "ORDAIN_MAX_CONNECTIONS", value_parser = |text: &str| within(text, 1..=u32::MAX), value_name = "NUMBER")]
     pub max_connections: Option<u32>,
 
     /// The component with the rules [default: ordain-policy.wasm beside the executable]
@@ -106,7 +106,7 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_COMPONENT_CACHE", value_name = "FOLDER")]
     pub component_cache: Option<PathBuf>,
 
-    /// How long a new component is watched, with the one before at hand for what it fails at
+    /// How long a new component is watched, with the one before at hand for what it fails at; 0s: not at all
     #[arg(long, env = "ORDAIN_COMPONENT_WATCH_TIME", default_value = "10m", value_parser = duration, value_name = "DURATION")]
     pub component_watch_time: Duration,
 
@@ -115,6 +115,7 @@ pub struct Config {
         long,
         env = "ORDAIN_COMPONENT_MAX_FAULTS",
         default_value = "20",
+        value_parser = whole::<u32>,
         value_name = "COUNT"
     )]
     pub component_max_faults: u32,
@@ -166,7 +167,7 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_STALE_LIMIT", default_value = "15m", value_parser = duration, value_name = "DURATION")]
     pub stale_limit: Duration,
 
-    /// How long a caller that demands a revision waits for the feed
+    /// How long a caller that demands a revision waits for the feed; 0s: not at all
     #[arg(long, env = "ORDAIN_MIN_REVISION_WAIT", default_value = "100ms", value_parser = duration, value_name = "DURATION")]
     pub min_revision_wait: Duration,
 
@@ -175,10 +176,10 @@ pub struct Config {
     pub feed_deadline: Duration,
 
     /// Rows of the change log that are kept in memory
-    #[arg(long, env = "ORDAIN_WINDOW", default_value = "100000", value_parser = clap::value_parser!(u32).range(1..), value_name = "ROWS")]
+    #[arg(long, env = "ORDAIN_WINDOW", default_value = "100000", value_parser = |text: &str| within(text, 1..=u32::MAX), value_name = "ROWS")]
     pub window: u32,
 
-    /// Memory for the near cache; KiB, MiB and GiB are understood
+    /// Memory for the near cache; KiB, MiB and GiB are understood; 0: it holds nothing
     #[arg(long, env = "ORDAIN_NEAR_BYTES", default_value = "256MiB", value_parser = bytes, value_name = "BYTES")]
     pub near_bytes: u64,
 
@@ -200,7 +201,7 @@ pub struct Config {
     pub origin_deadline: Duration,
 
     /// Most connections to the origin for reads and writes; the change log has two more
-    #[arg(long, env = "ORDAIN_ORIGIN_CONNECTIONS", default_value = "16", value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "NUMBER")]
+    #[arg(long, env = "ORDAIN_ORIGIN_CONNECTIONS", default_value = "16", value_parser = |text: &str| within(text, 1..=1000), value_name = "NUMBER")]
     pub origin_connections: u32,
 
     /// Deadline of one request

@@ -24,7 +24,7 @@ pub use components::{
     Changed, Checked, ComponentError, ComponentReport, Intent, is_share, read_signed,
 };
 pub use door::Ordain;
-pub use import::Importer;
+pub use import::{Imported, Importer};
 pub use start::{
     Builder, CheckError, StartError, check_component_file, inspect_component, migrate,
 };

@@ -104,7 +104,8 @@ impl Set {
         };
         for (number, item) in (1..).zip(&whole.keys) {
             let text = item.get();
-            // Also what is left out must not be public, so a member that comes twice does not hide it.
+            // Also what is left out must not be public. Of members that come twice the last one is seen here, and
+            // the key is left out below.
             let seen: Value = serde_json::from_str(text).unwrap_or_default();
             let has = |name: &str| seen.get(name).is_some_and(|value| !value.is_null());
             if seen["kty"] != "oct" && PRIVATE.iter().any(|name| has(name)) {

@@ -20,7 +20,7 @@ pub use self::far::MemoryFar;
 use super::{
     Attribution, Audit, Change, ChangeLog, FleetSetting, HistoryEntry, LevelPlace, LogRow, MIXED,
     NAMELESS, Origin, OriginError, PAGE_BYTES, Page, Precondition, Pruned, Record, Snapshot,
-    StoredComponent, TenantEntry, WriteError, Written,
+    StoredComponent, TenantEntry, WriteError, Written, WrittenMany,
 };
 use crate::ids::{Key, RecordName, Tenant};
 
@@ -295,20 +295,22 @@ impl Origin for MemoryOrigin {
         &self,
         policies: &[(Tenant, Arc<str>)],
         by: &Attribution,
-    ) -> Result<u64, WriteError> {
+    ) -> Result<WrittenMany, WriteError> {
         policies.iter().try_for_each(|(_, body)| check(body))?;
         let mut state = self.state();
+        let mut written = 0;
         for (tenant, body) in policies {
             let stored = state.policies.get(tenant.as_str());
             if stored.is_some_and(|record| record.body == *body) {
                 continue;
             }
             state.apply(&Key::policy(tenant), &Change::Put(body.clone()), by);
+            written += 1;
         }
-        let head = state.head();
+        let revision = state.head();
         drop(state);
         self.announce();
-        Ok(head)
+        Ok(WrittenMany { revision, written })
     }
 
     async fn tenants(

@@ -98,6 +98,15 @@ pub struct Written {
     pub created: bool,
 }
 
+/// Many policies of a committed change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrittenMany {
+    /// By which all of them are stored.
+    pub revision: u64,
+    /// How many were written; the others were stored like that before.
+    pub written: usize,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
     /// Refused, broken connection, wrong password. The text is for the log and names no secret.
@@ -222,12 +231,12 @@ pub trait Origin: Send + Sync + 'static {
 
     /// Puts many policies in one transaction, all or none; those that are stored as they are given stay as
     /// they are, so that the same again changes nothing. Callers send as many at a time as take a moment:
-    /// other writes wait for it (rule O2). Returns a revision by which all of them are stored.
+    /// other writes wait for it (rule O2).
     async fn put_many(
         &self,
         policies: &[(Tenant, Arc<str>)],
         by: &Attribution,
-    ) -> Result<u64, WriteError>;
+    ) -> Result<WrittenMany, WriteError>;
 
     /// Tenants that have a policy, in byte order of their ids, those after `after` only.
     async fn tenants(

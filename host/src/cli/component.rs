@@ -13,6 +13,7 @@ use super::output::{self, Failure};
 use super::records::read_input;
 use super::target::{Call, Target, TargetArgs, environment};
 use super::usage;
+use crate::config::{fraction, whole};
 use crate::options::OriginChoice;
 use crate::ordain::{check_component_file, inspect_component};
 use crate::runtime::signature;
@@ -65,10 +66,10 @@ Examples:
         #[arg(long, conflicts_with_all = ["share", "promote_after"])]
         promote: bool,
         /// Share of the requests that it answers in the shadow, above 0, at most 1 [default: 1]
-        #[arg(long, value_name = "SHARE")]
+        #[arg(long, allow_negative_numbers = true, value_parser = fraction, value_name = "SHARE")]
         share: Option<f64>,
         /// Promote it by itself after so many equal answers, if none differed
-        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+        #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = counted)]
         promote_after: Option<u64>,
         #[command(flatten)]
         reason: Reason,
@@ -121,6 +122,13 @@ pub struct Reason {
     /// Goes into the change log
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+fn counted(text: &str) -> Result<u64, String> {
+    match whole(text)? {
+        0 => Err("0 answers show nothing: leave it out, or take 1 or more".to_owned()),
+        count => Ok(count),
+    }
 }
 
 impl File {

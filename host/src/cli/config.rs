@@ -7,8 +7,9 @@ use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value};
 
 use super::output::{self, Failure, cell};
-use super::policy::{PageArgs, changes};
+use super::policy::PageArgs;
 use super::target::{Call, SEGMENT, TargetArgs, tenant_path};
+use crate::config::whole;
 use crate::ids::User;
 
 /// Read and write configs of conversations
@@ -30,7 +31,7 @@ Examples:
         #[arg(long)]
         own: bool,
         /// The answer must reflect the log up to here
-        #[arg(long, value_name = "REVISION")]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
         min_revision: Option<u64>,
     },
     /// Set fields of one level: of a user, a tenant, or of everybody
@@ -99,7 +100,7 @@ pub struct LevelArgs {
 #[derive(Args)]
 pub struct WriteArgs {
     /// Only over this revision
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
     if_match: Option<u64>,
     /// Goes into the history
     #[arg(long, value_name = "TEXT")]
@@ -217,7 +218,7 @@ impl Config {
             } => {
                 let target = target.open_records().await?;
                 let path = format!("{}/history", level.path()?);
-                page.walk(&target, &path, json, changes).await
+                page.walk(&target, &path, json, history).await
             }
         }
     }
@@ -281,11 +282,66 @@ fn show(answer: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Changes of a level, newest first, with what each of them changed. `before`: the one before all of these.
+fn history(items: &[Value], before: Option<&Value>) -> Result<(), Failure> {
+    let older = items.iter().skip(1).map(Some).chain([before]);
+    let row = |(item, older): (&Value, Option<&Value>)| {
+        let changed = changed(older.map(|older| &older["record"]), &item["record"]);
+        let [revision, at, actor, op, reason] =
+            ["revision", "at", "actor", "op", "reason"].map(|name| cell(&item[name]));
+        vec![revision, at, actor, op, changed, reason]
+    };
+    let rows: Vec<_> = items.iter().zip(older).map(row).collect();
+    let head = ["REVISION", "AT", "ACTOR", "OP", "CHANGED", "REASON"];
+    output::table(&head, &rows)
+}
+
+/// Fields that were set, and those that were cleared with a minus; the column is no wider than this, or one field.
+const CHANGED_WIDTH: usize = 60;
+
+fn changed(before: Option<&Value>, after: &Value) -> String {
+    let empty = Map::new();
+    let fields = |record: Option<&Value>| record.and_then(Value::as_object).cloned();
+    let (before, after) = (fields(before), after.as_object().unwrap_or(&empty));
+    let before = before.unwrap_or_default();
+    let set = after
+        .iter()
+        .filter(|(field, value)| before.get(*field) != Some(*value))
+        .map(|(field, value)| format!("{field}={}", cell(value)));
+    let cleared = before
+        .keys()
+        .filter(|field| !after.contains_key(*field))
+        .map(|field| format!("-{field}"));
+    let parts: Vec<String> = set.chain(cleared).collect();
+    let mut shown = String::new();
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 && shown.len() + part.len() >= CHANGED_WIDTH {
+            return format!("{shown} and {} more", parts.len() - index);
+        }
+        let space = if index > 0 { " " } else { "" };
+        shown += &format!("{space}{part}");
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_change_is_the_fields_that_are_new_or_gone() {
+        let before = json!({"a": 1, "b": true, "c": "x"});
+        let of = |before: Option<&Value>, after: Value| changed(before, &after);
+        assert_eq!(of(None, before.clone()), "a=1 b=true c=x");
+        assert_eq!(of(Some(&before), json!({"a": 2, "b": true})), "a=2 -c");
+        assert_eq!(of(Some(&before), Value::Null), "-a -b -c");
+        assert_eq!(of(Some(&before), before.clone()), "");
+        let long = json!({"a": "x".repeat(50), "b": "y".repeat(50), "c": 1});
+        let shown = of(None, long);
+        assert!(shown.ends_with("x and 2 more"), "{shown}");
+    }
 
     #[test]
     fn a_value_is_json_where_it_is_and_else_text() {

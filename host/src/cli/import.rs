@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::output::{self, Failure};
-use super::records::{self, Broken, Entry, read_input};
+use super::records::{self, Broken, Entry, Policies, read_input};
 use super::target::{Call, Reply, Target, TargetArgs};
 use crate::access::Principal;
 use crate::backends::Attribution;
@@ -46,15 +46,28 @@ pub struct Import {
 
 impl Import {
     pub async fn run(&self, json: bool) -> Result<(), Failure> {
-        let entries = match load(&self.file)? {
-            Ok(entries) => entries,
-            Err(broken) => return refuse(&broken, json),
-        };
-        let target = self.target.open().await?;
+        let Policies { entries, broken } = load(&self.file)?;
+        if entries.is_empty() {
+            return refuse(&broken, 0, json);
+        }
         let lines = lines(&entries);
-        let checked = self.send(&target, &entries, lines.clone(), true).await?;
-        if !checked.broken.is_empty() {
-            return refuse(&checked.broken, json);
+        let check = async {
+            let target = self.target.open().await?;
+            let checked = self.send(&target, &entries, lines.clone(), true).await?;
+            Ok((target, checked))
+        };
+        let (target, checked) = match check.await {
+            Ok(checked) => checked,
+            // What is wrong with the file is known all the same.
+            Err(failure) if !broken.is_empty() => {
+                refuse_unchecked(&broken, json)?;
+                return Err(failure);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let (more, broken) = (checked.more(), together(broken, checked.broken));
+        if !broken.is_empty() {
+            return refuse(&broken, more, json);
         }
         if self.dry_run {
             if json {
@@ -69,16 +82,18 @@ impl Import {
         if !done.broken.is_empty() {
             // They were valid a moment ago, by another component.
             let stored = format!("{} of {} policies were stored", done.stored, entries.len());
-            return Err(Failure::new(faults(&stored, &done.broken)));
+            return Err(Failure::new(faults(&stored, &done.broken, done.more())));
         }
-        let (stored, revision) = (done.stored, done.revision);
+        let (stored, unchanged, revision) = (done.stored, done.unchanged, done.revision);
         if json {
-            return output::line(
-                &serde_json::json!({"valid": entries.len(), "imported": stored, "revision": revision})
-                    .to_string(),
-            );
+            let told = serde_json::json!({
+                "valid": entries.len(), "imported": stored, "unchanged": unchanged, "revision": revision
+            });
+            return output::line(&told.to_string());
         }
-        output::line(&format!("imported {stored} policies, revision {revision}"))
+        output::line(&format!(
+            "imported {stored} policies, {unchanged} unchanged, revision {revision}"
+        ))
     }
 
     /// Has all of them checked, or stored, by one call.
@@ -128,6 +143,10 @@ struct Told {
     /// Lines that are settled.
     through: usize,
     stored: u64,
+    unchanged: u64,
+    /// Broken lines that were told of, and all.
+    shown: u64,
+    counted: u64,
     revision: u64,
     /// It is done, or why it stopped.
     end: Option<Result<(), Box<Reply>>>,
@@ -140,21 +159,36 @@ impl Told {
             let index = usize::try_from(number("line")).unwrap_or(0);
             let entry = index.checked_sub(1).and_then(|index| entries.get(index));
             let broken = |fault: &Value| Broken {
+                at: entry.map_or(index, |entry| entry.at),
                 place: entry.map_or_else(|| format!("line {index}"), |entry| entry.place.clone()),
                 tenant: entry.map(|entry| entry.tenant.to_string()),
                 pointer: fault["pointer"].as_str().map(str::to_owned),
                 message: fault["message"].as_str().unwrap_or_default().to_owned(),
             };
             self.broken.extend(faults.iter().map(broken));
+            self.shown += 1;
             return;
         }
         self.through = usize::try_from(number("through")).unwrap_or(0);
-        (self.stored, self.revision) = (number("stored"), number("revision"));
+        (self.stored, self.unchanged) = (number("stored"), number("unchanged"));
+        (self.counted, self.revision) = (number("broken"), number("revision"));
         self.end = line["done"].as_bool().map(|done| match done {
             true => Ok(()),
             false => Err(Box::new(answer(&line["problem"]))),
         });
     }
+
+    /// Broken lines that are counted and not shown.
+    fn more(&self) -> u64 {
+        self.counted.saturating_sub(self.shown)
+    }
+}
+
+/// In the order of the file.
+fn together(mut broken: Vec<Broken>, more: Vec<Broken>) -> Vec<Broken> {
+    broken.extend(more);
+    broken.sort_by_key(|fault| fault.at);
+    broken
 }
 
 /// A problem as if it were the whole answer.
@@ -181,29 +215,37 @@ fn lines(entries: &[Entry]) -> Bytes {
     lines.into()
 }
 
-/// The last revision, if anything was stored; or all that is broken.
-type Outcome = Result<Option<u64>, Vec<Broken>>;
-
 /// Reads a file of policies.
-pub fn load(file: &str) -> Result<Result<Vec<Entry>, Vec<Broken>>, Failure> {
+pub fn load(file: &str) -> Result<Policies, Failure> {
     let bytes = read_input(file)?;
     let text = utf8::read(&bytes).map_err(|error| Failure::new(format!("{file} is {error}")))?;
-    let entries = records::parse(text);
-    if entries.as_ref().is_ok_and(Vec::is_empty) {
+    let policies = records::parse(text);
+    if policies.entries.is_empty() && policies.broken.is_empty() {
         // More often a broken export than a wish.
         return Err(Failure::new(format!("{file} holds no policies")));
     }
-    Ok(entries)
+    Ok(policies)
 }
 
-/// Checks and stores policies in this process.
+/// Checks and stores policies in this process: all, or none if anything is wrong.
 pub async fn store(
     ordain: &Ordain,
-    entries: &[Entry],
+    policies: Policies,
     reason: Option<String>,
-) -> Result<Outcome, Failure> {
-    if entries.is_empty() {
-        return Ok(Ok(None));
+) -> Result<(), Failure> {
+    let Policies { entries, broken } = policies;
+    let invalid = |invalid: Vec<(usize, InvalidRecord)>| {
+        let of_entry = |(index, invalid)| Some(faults_of(entries.get(index)?, invalid));
+        invalid.into_iter().filter_map(of_entry).flatten().collect()
+    };
+    if !broken.is_empty() {
+        let mut faults = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let checked = ordain.validate(None, &entry.record).await;
+            faults.extend(checked.err().map(|error| (index, error)));
+        }
+        let broken = together(broken, invalid(faults));
+        return Err(Failure::new(listed(&broken, 0)));
     }
     let policies: Vec<_> = entries
         .iter()
@@ -220,40 +262,52 @@ pub async fn store(
         .await;
     progress.end();
     match outcome {
-        Ok(revision) => Ok(Ok(Some(revision))),
-        Err(ImportError::Invalid(invalid)) => Ok(Err(invalid
-            .into_iter()
-            .filter_map(|(index, invalid)| Some(faults_of(entries.get(index)?, invalid)))
-            .flatten()
-            .collect())),
+        Ok(_) => Ok(()),
+        Err(ImportError::Invalid(faults)) => Err(Failure::new(listed(&invalid(faults), 0))),
         Err(error @ ImportError::Write { .. }) => Err(Failure::new(error)),
     }
 }
 
-fn refuse(broken: &[Broken], json: bool) -> Result<(), Failure> {
+/// `more`: broken lines beside these, of which the server has told the number only.
+fn refuse(broken: &[Broken], more: u64, json: bool) -> Result<(), Failure> {
     if json {
         output::line(&serde_json::json!({"imported": 0, "faults": broken}).to_string())?;
         return Err(Failure::Said);
     }
-    Err(Failure::new(listed(broken)))
+    Err(Failure::new(listed(broken, more)))
+}
+
+/// What is wrong with the file by itself, where the records in it could not be checked.
+fn refuse_unchecked(broken: &[Broken], json: bool) -> Result<(), Failure> {
+    if json {
+        output::note("the other records were not checked: they need a server or a database");
+        return refuse(broken, 0, json);
+    }
+    let listed = listed(broken, 0);
+    output::note(&format!("{listed}\n  the other records were not checked:"));
+    Ok(())
 }
 
 /// Every fault on a line, where nothing was stored.
-pub fn listed(broken: &[Broken]) -> String {
-    faults("nothing was stored", broken)
+fn listed(broken: &[Broken], more: u64) -> String {
+    faults("nothing was stored", broken, more)
 }
 
-fn faults(stored: &str, broken: &[Broken]) -> String {
-    let lines = broken
+fn faults(stored: &str, broken: &[Broken], more: u64) -> String {
+    let mut lines = broken
         .iter()
         .map(|fault| format!("\n  {fault}"))
         .collect::<String>();
+    if more > 0 {
+        lines += &format!("\n  and {more} more broken lines");
+    }
     let faults = if broken.len() == 1 { "fault" } else { "faults" };
     format!("{stored}, {} {faults}:{lines}", broken.len())
 }
 
 fn faults_of(entry: &Entry, invalid: InvalidRecord) -> Vec<Broken> {
     let broken = |pointer, message| Broken {
+        at: entry.at,
         place: entry.place.clone(),
         tenant: Some(entry.tenant.as_str().to_owned()),
         pointer,

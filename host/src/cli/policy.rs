@@ -8,6 +8,7 @@ use super::import::Import;
 use super::output::{self, Failure, cell};
 use super::records::read_input;
 use super::target::{Call, Reply, Target, TargetArgs, tenant_path};
+use crate::config::whole;
 
 /// Read and write policies
 #[derive(Subcommand)]
@@ -21,7 +22,7 @@ pub enum Policy {
         target: TargetArgs,
         tenant: String,
         /// The answer must reflect the log up to here
-        #[arg(long, value_name = "REVISION")]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
         min_revision: Option<u64>,
     },
     /// Store a tenant's policy
@@ -38,7 +39,7 @@ Examples:
         /// The record as JSON, `-` for standard input
         file: String,
         /// Only over this revision
-        #[arg(long, value_name = "REVISION")]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
         if_match: Option<u64>,
         /// Only if the tenant has no policy
         #[arg(long, conflicts_with = "if_match")]
@@ -57,7 +58,7 @@ Examples:
         target: TargetArgs,
         tenant: String,
         /// Only this revision
-        #[arg(long, value_name = "REVISION")]
+        #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
         if_match: Option<u64>,
         /// Goes into the history
         #[arg(long, value_name = "TEXT")]
@@ -92,7 +93,7 @@ Examples:
 #[derive(clap::Args)]
 pub struct PageArgs {
     /// Lines of one page, 1 to 500 [default: 50]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole::<u32>, value_name = "NUMBER")]
     limit: Option<u32>,
     /// Go on where a page ended
     #[arg(long, value_name = "CURSOR")]
@@ -101,7 +102,7 @@ pub struct PageArgs {
     #[arg(long)]
     all: bool,
     /// The answer must reflect the log up to here
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
     min_revision: Option<u64>,
 }
 
@@ -173,7 +174,8 @@ impl Policy {
                         &items.iter().map(row).collect::<Vec<_>>(),
                     )
                 };
-                page.walk(&target, "/v1/tenants", json, print).await
+                page.walk(&target, "/v1/tenants", json, |items, _| print(items))
+                    .await
             }
             Policy::History {
                 target,
@@ -182,7 +184,8 @@ impl Policy {
             } => {
                 let target = target.open_records().await?;
                 let path = tenant_path(tenant, "/history")?;
-                page.walk(&target, &path, json, changes).await
+                page.walk(&target, &path, json, |items, _| changes(items))
+                    .await
             }
             Policy::Import(import) => import.run(json).await,
         }
@@ -190,7 +193,7 @@ impl Policy {
 }
 
 /// Changes of a record as people read them.
-pub fn changes(items: &[Value]) -> Result<(), Failure> {
+fn changes(items: &[Value]) -> Result<(), Failure> {
     let row = |item: &Value| {
         ["revision", "at", "actor", "op", "reason"]
             .map(|name| cell(&item[name]))
@@ -217,13 +220,13 @@ fn written(reply: &Reply, tenant: &str, done: &str, json: bool) -> Result<(), Fa
 }
 
 impl PageArgs {
-    /// Prints one page, or all of them as if they were one.
+    /// Prints one page, or all of them as if they were one; `print` is given what comes after it, too.
     pub async fn walk(
         &self,
         target: &Target,
         path: &str,
         json: bool,
-        print: impl Fn(&[Value]) -> Result<(), Failure>,
+        print: impl Fn(&[Value], Option<&Value>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut items = Vec::new();
         let mut cursor = self.cursor.clone();
@@ -255,7 +258,17 @@ impl PageArgs {
             let whole = serde_json::json!({"items": items, "nextCursor": null});
             return output::line(&whole.to_string());
         }
-        print(&items)?;
+        let next = match &cursor {
+            Some(cursor) => {
+                let call = Call::new(Method::GET, path)
+                    .query("limit", Some(1))
+                    .query("cursor", Some(cursor))
+                    .header("ordain-min-revision", self.min_revision);
+                target.ask(call).await?.json()?["items"][0].take()
+            }
+            None => Value::Null,
+        };
+        print(&items, Some(&next).filter(|next| next.is_object()))?;
         if let Some(cursor) = cursor {
             output::note(&format!("more with --cursor {cursor}, or --all"));
         }

@@ -1,5 +1,5 @@
-//! Files of policies: JSON lines, a list, or an object from tenant to record. Reads all of a file and
-//! lists everything that is wrong with it; whether a record is valid is for the guest to say.
+//! Files of policies: JSON lines, a list, or an object from tenant to record. Reads all of a file, what is in
+//! order and what is wrong with the rest; whether a record is valid is for the guest to say.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,9 +14,18 @@ use crate::http::{Line, RECORD_LIMIT};
 use crate::ids::Tenant;
 use crate::utf8;
 
+/// What is in a file, in its order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    pub entries: Vec<Entry>,
+    pub broken: Vec<Broken>,
+}
+
 /// One policy of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// How many come before it.
+    pub at: usize,
     /// Where it is: `line 3`, `item 3` (counted from 1) or `policy 3`.
     pub place: String,
     pub tenant: Tenant,
@@ -26,6 +35,8 @@ pub struct Entry {
 /// One thing that is wrong in a file.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Broken {
+    #[serde(skip)]
+    pub at: usize,
     pub place: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
@@ -84,16 +95,25 @@ impl<'de> Deserialize<'de> for Members<'de> {
 }
 
 /// Reads the policies of a file in any of its three forms.
-pub fn parse(text: &str) -> Result<Vec<Entry>, Vec<Broken>> {
+pub fn parse(text: &str) -> Policies {
     let text = utf8::unmarked(text);
-    let whole = |error: serde_json::Error| {
-        vec![Broken {
-            place: "file".to_owned(),
-            tenant: None,
-            pointer: None,
-            message: error.to_string(),
-        }]
-    };
+    match drafts(text) {
+        Ok(drafts) => finish(drafts),
+        Err(error) => Policies {
+            broken: vec![Broken {
+                at: 0,
+                place: "file".to_owned(),
+                tenant: None,
+                pointer: None,
+                message: error.to_string(),
+            }],
+            ..Policies::default()
+        },
+    }
+}
+
+/// An error if the text as a whole is none of the three forms.
+fn drafts(text: &str) -> Result<Vec<Draft>, serde_json::Error> {
     let lines: Vec<(usize, &str)> = text
         .lines()
         // A file that was put together of several may have a mark in the middle.
@@ -101,28 +121,27 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, Vec<Broken>> {
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
         .collect();
-    let drafts: Vec<Draft> = if text.trim_start().starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(whole)?;
+    Ok(if text.trim_start().starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(text)?;
         items
             .iter()
             .enumerate()
-            .map(|(at, item)| of_line(format!("item {}", at + 1), item.get()))
+            .map(|(at, item)| of_line(at, format!("item {}", at + 1), item.get()))
             .collect()
     } else if is_lines(&lines) {
         lines
             .iter()
-            .map(|(at, line)| of_line(format!("line {}", at + 1), line))
+            .map(|(at, line)| of_line(*at, format!("line {}", at + 1), line))
             .collect()
     } else {
-        let Members(members) = serde_json::from_str(text).map_err(whole)?;
+        let Members(members) = serde_json::from_str(text)?;
         let place = |at| format!("policy {}", at + 1);
         members
             .into_iter()
             .enumerate()
-            .map(|(at, (tenant, record))| of_record(place(at), tenant, record.get()))
+            .map(|(at, (tenant, record))| of_record(at, place(at), tenant, record.get()))
             .collect()
-    };
-    finish(drafts)
+    })
 }
 
 /// JSON lines, rather than one document: several lines that each begin an object of their own, or
@@ -141,10 +160,11 @@ fn is_lines(lines: &[(usize, &str)]) -> bool {
 
 type Draft = Result<Entry, Broken>;
 
-fn of_line(place: String, text: &str) -> Draft {
+fn of_line(at: usize, place: String, text: &str) -> Draft {
     match serde_json::from_str::<Line<'_>>(text) {
-        Ok(line) => of_record(place, line.tenant, line.policy.get()),
+        Ok(line) => of_record(at, place, line.tenant, line.policy.get()),
         Err(error) => Err(Broken {
+            at,
             place,
             tenant: None,
             pointer: None,
@@ -153,8 +173,9 @@ fn of_line(place: String, text: &str) -> Draft {
     }
 }
 
-fn of_record(place: String, tenant: String, record: &str) -> Draft {
+fn of_record(at: usize, place: String, tenant: String, record: &str) -> Draft {
     let broken = |message: String| Broken {
+        at,
         place: place.clone(),
         tenant: Some(tenant.clone()),
         pointer: None,
@@ -168,13 +189,14 @@ fn of_record(place: String, tenant: String, record: &str) -> Draft {
         )));
     }
     Ok(Entry {
+        at,
         place,
         tenant: id,
         record: record.to_owned(),
     })
 }
 
-fn finish(drafts: Vec<Draft>) -> Result<Vec<Entry>, Vec<Broken>> {
+fn finish(drafts: Vec<Draft>) -> Policies {
     let (mut entries, mut broken) = (Vec::with_capacity(drafts.len()), Vec::new());
     let mut seen: HashMap<Tenant, String> = HashMap::new();
     for draft in drafts {
@@ -184,6 +206,7 @@ fn finish(drafts: Vec<Draft>) -> Result<Vec<Entry>, Vec<Broken>> {
                 // Which of the two was meant is not ours to guess.
                 if let Some(earlier) = seen.insert(entry.tenant.clone(), entry.place.clone()) {
                     broken.push(Broken {
+                        at: entry.at,
                         place: entry.place.clone(),
                         tenant: Some(entry.tenant.as_str().to_owned()),
                         pointer: None,
@@ -194,9 +217,5 @@ fn finish(drafts: Vec<Draft>) -> Result<Vec<Entry>, Vec<Broken>> {
             }
         }
     }
-    if broken.is_empty() {
-        Ok(entries)
-    } else {
-        Err(broken)
-    }
+    Policies { entries, broken }
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::output::{self, Failure, cell};
 use super::records::read_input;
 use super::target::{Call, TargetArgs};
+use crate::config::{fraction, whole};
 
 /// Ask which provider and model may answer
 ///
@@ -38,11 +39,11 @@ pub struct Resolve {
     model: Option<String>,
 
     /// 0 to 2; counts unless the policy has one
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = fraction, value_name = "NUMBER")]
     temperature: Option<f64>,
 
     /// Counts unless the policy has one
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "NUMBER")]
     max_tokens: Option<u64>,
 
     /// enforce, report-only or off (which needs permission)
@@ -50,7 +51,7 @@ pub struct Resolve {
     egress_mode: Option<String>,
 
     /// The answer must reflect the log up to here; a write prints its revision
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole::<u64>, value_name = "REVISION")]
     min_revision: Option<u64>,
 
     /// Requests as JSON, `-` for standard input

@@ -12,7 +12,7 @@ use super::import;
 use super::output::{self, Failure};
 use crate::access::Access;
 use crate::caches::Caches;
-use crate::config::{Config, Settings, Source, Sources, UNIX, strangers};
+use crate::config::{Config, ConfigError, Draft, Settings, Source, Sources, UNIX, strangers};
 use crate::http::{self, Asked, Edge, Listener, NoRoom};
 use crate::options::OriginChoice;
 use crate::ordain::Ordain;
@@ -41,7 +41,7 @@ pub struct Serve {
     #[arg(long)]
     no_migrate: bool,
 
-    /// Print the resulting configuration, secrets masked, and end
+    /// Print the resulting configuration, secrets masked, and end; what is missing or wrong is told then
     #[arg(long)]
     print_config: bool,
 
@@ -60,15 +60,23 @@ pub struct Serve {
 impl Serve {
     pub async fn run(&self, json: bool) -> Result<(), Failure> {
         let options = Config::augment_args(clap::Command::new("serve"));
-        let strangers = strangers(&options, std::env::vars_os());
-        if !strangers.is_empty() {
-            return Err(Failure::Usage(strangers.join("\n")));
-        }
         let refused = |message: String| Failure::Usage(self.sources.told(&message));
-        let settings = self.config.settings(self.dev);
-        let settings = settings.map_err(|error| refused(error.to_string()))?;
+        let mut faults = strangers(&options, std::env::vars_os());
+        let mut draft = self.config.draft(self.dev);
+        if !self.dev && !self.config.access.names_keys() {
+            draft.refuse(ConfigError::NoKey);
+        }
         if self.print_config {
-            return self.print(&settings, json);
+            self.print(&draft, json)?;
+        }
+        let settings = draft.settings();
+        faults.extend(settings.as_ref().err().map(ConfigError::to_string));
+        let settings = match settings {
+            Ok(settings) if faults.is_empty() => settings,
+            _ => return Err(refused(faults.join("\n"))),
+        };
+        if self.print_config {
+            return Ok(());
         }
         let access = settings.access.start(self.dev);
         let access = access.map_err(|error| refused(error.to_string()))?;
@@ -129,12 +137,11 @@ impl Serve {
             .await
             .map_err(Failure::new)?;
         if let Some(file) = &self.load {
-            let entries =
-                import::load(file)?.map_err(|broken| Failure::new(import::listed(&broken)))?;
+            let policies = import::load(file)?;
+            let count = policies.entries.len();
             let reason = Some("loaded at start".to_owned());
-            let outcome = import::store(&ordain, &entries, reason).await?;
-            outcome.map_err(|broken| Failure::new(import::listed(&broken)))?;
-            tracing::info!(file, policies = entries.len(), "loaded");
+            import::store(&ordain, policies, reason).await?;
+            tracing::info!(file, policies = count, "loaded");
         }
         Ok((ordain, listener, address))
     }
@@ -151,8 +158,8 @@ impl Serve {
         }
     }
 
-    fn print(&self, settings: &Settings, json: bool) -> Result<(), Failure> {
-        let mut shown: Vec<_> = settings
+    fn print(&self, draft: &Draft, json: bool) -> Result<(), Failure> {
+        let mut shown: Vec<_> = draft
             .shown()
             .into_iter()
             .map(|(name, value)| (self.source(name), name, value))
@@ -177,7 +184,10 @@ impl Serve {
                     }
                     output::line(&format!("{name}={}", quoted(&value)))?;
                 }
-                None => output::line(&format!("# {name} is not set"))?,
+                None if source == Source::Default => {
+                    output::line(&format!("# {name} is not set"))?;
+                }
+                None => output::line(&format!("# {name} cannot be used ({source})"))?,
             }
             last = Some(source);
         }

@@ -1,12 +1,13 @@
 use clap::CommandFactory;
 use serde_json::json;
 
-use super::records::{Entry, parse};
+use super::records::{Policies, parse};
 use super::target::{Choice, TargetArgs, tenant_path};
 use super::{Cli, prepared, resolve};
 
 fn tenants(text: &str) -> Vec<String> {
-    let entries: Vec<Entry> = parse(text).unwrap_or_else(|broken| panic!("{text}: {broken:?}"));
+    let Policies { entries, broken } = parse(text);
+    assert_eq!(broken, [], "{text}");
     entries
         .iter()
         .map(|entry| entry.tenant.as_str().to_owned())
@@ -14,11 +15,9 @@ fn tenants(text: &str) -> Vec<String> {
 }
 
 fn faults(text: &str) -> Vec<String> {
-    parse(text)
-        .expect_err(text)
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    let broken = parse(text).broken;
+    assert!(!broken.is_empty(), "{text}");
+    broken.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -56,8 +55,7 @@ fn a_file_of_policies_has_one_of_three_forms() {
 
 #[test]
 fn the_text_of_a_record_reaches_the_guest_as_it_was_written() {
-    let entries =
-        parse("{\"tenant\":\"a\",\"policy\":{ \"x\":1.0, \"x\":2}}").expect("well-formed");
+    let entries = parse("{\"tenant\":\"a\",\"policy\":{ \"x\":1.0, \"x\":2}}").entries;
     assert_eq!(entries[0].record, "{ \"x\":1.0, \"x\":2}");
     assert_eq!(entries[0].place, "line 1");
 }

@@ -43,8 +43,8 @@ pub struct Token {
     #[arg(long, value_name = "IDS")]
     tenants: Option<String>,
 
-    /// How long it holds
-    #[arg(long, default_value = "1h", value_parser = duration, value_name = "DURATION")]
+    /// How long it holds, at least 1s
+    #[arg(long, default_value = "1h", value_parser = lifetime, value_name = "DURATION")]
     ttl: Duration,
 
     /// What iss says
@@ -109,6 +109,16 @@ impl Token {
             true => output::line(&serde_json::json!({"token": token}).to_string()),
             false => output::line(&token),
         }
+    }
+}
+
+/// Tokens count in seconds: one that holds for less has expired when it is made.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        time if time < Duration::from_secs(1) => {
+            Err("a token that holds for less than 1s has expired when it is made".to_owned())
+        }
+        time => Ok(time),
     }
 }
 

@@ -10,6 +10,7 @@ use rand::Rng;
 use tokio::sync::Semaphore;
 
 use super::breaker::{Breaker, Lines};
+use super::clock::Moment;
 use super::far_value::{FarCodec, far_key};
 use super::flight::{Flight, Flights};
 use crate::backends::{self, FAR_FORMAT, FAR_HEADER, FarError, Record};
@@ -21,6 +22,8 @@ const PUTS_MAX: usize = 256;
 /// What the probe of puts puts, and for how long. Probes use keys of their own: what is wrong with one
 /// value (too long for a proxy, or for the deadline on a slow line) says nothing of the others.
 const PROBE: (&[u8], Duration) = (b"probe", Duration::from_millis(1));
+/// What the look-up at the start asks for, and for how long a first connection may be under way.
+const FIRST: (&str, Duration) = ("start", Duration::from_secs(1));
 
 type Reply = Result<Arc<Vec<Option<Vec<u8>>>>, FarError>;
 /// Keeps a shared reply findable while a call that uses it lasts.
@@ -176,6 +179,24 @@ impl Far {
         let put = self.backend.put(&name, &value, seen, jittered(ttl)).await;
         self.note_put(&put, name);
         put == Ok(true)
+    }
+
+    /// A look-up in the background that nobody has asked for, so that a server which is down, or does not let
+    /// us in, is known before the first request. One that is slow to connect has the time for it.
+    pub fn look(self: &Arc<Self>) {
+        let far = self.clone();
+        let (name, limit) = FIRST;
+        tokio::spawn(async move {
+            let names = vec![probe_key(name)];
+            let began = Moment::now();
+            loop {
+                match far.backend.get(&names).await {
+                    Err(FarError::Late) if Moment::now().since(began) < limit => {}
+                    Err(_) => return far.suspect(names),
+                    Ok(_) => return,
+                }
+            }
+        });
     }
 
     /// A failed look-up makes far suspect; the probe is another one, on the same servers.

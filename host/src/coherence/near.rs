@@ -182,7 +182,7 @@ impl Near {
         keys
     }
 
-    pub(super) fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
+    pub fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
         self.cache.peek(key)
     }
 

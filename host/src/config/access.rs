@@ -86,11 +86,6 @@ impl fmt::Debug for AccessSettings {
 /// Why the service does not start with these keys, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    #[error(
-        "no key to check tokens by: set ORDAIN_JWKS_FILE, ORDAIN_JWKS_URL, ORDAIN_OIDC_ISSUER, \
-         ORDAIN_JWT_PUBLIC_KEY or ORDAIN_JWT_HS256_SECRET, or --dev for development"
-    )]
-    NoKey,
     #[error("ORDAIN_JWKS_FILE: {} {why}", path.display())]
     File { path: PathBuf, why: JwksError },
     #[error("{variable}: no connections can be made: {why}")]
@@ -100,8 +95,8 @@ pub enum AccessError {
 }
 
 impl AccessConfig {
-    pub fn checked(&self) -> Result<AccessSettings, ConfigError> {
-        let mut faults = Faults::default();
+    /// What can be made of it.
+    pub(super) fn checked(&self, faults: &mut Faults) -> AccessSettings {
         let address = faults.note(self.address()).flatten();
         let (names, roles) = faults.note(self.claims.checked()).unwrap_or_default();
         let role_map = given(&self.claims.jwt_role_map).map(|_| roles.to_string());
@@ -113,15 +108,14 @@ impl AccessConfig {
             (Some(Address::Issuer(name, _)), _) => Some(name.clone()),
             (_, issuer) => issuer,
         };
-        for (name, time) in [
-            ("ORDAIN_JWKS_INTERVAL", Some(self.jwks_interval)),
-            (LIFETIME, self.claims.jwt_max_lifetime),
-        ] {
-            if time.is_some_and(|time| time.is_zero()) {
-                faults.push(ConfigError::Zero(name));
-            }
+        if self.jwks_interval.is_zero() {
+            faults.push(ConfigError::Zero("ORDAIN_JWKS_INTERVAL"));
         }
-        let settings = AccessSettings {
+        let lifetime = self.claims.jwt_max_lifetime;
+        if lifetime.is_some_and(|time| time < Duration::from_secs(1)) {
+            faults.push(ConfigError::Short(LIFETIME));
+        }
+        let mut settings = AccessSettings {
             secret: given_secret(&self.jwt_hs256_secret),
             public_key: given(&self.jwt_public_key),
             file: self
@@ -139,8 +133,23 @@ impl AccessConfig {
             },
             role_map,
         };
-        faults.note(settings.keys());
-        faults.unless(Some(settings))
+        if faults.note(settings.keys()).is_none() {
+            // What is no public key may be a secret one.
+            settings.public_key = None;
+        }
+        settings
+    }
+
+    /// Whether it says who may sign, well or not.
+    pub fn names_keys(&self) -> bool {
+        given_secret(&self.jwt_hs256_secret).is_some()
+            || given(&self.jwt_public_key).is_some()
+            || self
+                .jwks_file
+                .as_ref()
+                .is_some_and(|path| !path.as_os_str().is_empty())
+            || given_url(&self.jwks_url).is_some()
+            || given(&self.oidc_issuer).is_some()
     }
 
     fn address(&self) -> Result<Option<Address>, ConfigError> {
@@ -177,7 +186,7 @@ impl AccessSettings {
         let keys = self.keys().map_err(AccessError::Key)?;
         let source = self.source()?;
         if keys.is_empty() && matches!(source, Source::None) {
-            return Err(AccessError::NoKey);
+            return Err(AccessError::Key(ConfigError::NoKey));
         }
         let configured = Configured {
             keys,

@@ -46,6 +46,18 @@ pub struct Settings {
     pub file: Option<PathBuf>,
 }
 
+/// All that can be made of a configuration, and all that is wrong with it.
+pub struct Draft {
+    options: Options,
+    listen: Option<Listen>,
+    edge: EdgeSettings,
+    environment: Option<Environment>,
+    dev: bool,
+    access: AccessSettings,
+    file: Option<PathBuf>,
+    faults: Faults,
+}
+
 impl Config {
     /// What the library needs, for a command that has found its database.
     pub fn options(&self, origin: OriginChoice) -> Result<Options, ConfigError> {
@@ -55,13 +67,13 @@ impl Config {
     }
 
     fn noted_options(&self, origin: OriginChoice, faults: &mut Faults) -> Options {
-        let options = Options {
+        let mut options = Options {
             component: self
                 .component
                 .clone()
                 .filter(|path| !path.as_os_str().is_empty())
                 .unwrap_or_else(default_component),
-            components: faults.note(self.components()).unwrap_or_default(),
+            components: self.components(faults),
             instances: self.instances,
             origin,
             redis_url: given_url(&self.redis_url),
@@ -124,6 +136,7 @@ impl Config {
         }
         if let Some(number) = options.local_providers.iter().position(|id| !is_id(id)) {
             faults.push(ConfigError::LocalProvider(number + 1));
+            options.local_providers.clear();
         }
         let short = |key: &Secret| key.reveal().len() < FAR_KEY_MIN;
         let number = match options.far_keys.is_empty() && given_secret(&self.far_key).is_some() {
@@ -137,16 +150,16 @@ impl Config {
         options
     }
 
-    fn components(&self) -> Result<ComponentOptions, ConfigError> {
+    fn components(&self, faults: &mut Faults) -> ComponentOptions {
         let path = |path: &Option<PathBuf>| path.clone().filter(|p| !p.as_os_str().is_empty());
-        let keys = list(self.component_keys.as_deref().unwrap_or_default());
+        let mut keys = list(self.component_keys.as_deref().unwrap_or_default());
         if let Some(number) = keys.iter().position(|text| signature::key(text).is_none()) {
-            return Err(ConfigError::Key(number + 1));
+            faults.push(ConfigError::Key(number + 1));
+            keys.clear();
+        } else if keys.is_empty() && self.component_signature == SignatureMode::Required {
+            faults.push(ConfigError::NoKeys);
         }
-        if keys.is_empty() && self.component_signature == SignatureMode::Required {
-            return Err(ConfigError::NoKeys);
-        }
-        Ok(ComponentOptions {
+        ComponentOptions {
             reload: self.watch,
             signature: self.component_signature,
             keys,
@@ -158,11 +171,16 @@ impl Config {
             },
             watch: self.component_watch_time,
             faults: self.component_max_faults,
-        })
+        }
     }
 
     /// What `serve` needs.
     pub fn settings(&self, dev: bool) -> Result<Settings, ConfigError> {
+        self.draft(dev).settings()
+    }
+
+    /// The same, with what is wrong beside the rest.
+    pub fn draft(&self, dev: bool) -> Draft {
         let mut faults = Faults::default();
         let environment = faults.note(self.environment(dev));
         for (name, url) in [
@@ -202,9 +220,8 @@ impl Config {
             idle: self.idle_timeout,
             connections: self.max_connections,
         };
-        let access = faults.note(self.access.checked());
-        let settings = listen.zip(environment).zip(access);
-        let settings = settings.map(|((listen, environment), access)| Settings {
+        let access = self.access.checked(&mut faults);
+        Draft {
             options,
             listen,
             edge,
@@ -212,8 +229,8 @@ impl Config {
             dev,
             access,
             file: self.config_file.clone(),
-        });
-        faults.unless(settings)
+            faults,
+        }
     }
 
     fn environment(&self, dev: bool) -> Result<Environment, ConfigError> {
@@ -252,8 +269,28 @@ pub(super) fn given_url(value: &Option<SecretUrl>) -> Option<SecretUrl> {
     value.clone().filter(|url| !url.is_empty())
 }
 
-impl Settings {
-    /// Every setting under the name of its variable, secrets masked.
+impl Draft {
+    /// Something else is wrong.
+    pub fn refuse(&mut self, fault: ConfigError) {
+        self.faults.push(fault);
+    }
+
+    /// A configuration that can work.
+    pub fn settings(self) -> Result<Settings, ConfigError> {
+        let settings = self.listen.zip(self.environment);
+        let settings = settings.map(|(listen, environment)| Settings {
+            options: self.options,
+            listen,
+            edge: self.edge,
+            environment,
+            dev: self.dev,
+            access: self.access,
+            file: self.file,
+        });
+        self.faults.unless(settings)
+    }
+
+    /// Every setting under the name of its variable, secrets masked; none where a value cannot be read.
     pub fn shown(&self) -> Vec<(&'static str, Option<String>)> {
         let options = &self.options;
         let time = |duration| {
@@ -276,10 +313,11 @@ impl Settings {
         let mode = serde_json::to_value(options.base_egress).ok();
         vec![
             ("ORDAIN_CONFIG", self.file.as_ref().and_then(path)),
-            ("ORDAIN_LISTEN", Some(self.listen.to_string())),
+            ("ORDAIN_LISTEN", self.listen.as_ref().map(Listen::to_string)),
             (
                 "ORDAIN_ENV",
-                Some(format!("{:?}", self.environment).to_lowercase()),
+                self.environment
+                    .map(|environment| format!("{environment:?}").to_lowercase()),
             ),
             ("ORDAIN_DRAIN", time(self.edge.drain)),
             ("ORDAIN_IDLE_TIMEOUT", time(self.edge.idle)),

@@ -40,6 +40,8 @@ pub enum ConfigError {
     NoKeys,
     #[error("{0} must not be zero: leave it out for its default, or set a time like 250ms")]
     Zero(&'static str),
+    #[error("{0} must be at least 1s, for tokens count in seconds: leave it out for any time")]
+    Short(&'static str),
     #[error(
         "ORDAIN_LISTEN: {0:?} is no address to listen on, which looks like 127.0.0.1:7171 or unix:/run/ordain.sock"
     )]
@@ -77,6 +79,11 @@ pub enum ConfigError {
          name the issuer whose keys they are checked by"
     )]
     TwoIssuers,
+    #[error(
+        "no key to check tokens by: set ORDAIN_JWKS_FILE, ORDAIN_JWKS_URL, ORDAIN_OIDC_ISSUER, \
+         ORDAIN_JWT_PUBLIC_KEY or ORDAIN_JWT_HS256_SECRET, or --dev for development"
+    )]
+    NoKey,
     #[error("several things are wrong:{}", listed(.0))]
     Several(Vec<ConfigError>),
 }

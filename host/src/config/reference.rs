@@ -43,7 +43,7 @@ Durations are whole milliseconds, at most 49 days: `250ms`, `1s`, `15m`. Sizes: 
 `off`, `true`, `false`, `yes`, `no`, `1`, `0`, in any case. Options marked *secret* are never shown: not by `--print-config`, not in a log, not in an error. A file that
 holds one is refused while everybody on the machine can read it.
 
-`ordain serve --print-config` shows what is in force and where each value comes from, and ends.
+`ordain serve --print-config` shows what is in force and where each value comes from, and ends; what is missing or wrong is told after it, with exit code 2.
 ";
 
 const ELSEWHERE: &str = "

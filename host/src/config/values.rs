@@ -1,6 +1,8 @@
 //! How values are written: durations, sizes, switches, modes, names. Each parser says what it would
 //! have taken.
 
+use std::ops::RangeInclusive;
+
 use crate::options::{InstanceMode, SignatureMode};
 use crate::request::EgressMode;
 
@@ -22,6 +24,28 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         .zip(shift)
         .and_then(|(number, shift)| number.checked_mul(1 << shift))
         .ok_or_else(|| "a size looks like 268435456 or 256MiB".to_owned())
+}
+
+/// A whole number, also where the parser's own words would speak of digits.
+pub fn whole<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| "a whole number looks like 50".to_owned())
+}
+
+/// One of these.
+pub fn within(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
+    let number: u64 = whole(text)?;
+    let small = u32::try_from(number).ok();
+    small
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| format!("{number} is not in {}..={}", range.start(), range.end()))
+}
+
+pub fn fraction(text: &str) -> Result<f64, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| "a number looks like 0.5".to_owned())
 }
 
 pub fn mode(text: &str) -> Result<EgressMode, String> {

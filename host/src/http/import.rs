@@ -22,7 +22,7 @@ use super::problem::Problem;
 use super::{coding, headers, input};
 use crate::backends::WriteError;
 use crate::ids::Tenant;
-use crate::ordain::{Importer, InvalidRecord};
+use crate::ordain::{Imported, Importer, InvalidRecord};
 use crate::request::Fault;
 use crate::utf8;
 
@@ -63,9 +63,11 @@ impl Line<'_> {
 /// How far it is.
 #[derive(Serialize)]
 struct Report {
-    /// All lines up to this one are settled: stored, or shown to be broken.
+    /// All lines up to this one are settled: stored, now or before, or shown to be broken.
     through: u64,
     stored: u64,
+    /// Stored like that before, and left alone.
+    unchanged: u64,
     broken: u64,
     revision: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -299,15 +301,19 @@ impl Job {
     }
 
     fn report(&self, done: Option<bool>, problem: Option<Problem>) {
-        let (stored, revision) = match &self.importer {
-            Some(importer) => importer.stored(),
-            None => (0, self.app.watermark()),
+        let told = match &self.importer {
+            Some(importer) => importer.told(),
+            None => Imported {
+                revision: self.app.watermark(),
+                ..Imported::default()
+            },
         };
         let _ = self.say(&Report {
             through: self.settled,
-            stored: stored as u64,
+            stored: told.stored as u64,
+            unchanged: told.unchanged as u64,
             broken: self.broken,
-            revision,
+            revision: told.revision,
             done,
             problem,
         });

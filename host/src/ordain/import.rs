@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ImportError, Ordain};
-use crate::backends::{Attribution, WriteError};
+use crate::backends::{Attribution, WriteError, WrittenMany};
 use crate::coherence::Moment;
 use crate::ids::{Key, Tenant};
 use crate::shares::{Place, Whose};
@@ -27,21 +27,38 @@ pub struct Importer {
     chunk: Vec<(Tenant, Arc<str>)>,
     bytes: usize,
     most: usize,
-    stored: usize,
-    revision: u64,
+    told: Imported,
     _place: Place,
+}
+
+/// What has become of an import so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Policies that were written.
+    pub stored: usize,
+    /// Those that were stored as they are given, and were left alone.
+    pub unchanged: usize,
+    /// By which all of these are stored.
+    pub revision: u64,
+}
+
+impl Imported {
+    /// Policies that are stored now, whoever has stored them.
+    pub fn settled(&self) -> usize {
+        self.stored + self.unchanged
+    }
 }
 
 impl Ordain {
     /// Validates all, then stores all, in several transactions. Nothing is stored if one record is not
-    /// valid. `progress` is told how many are stored; after an error, the same import can be run again:
+    /// valid. `progress` is told how many are settled; after an error, the same import can be run again:
     /// what is stored already stays as it is.
     pub async fn import(
         &self,
         policies: &[(Tenant, String)],
         by: &Attribution,
         progress: &(dyn Fn(usize) + Sync),
-    ) -> Result<u64, ImportError> {
+    ) -> Result<Imported, ImportError> {
         let mut valid = Vec::with_capacity(policies.len());
         let mut invalid = Vec::new();
         for (index, (tenant, record)) in policies.iter().enumerate() {
@@ -57,18 +74,18 @@ impl Ordain {
         let importer = self.importer(by.clone());
         let mut importer = importer.map_err(|cause| write(0, cause))?;
         for (tenant, body) in valid {
-            let stored = importer.stored;
+            let stored = importer.told.settled();
             match importer.add(tenant, body).await {
-                Ok(true) => progress(importer.stored),
+                Ok(true) => progress(importer.told.settled()),
                 Ok(false) => {}
                 Err(cause) => return Err(write(stored, cause)),
             }
         }
-        let stored = importer.stored;
+        let stored = importer.told.settled();
         let flushed = importer.flush().await;
         flushed.map_err(|cause| write(stored, cause))?;
-        progress(importer.stored);
-        Ok(importer.revision)
+        progress(importer.told.settled());
+        Ok(importer.told)
     }
 
     /// Begins an import; `Busy` while another one runs on this host.
@@ -80,8 +97,10 @@ impl Ordain {
             chunk: Vec::new(),
             bytes: 0,
             most: CHUNK.1,
-            stored: 0,
-            revision: self.watermark(),
+            told: Imported {
+                revision: self.watermark(),
+                ..Imported::default()
+            },
             _place: place.ok_or(WriteError::Busy)?,
         })
     }
@@ -90,23 +109,23 @@ impl Ordain {
         &self,
         chunk: Arc<[(Tenant, Arc<str>)]>,
         by: Attribution,
-    ) -> Result<u64, WriteError> {
+    ) -> Result<WrittenMany, WriteError> {
         let inner = self.inner.clone();
         self.run_write(Whose::Operator, async move {
-            let revision = inner.origin.put_many(&chunk, &by).await?;
+            let put = inner.origin.put_many(&chunk, &by).await?;
             for (tenant, _) in &*chunk {
-                inner.coherence.raise_fence(&Key::policy(tenant), revision);
+                let key = Key::policy(tenant);
+                inner.coherence.raise_fence(&key, put.revision);
             }
-            Ok(revision)
+            Ok(put)
         })
         .await
     }
 }
 
 impl Importer {
-    /// How many are stored, and a revision by which they all are.
-    pub fn stored(&self) -> (usize, u64) {
-        (self.stored, self.revision)
+    pub fn told(&self) -> Imported {
+        self.told
     }
 
     /// Takes a valid record in its canonical form. True: everything before this one is stored now.
@@ -132,9 +151,10 @@ impl Importer {
         loop {
             let began = Moment::now();
             match self.ordain.put_many(chunk.clone(), self.by.clone()).await {
-                Ok(revision) => {
-                    self.revision = revision;
-                    self.stored += chunk.len();
+                Ok(put) => {
+                    self.told.revision = put.revision;
+                    self.told.stored += put.written;
+                    self.told.unchanged += chunk.len().saturating_sub(put.written);
                     self.most = paced(self.most, Moment::now().since(began));
                     return Ok(());
                 }

@@ -231,6 +231,7 @@ impl Ordain {
             Some(_) => ordain.take_promoted().await,
             None => ordain.know_the_log(FIRST_LOOK).await,
         }
+        ordain.look_at_far(room);
         Ok(ordain)
     }
 
@@ -244,6 +245,17 @@ impl Ordain {
         };
         // Whoever asks then is told why there is no answer.
         let _ = tokio::time::timeout(limit, look).await;
+    }
+
+    /// Finds out in the background whether far answers, if it is to be used. A command ends before it could
+    /// tell anybody.
+    fn look_at_far(&self, room: Option<Room>) {
+        let in_use = self.inner.caches.in_force().far.any();
+        if let Some(far) = self.inner.far.as_ref().filter(|_| in_use)
+            && room == Some(Room::Pool)
+        {
+            far.look();
+        }
     }
 
     /// Waits, for a bounded time, for the first look at the log.

@@ -111,7 +111,8 @@ impl Filled {
             revision = ordain
                 .import(&policies, &Default::default(), &|_| {})
                 .await
-                .context("the import failed")?;
+                .context("the import failed")?
+                .revision;
         }
         let text = ordain.validate(None, &record(0)).await?.len() as u64 * size as u64;
         // The log is known, so that what is asked from now on stays in near.

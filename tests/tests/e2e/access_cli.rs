@@ -289,3 +289,20 @@ async fn secrets_are_masked_where_the_configuration_is_shown() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_token_that_would_have_expired_when_it_is_made_is_refused() {
+    for (ttl, words) in [
+        ("--ttl=0s", "has expired when it is made"),
+        ("--ttl=999ms", "has expired when it is made"),
+        ("--ttl=-1h", "a duration looks like"),
+        ("--ttl=50d", "at most 49 days"),
+    ] {
+        let args = ["token", "--sub", "me", "--role", "admin", ttl];
+        let refused = cli_with(&ENV, args).await.expect(2);
+        assert!(refused.stderr.contains(words), "{ttl}: {refused:?}");
+        assert_eq!(refused.stdout, "");
+    }
+    let args = ["token", "--sub", "me", "--role", "admin", "--ttl", "1s"];
+    cli_with(&ENV, args).await.expect(0);
+}

@@ -260,6 +260,21 @@ async fn one_odd_key_spoils_no_other_neither_at_the_start_nor_later() {
     }
     let log = app.log();
     assert_eq!(log.matches("cannot be used; key").count(), 13, "{log}");
+    // Nor one that has a member twice, of which a reader may take the one or the other.
+    let twice = good_key
+        .to_string()
+        .replacen('{', r#"{"d":"x","d":null,"#, 1);
+    let new = EC384.signer.named("new", &good());
+    file.put(&format!(
+        r#"{{"keys":[{twice},{}]}}"#,
+        EC384.signer.jwk("new")
+    ));
+    becomes(&app, &token, 401).await;
+    ask(&app, &new).await.expect(200);
+    keys_are(&app, "up").await;
+    let words = "key 1 is left out: it is no object, or a member comes twice";
+    let told = app.log().matches(words).count();
+    assert_eq!(told, 2, "{}", app.log());
     // What is null is as good as not there, and two of one name both count.
     let bare = |signer: &Signer| {
         let mut key = signer.jwk("same");

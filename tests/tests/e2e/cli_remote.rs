@@ -293,6 +293,12 @@ async fn imports_take_json_and_json_lines_and_show_progress() {
             .expect(0)
             .json();
         assert_eq!(imported["imported"], 2, "{form}");
+        assert_eq!(imported["unchanged"], 0, "{form}");
+        let again = at(&app, &["policy", "import", &content]).await.expect(0);
+        assert!(
+            again.stdout.starts_with("imported 0 policies, 2 unchanged"),
+            "{again:?}"
+        );
         assert_eq!(model(&app.resolve(&plain(form)).await.json), "m2");
         assert_eq!(
             model(&app.resolve(&plain(&format!("{form} a/b"))).await.json),
@@ -324,12 +330,59 @@ async fn an_import_with_a_fault_stores_nothing_and_lists_all_faults() {
         failed.stderr.contains("line 2") && failed.stderr.contains("line 3"),
         "{failed:?}"
     );
+    // What the file shows by itself and what the rules say of it, in one go and in the order of lines.
+    let lines = [
+        r#"{"tenant":"a","policy":{"defaultProvider":"p"}}"#,
+        "nonsense",
+        r#"{"tenant":"b","policy":{"defaultModel":"m"}}"#,
+    ];
+    let (_guard, mixed) = file(&lines.join("\n"));
+    let failed = at(&app, &["policy", "import", &mixed]).await.expect(1);
+    let places: Vec<_> = ["line 1", "line 2", "line 3"]
+        .map(|place| failed.stderr.find(place))
+        .into();
+    assert!(
+        places.is_sorted() && places.iter().all(Option::is_some),
+        "{failed:?}"
+    );
+    let shown = at(&app, &["policy", "import", &mixed, "--json"]).await;
+    let faults = shown.expect(1).json()["faults"].clone();
+    assert_eq!(faults.as_array().map(Vec::len), Some(3), "{faults}");
+    // Without a server the file's own faults are told all the same.
+    let unreached = ["policy", "import", &mixed, "--server", "http://127.0.0.1:1"];
+    let failed = cli(unreached).await.expect(1);
+    for part in ["line 2", "not checked", "127.0.0.1:1"] {
+        assert!(failed.stderr.contains(part), "{part}: {failed:?}");
+    }
     let valid = json!({"good": version(1)}).to_string();
     let (_guard, valid) = file(&valid);
     at(&app, &["policy", "import", &valid, "--dry-run"])
         .await
         .expect(0);
     assert_eq!(app.get("/v1/tenants").await.json["items"], json!([]));
+}
+
+#[tokio::test]
+async fn what_is_no_number_is_told_so_in_words() {
+    const WHOLE: &str = "a whole number looks like 50";
+    for (args, words) in [
+        (&["policy", "list", "--limit", "x"][..], WHOLE),
+        (&["policy", "get", "t", "--min-revision", "-1"], WHOLE),
+        (
+            &["resolve", "--tenant", "t", "--temperature", "hot"],
+            "a number looks like 0.5",
+        ),
+        (&["resolve", "--tenant", "t", "--max-tokens", "-1"], WHOLE),
+        (
+            &["component", "push", "x", "--promote-after", "0"],
+            "0 answers show nothing",
+        ),
+        (&["serve", "--window", "x"], WHOLE),
+        (&["serve", "--window", "0"], "0 is not in 1..=4294967295"),
+    ] {
+        let refused = cli(args).await.expect(2);
+        assert!(refused.stderr.contains(words), "{args:?}: {refused:?}");
+    }
 }
 
 #[tokio::test]

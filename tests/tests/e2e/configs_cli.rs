@@ -98,6 +98,23 @@ pathSlidingWindowSize      50        default
         let ops: Vec<_> = items.iter().map(|item| &item["op"]).collect();
         assert_eq!(ops, ["delete", "put", "put"]);
         assert_eq!(items[2]["reason"], "less");
+        // What each of them changed, also of the oldest one of a page.
+        let table = run(&[&["history"], &ann[..]].concat()).await.expect(0);
+        let lines: Vec<&str> = table.stdout.lines().collect();
+        assert!(lines[0].contains("  OP      CHANGED"), "{table:?}");
+        for (line, changed) in [
+            (1, "  delete  -autoCompactEnabled"),
+            (2, "  put     -pathMaxMessages"),
+            (
+                3,
+                "  put     autoCompactEnabled=false pathMaxMessages=80  less",
+            ),
+        ] {
+            assert!(lines[line].contains(changed), "{table:?}");
+        }
+        let one = [&["history", "--limit", "1"], &ann[..]].concat();
+        let page = run(&one).await.expect(0);
+        assert!(page.stdout.ends_with("-autoCompactEnabled\n"), "{page:?}");
         let global = run(&["get"]).await.expect(0);
         assert_eq!(
             global.stdout,

@@ -406,7 +406,10 @@ async fn what_is_shown_says_where_it_comes_from_and_can_be_read_by_a_shell() {
 async fn the_example_of_the_documentation_can_be_used() {
     let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/ordain.toml");
     let example = example.to_str().expect("UTF-8");
-    let env = [("DATABASE_URL", "postgres://db/ordain")];
+    let env = [
+        ("DATABASE_URL", "postgres://db/ordain"),
+        ("ORDAIN_JWKS_URL", "https://id.example/keys"),
+    ];
     let args = ["serve", "--print-config", "--json", "--config", example];
     let shown = cli_with(&env, args).await.expect(0).json();
     assert_eq!(value(&shown, "ORDAIN_LOCAL_PROVIDERS"), "local,vllm");

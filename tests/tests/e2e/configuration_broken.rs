@@ -244,9 +244,10 @@ type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
 #[tokio::test]
 async fn guards_say_what_to_do_and_where_the_value_comes_from() {
     let db = ("DATABASE_URL", "postgres://me:s3cret@db/x");
+    let key = ("ORDAIN_JWT_HS256_SECRET", ordain_tests::tokens::SECRET);
     let cases: [Case; 14] = [
         (
-            &[],
+            &[key],
             &[],
             "error: memory origin is not permitted in production: set DATABASE_URL, or ORDAIN_ENV=development\n",
         ),
@@ -268,7 +269,7 @@ async fn guards_say_what_to_do_and_where_the_value_comes_from() {
             "error: --dev is refused with ORDAIN_ENV=production: leave one of them out\n",
         ),
         (
-            &[db],
+            &[db, key],
             &["--env", "staging"],
             "error: ORDAIN_ENV is \"staging\": it must be production, development or test\n  \
              ORDAIN_ENV is set by flag --env\n",
@@ -291,12 +292,12 @@ async fn guards_say_what_to_do_and_where_the_value_comes_from() {
             "error: ORDAIN_FAR_DEADLINE must not be zero: leave it out for its default, or set a time like 250ms\n",
         ),
         (
-            &[("DATABASE_URL", "mysql://me:s3cret@db/x")],
+            &[("DATABASE_URL", "mysql://me:s3cret@db/x"), key],
             &[],
             "error: DATABASE_URL: the database URL must begin with postgres://\n",
         ),
         (
-            &[("DATABASE_URL", "postgres://me:s3cret@db:port/x")],
+            &[("DATABASE_URL", "postgres://me:s3cret@db:port/x"), key],
             &[],
             "error: DATABASE_URL: a port in the database URL is no number from 1 to 65535\n",
         ),

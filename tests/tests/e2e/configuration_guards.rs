@@ -42,6 +42,8 @@ async fn all_that_is_wrong_is_told_in_one_go_each_with_the_place_it_was_set() {
          rediss+cluster://..., redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/NAME or rediss+sentinel://... \
          is expected\n  \
          key 1 of ORDAIN_FAR_KEY has fewer than 16 bytes, so it could be guessed: openssl rand -hex 32 makes one\n  \
+         no key to check tokens by: set ORDAIN_JWKS_FILE, ORDAIN_JWKS_URL, ORDAIN_OIDC_ISSUER, ORDAIN_JWT_PUBLIC_KEY \
+         or ORDAIN_JWT_HS256_SECRET, or --dev for development\n  \
          ORDAIN_FAR_KEY is set by flag --far-key\n  \
          ORDAIN_FAR_TTL is set by flag --far-ttl\n"
     );

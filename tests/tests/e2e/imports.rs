@@ -109,6 +109,13 @@ async fn the_same_import_again_changes_nothing() {
         // As if it had stopped on the way: one line is new.
         let (_, second) = import(&app, PATH, body.clone() + &line("new", &version(1))).await;
         let (_, third) = import(&app, PATH, body).await;
+        let counts = |lines: &[Value]| {
+            let end = lines.last().expect("an end");
+            [&end["stored"], &end["unchanged"]].map(Value::as_u64)
+        };
+        assert_eq!(counts(&first), [Some(50), Some(0)]);
+        assert_eq!(counts(&second), [Some(1), Some(50)]);
+        assert_eq!(counts(&third), [Some(0), Some(50)]);
         let end = |lines: &[Value]| lines.last().expect("an end")["revision"].clone();
         assert!(end(&second).as_u64() > end(&first).as_u64());
         assert_eq!(end(&third), end(&second));

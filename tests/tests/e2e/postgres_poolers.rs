@@ -126,6 +126,8 @@ async fn a_transaction_pooler_serves_all_and_nothing_is_left_in_its_sessions() {
     cli(["migrate", "--database-url", &url]).await.expect(0);
     let told = || async { holds(one.log().contains("there is no LISTEN"), one.log()) };
     eventually("the log says so", PATIENCE, told).await;
+    let found = one.log().matches("through a pooler: nothing").count();
+    assert_eq!(found, 1, "{}", one.log());
     assert_eq!(left(&bouncer, 5).await, untouched);
     assert_eq!(listeners(&server), "0");
     // Also in sessions that are no longer in use.

@@ -30,6 +30,17 @@ async fn four_hosts_may_start_at_once_on_an_empty_database() {
 }
 
 #[tokio::test]
+async fn a_parameter_of_the_database_url_that_nobody_knows_is_told_once() {
+    let url = database().await;
+    let mark = if url.contains('?') { '&' } else { '?' };
+    let url = format!("{url}{mark}conect_timeout=s3cret");
+    let app = App::builder().postgres(&url).start().await;
+    let log = app.log();
+    assert_eq!(log.matches("conect_timeout").count(), 1, "{log}");
+    assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[tokio::test]
 async fn policies_outlive_the_process_and_the_log_goes_on() {
     let url = database().await;
     let mut one = App::builder().postgres(&url).start().await;
@@ -193,6 +204,10 @@ async fn the_configuration_is_printed_with_secrets_masked() {
         ("ORDAIN_FAR_KEY", "s3cret-s3cret-s3cret"),
         ("ORDAIN_BOUND", "1500ms"),
         ("ORDAIN_LOCAL_PROVIDERS", ""),
+        (
+            "ORDAIN_JWT_HS256_SECRET",
+            "s3cret-s3cret-s3cret-s3cret-0000",
+        ),
     ];
     for json in [false, true] {
         let args = ["serve", "--print-config", "--listen", "127.0.0.1:9"];
@@ -221,4 +236,55 @@ async fn the_configuration_is_printed_with_secrets_masked() {
         }
     }
     cli(["serve", "--dev", "--print-config"]).await.expect(0);
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_work_is_printed_as_well_and_all_that_is_wrong_told() {
+    let env = [
+        ("ORDAIN_BOUND", "1500ms"),
+        ("ORDAIN_STALE_LIMT", "1s"),
+        ("ORDAIN_DEFAULT_MODEL", "m"),
+        ("ORDAIN_LISTEN", "postgres://me:s3cret@db/x"),
+        ("ORDAIN_FAR_KEY", "s3cret"),
+        ("ORDAIN_COMPONENT_KEYS", "s3cret"),
+        ("ORDAIN_JWT_MAX_LIFETIME", "500ms"),
+        ("REDIS_URL", "redis://:s3cret@cache.example:6379"),
+    ];
+    for json in [None, Some("--json")] {
+        let args = ["serve", "--print-config"].into_iter().chain(json);
+        let told = cli_with(&env, args).await.expect(2);
+        assert!(!told.all().contains("s3cret"), "{told:?}");
+        for part in ["ORDAIN_BOUND", "1s500ms", "cache.example", "15m"] {
+            assert!(told.stdout.contains(part), "{part}: {told:?}");
+        }
+        for part in [
+            "did you mean ORDAIN_STALE_LIMIT?",
+            "set DATABASE_URL",
+            "ORDAIN_LISTEN",
+            "ORDAIN_DEFAULT_MODEL is set without",
+            "key 1 of ORDAIN_FAR_KEY",
+            "key 1 of ORDAIN_COMPONENT_KEYS",
+            "ORDAIN_JWT_MAX_LIFETIME must be at least 1s",
+            "no key to check tokens by",
+        ] {
+            assert!(told.stderr.contains(part), "{part}: {told:?}");
+        }
+        if json.is_none() {
+            for line in [
+                "# DATABASE_URL is not set",
+                "# ORDAIN_LISTEN cannot be used (environment)",
+                "# ORDAIN_COMPONENT_KEYS cannot be used (environment)",
+                "# ORDAIN_DEFAULT_PROVIDER is not set",
+            ] {
+                assert!(told.stdout.lines().any(|l| l == line), "{line}: {told:?}");
+            }
+        } else {
+            assert_eq!(told.json()["ORDAIN_LISTEN"]["value"], json!(null));
+        }
+    }
+    // What is no public key may be another one, in the wrong variable.
+    let env = [("ORDAIN_JWT_PUBLIC_KEY", "s3cret-s3cret-s3cret-s3cret-0000")];
+    let told = cli_with(&env, ["serve", "--print-config"]).await.expect(2);
+    assert!(!told.all().contains("s3cret"), "{told:?}");
+    assert!(!told.stderr.contains("no key to check"), "{told:?}");
 }

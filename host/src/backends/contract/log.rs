@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::support::{body, put, read_one, somebody, tenant, write};
-use crate::backends::{Change, ChangeLog, LogRow, Origin, Precondition, WriteError};
+use crate::backends::{Change, ChangeLog, LogRow, Origin, Precondition, WriteError, WrittenMany};
 
 /// Many at once: each is logged, a tenant that comes twice too; the last one counts.
 pub async fn many_are_put_at_once(origin: &dyn Origin, log: &dyn ChangeLog) {
@@ -13,7 +13,9 @@ pub async fn many_are_put_at_once(origin: &dyn Origin, log: &dyn ChangeLog) {
         .map(|n| (tenant(&format!("t{n:02}")), body("m1")))
         .collect();
     many.push((tenant("t00"), body("m2")));
-    let last = origin.put_many(&many, &somebody()).await.expect("written");
+    let put = origin.put_many(&many, &somebody()).await.expect("written");
+    assert_eq!(put.written, 41);
+    let last = put.revision;
     assert_eq!(
         read_one(origin, "t00").await,
         (last, Some((body("m2"), last)))
@@ -30,7 +32,11 @@ pub async fn many_are_put_at_once(origin: &dyn Origin, log: &dyn ChangeLog) {
     let same = [many[1].clone(), many[40].clone()];
     for again in [&[][..], &same] {
         let again = origin.put_many(again, &somebody()).await;
-        assert_eq!(again.ok(), Some(last));
+        let nothing = WrittenMany {
+            revision: last,
+            written: 0,
+        };
+        assert_eq!(again.ok(), Some(nothing));
     }
     assert_eq!(
         log.newest(100).await.expect("the log answers").0,

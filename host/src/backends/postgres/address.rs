@@ -1,7 +1,9 @@
 //! Reads a database URL as libpq does: one host or several, IPv6 literals, sockets, lists in the query,
 //! `target_session_attrs`. The driver knows one host only. Not for connecting (`servers.rs`).
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sqlx::ConnectOptions;
@@ -217,14 +219,23 @@ impl Query {
                 // No name, but a part of something that was meant otherwise: of a password, perhaps.
                 name if !is_word(name) => return Err(unreadable()),
                 // Its name only: a value may be a password under a mistyped name.
-                name => tracing::warn!(
-                    name,
-                    "a parameter of the database URL is not known and ignored"
-                ),
+                name => warn_of(name),
             }
         }
         query.hosts = addresses.or(query.hosts);
         Ok(query)
+    }
+}
+
+/// Once: a URL is read by whoever uses it.
+fn warn_of(name: &str) {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.insert(name.to_owned()) {
+        tracing::warn!(
+            name,
+            "a parameter of the database URL is not known and ignored"
+        );
     }
 }
 

@@ -46,7 +46,7 @@ const BLOCKERS: &str = "SELECT l.virtualtransaction AS held, a.pid, a.usename::t
 const LINGER: Duration = Duration::from_millis(100);
 
 pub async fn migrate(url: &str) -> Result<(), SchemaError> {
-    let servers = Servers::new(address::parse(url).map_err(SchemaError::Url)?);
+    let servers = Servers::silent(address::parse(url).map_err(SchemaError::Url)?);
     let work = async {
         let mut link = connect(&servers).await?;
         step(&mut link, async |connection| {

@@ -9,7 +9,7 @@ use super::{Postgres, lists, read};
 use crate::backends::{
     Attribution, Audit, Change, ChangeLog, FleetSetting, HistoryEntry, LevelPlace, LogRow, Origin,
     OriginError, Page, Precondition, Pruned, Snapshot, StoredComponent, TenantEntry, WriteError,
-    Written,
+    Written, WrittenMany,
 };
 use crate::ids::{Key, Tenant};
 
@@ -33,7 +33,7 @@ impl Origin for Postgres {
         &self,
         policies: &[(Tenant, Arc<str>)],
         by: &Attribution,
-    ) -> Result<u64, WriteError> {
+    ) -> Result<WrittenMany, WriteError> {
         self.write_many(policies, by).await
     }
 

@@ -29,6 +29,8 @@ pub struct Host {
     /// Something between us and the server takes no settings at the start of a session, or does not
     /// hand them on: a pooler, in whatever mode.
     pooled: AtomicBool,
+    /// Whether that is news for the log.
+    told: bool,
 }
 
 pub const IS_REPLICA: &str = "this is a replica, the primary is needed (rule O5)";
@@ -37,9 +39,19 @@ pub const IS_READ_ONLY: &str =
 
 impl Servers {
     pub fn new(address: Address) -> Arc<Servers> {
+        Servers::heard(address, true)
+    }
+
+    /// For one piece of work beside the service, which tells of the same servers by itself.
+    pub fn silent(address: Address) -> Arc<Servers> {
+        Servers::heard(address, false)
+    }
+
+    fn heard(address: Address, told: bool) -> Arc<Servers> {
         let hosts = address.hosts.into_iter().map(|options| Host {
             options,
             pooled: AtomicBool::new(false),
+            told,
         });
         Arc::new(Servers {
             hosts: hosts.collect(),
@@ -153,7 +165,7 @@ impl Host {
     }
 
     fn found_pooler(&self) {
-        if !self.pooled.swap(true, Ordering::Relaxed) {
+        if !self.pooled.swap(true, Ordering::Relaxed) && self.told {
             tracing::info!(
                 "the database is reached through a pooler: nothing is left in its sessions, and every \
                  read is a transaction of its own"

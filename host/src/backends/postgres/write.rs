@@ -10,7 +10,9 @@ use super::Postgres;
 use super::rows::number;
 use super::table::{CONFIGS, NOT_KEPT, POLICIES};
 use super::work::{Stop, Terms, Transaction, Work};
-use crate::backends::{Attribution, Change, NAMELESS, Precondition, WriteError, Written};
+use crate::backends::{
+    Attribution, Change, NAMELESS, Precondition, WriteError, Written, WrittenMany,
+};
 use crate::ids::{Key, RecordName, Tenant};
 
 /// What is stored as it is given is left alone: an import that is run again changes nothing twice.
@@ -49,7 +51,7 @@ impl Postgres {
         &self,
         policies: &[(Tenant, Arc<str>)],
         by: &Attribution,
-    ) -> Result<u64, WriteError> {
+    ) -> Result<WrittenMany, WriteError> {
         let terms = Terms {
             tenant: None,
             by,
@@ -139,12 +141,11 @@ struct PutMany<'a> {
 }
 
 impl Work for PutMany<'_> {
-    /// A position by which all of them are stored.
-    type Done = u64;
+    type Done = WrittenMany;
 
     /// One statement cannot upsert the same row twice: it ends where a tenant comes again.
-    async fn run(&self, transaction: &mut Transaction<'_>) -> Result<u64, Stop> {
-        let mut rest = self.policies;
+    async fn run(&self, transaction: &mut Transaction<'_>) -> Result<WrittenMany, Stop> {
+        let (mut rest, mut written) = (self.policies, 0);
         while !rest.is_empty() {
             let mut seen = HashSet::new();
             let end = rest
@@ -154,12 +155,15 @@ impl Work for PutMany<'_> {
             let tenants: Vec<&str> = now.iter().map(|(tenant, _)| tenant.as_str()).collect();
             let bodies: Vec<&str> = now.iter().map(|(_, body)| &**body).collect();
             let query = sqlx::query(UPSERT_MANY).bind(tenants).bind(bodies);
-            transaction.execute(query).await?;
+            written += transaction.execute(query).await?;
             rest = later;
         }
         // They may have been stored before, and then the head is what somebody else wrote last.
         let newest = transaction.fetch(sqlx::query(NEWEST)).await?;
         let newest = newest.first().ok_or(sqlx::Error::RowNotFound)?;
-        Ok(number(newest, "position")?)
+        Ok(WrittenMany {
+            revision: number(newest, "position")?,
+            written: usize::try_from(written).unwrap_or(usize::MAX),
+        })
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::connection::CONNECT_DEADLINE;
 use super::link::{FIRST_PAUSE, LONGEST_PAUSE, Link, Target};
+use super::outages::Outages;
 use super::reply::{wants_another_node, words};
 use super::tls::Tls;
 use super::topology::{Node, Redirect, ranges, redirect, slot};
@@ -61,10 +62,16 @@ struct Errand {
 
 impl Cluster {
     /// Connects to nothing yet. `first` is one of the seeds.
-    pub fn new(first: ConnectionInfo, seeds: Vec<Node>, tls: Option<Arc<Tls>>) -> Arc<Cluster> {
+    pub fn new(
+        first: ConnectionInfo,
+        seeds: Vec<Node>,
+        tls: Option<Arc<Tls>>,
+        outages: Arc<Outages>,
+    ) -> Arc<Cluster> {
         let nodes = NodeLinks {
             login: first,
             tls,
+            outages,
             links: Mutex::default(),
         };
         // Links of their own: the cluster may know the same nodes by other names.
@@ -281,6 +288,7 @@ struct NodeLinks {
     /// How to log in; all nodes have that in common.
     login: ConnectionInfo,
     tls: Option<Arc<Tls>>,
+    outages: Arc<Outages>,
     links: Mutex<HashMap<Node, Arc<Link>>>,
 }
 
@@ -288,7 +296,7 @@ impl NodeLinks {
     fn new_link(&self, node: Node) -> Arc<Link> {
         let address = ConnectionAddr::Tcp(node.host, node.port);
         let info = self.login.clone().set_addr(address);
-        Link::new(Target::Server(info), self.tls.clone())
+        Link::new(Target::Server(info), self.tls.clone(), self.outages.clone())
     }
 
     fn link(&self, node: Node) -> Arc<Link> {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::connection::{CONNECT_DEADLINE, Connection};
+use super::outages::{Outage, Outages};
 use super::reply::wants_another_connection;
 use super::sentinel::Sentinels;
 use super::tls::Tls;
@@ -33,6 +34,7 @@ const LATE_LIMIT: u32 = 4;
 pub struct Link {
     target: Target,
     tls: Option<Arc<Tls>>,
+    outages: Arc<Outages>,
     state: watch::Sender<State>,
     numbers: AtomicU64,
     late: AtomicU32,
@@ -60,10 +62,11 @@ enum State {
 
 impl Link {
     /// Connects to nothing yet.
-    pub fn new(target: Target, tls: Option<Arc<Tls>>) -> Arc<Link> {
+    pub fn new(target: Target, tls: Option<Arc<Tls>>, outages: Arc<Outages>) -> Arc<Link> {
         Arc::new(Link {
             target,
             tls,
+            outages,
             state: watch::Sender::new(State::Idle),
             numbers: AtomicU64::new(0),
             late: AtomicU32::new(0),
@@ -237,28 +240,25 @@ impl Link {
     }
 }
 
-/// Tries until there is a connection, or nobody has the link any more. Each outage is two lines in
-/// the log, beside those of the breaker, which warns: there may be several servers.
+/// Tries until there is a connection, or nobody has the link any more. Each outage of a server is two
+/// lines in the log, beside those of the breaker, which warns: there may be several servers.
 async fn connect(link: Weak<Link>) {
     let mut pause = FIRST_PAUSE;
-    let mut said = false;
+    let mut outage: Option<Outage> = None;
     while let Some(link) = link.upgrade() {
         let error = match link.open().await {
             Ok(connection) => {
                 let number = link.numbers.fetch_add(1, Ordering::Relaxed);
                 link.late.store(0, Ordering::Relaxed);
-                if said {
-                    tracing::info!(server = &*connection.place, "Redis is back");
+                if let Some(outage) = outage {
+                    outage.over(&connection.place);
                 }
                 link.state.send_replace(State::Up(number, connection));
                 return;
             }
             Err(error) => error,
         };
-        if !said {
-            said = true;
-            tracing::info!(server = link.place(), error, "Redis cannot be reached");
-        }
+        outage.get_or_insert_with(|| link.outages.begin(link.place(), &error));
         let error = format!("{}: {error}", link.place());
         link.state.send_replace(State::Down(error));
         drop(link);

@@ -6,6 +6,7 @@ mod address;
 mod cluster;
 mod connection;
 mod link;
+mod outages;
 mod reply;
 mod sentinel;
 mod tls;
@@ -25,6 +26,7 @@ pub use self::tls::{Authorities, AuthoritiesError};
 use self::address::Address;
 use self::cluster::Cluster;
 use self::link::{Link, Target};
+use self::outages::Outages;
 use self::reply::{refusal, value};
 use self::tls::Tls;
 use super::{FAR_FORMAT, FAR_HEADER, Far, FarError};
@@ -84,14 +86,16 @@ enum Servers {
 
 impl Servers {
     /// Connects to nothing yet.
-    fn new(address: address::Servers, tls: Option<Arc<Tls>>) -> Servers {
+    fn new(address: address::Servers, tls: Option<Arc<Tls>>, outages: Arc<Outages>) -> Servers {
         match address {
-            address::Servers::One(info) => Servers::One(Link::new(Target::Server(info), tls)),
+            address::Servers::One(info) => {
+                Servers::One(Link::new(Target::Server(info), tls, outages))
+            }
             address::Servers::Primary(sentinels) => {
-                Servers::One(Link::new(Target::Primary(sentinels), tls))
+                Servers::One(Link::new(Target::Primary(sentinels), tls, outages))
             }
             address::Servers::Cluster { first, seeds } => {
-                Servers::Cluster(Cluster::new(first, seeds, tls))
+                Servers::Cluster(Cluster::new(first, seeds, tls, outages))
             }
         }
     }
@@ -157,9 +161,10 @@ impl RedisFar {
             true => Some(Arc::new(Tls::new(authorities)?)),
             false => None,
         };
+        let outages = Arc::new(Outages::default());
         Ok(RedisFar {
-            reads: Servers::new(address.servers.clone(), tls.clone()),
-            writes: Servers::new(address.servers, tls),
+            reads: Servers::new(address.servers.clone(), tls.clone(), outages.clone()),
+            writes: Servers::new(address.servers, tls, outages),
             woken: AtomicBool::new(false),
             followed: AtomicU64::new(0),
             deadline,
