@@ -45,8 +45,8 @@ if [ "$servers" ] && ! postgres_there; then
     fi
 fi
 
-# Debian starts what it installs, unless this file says no (https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt).
-# It is there while apt works, whatever becomes of that. One that the machine has already is its owner's word.
+# Debian starts what it installs, unless this file says no (see invoke-rc.d(8)). It is there while apt works,
+# whatever becomes of that. One that the machine has already is its owner's word.
 policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d}
 # shellcheck disable=SC2016  # expanded by the shell that runs it
 install='
