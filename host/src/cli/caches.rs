@@ -4,7 +4,8 @@ use axum::http::Method;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
-use super::output::{self, Failure, cell};
+use super::output::{self, cell};
+use super::reply::Failure;
 use super::target::{Call, Target, TargetArgs};
 use crate::caches::Setting;
 

@@ -9,10 +9,10 @@ use axum::http::Method;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::output::{self, Failure};
+use super::output;
 use super::records::read_input;
+use super::reply::Failure;
 use super::target::{Call, Target, TargetArgs, environment};
-use super::usage;
 use crate::config::{fraction, whole};
 use crate::options::OriginChoice;
 use crate::ordain::{check_component_file, inspect_component};
@@ -284,7 +284,7 @@ async fn check(target: &Target, file: &File, as_json: bool) -> Result<(), Failur
 
 async fn check_offline(file: &File, as_json: bool) -> Result<(), Failure> {
     let options = environment()?.options(OriginChoice::Memory);
-    let options = options.map_err(usage)?;
+    let options = options.map_err(Failure::usage)?;
     let bytes = file.read()?.into();
     let checked = check_component_file(&options, bytes, file.signature()?.as_deref()).await;
     let (info, vectors) =

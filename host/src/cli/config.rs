@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value};
 
-use super::output::{self, Failure, cell};
+use super::output::{self, cell};
 use super::policy::PageArgs;
+use super::reply::Failure;
 use super::target::{Call, SEGMENT, TargetArgs, tenant_path};
 use crate::config::whole;
 use crate::ids::User;
@@ -238,7 +239,7 @@ async fn send_patch(
 }
 
 fn written(
-    reply: &super::target::Reply,
+    reply: &super::reply::Reply,
     level: &LevelArgs,
     done: &str,
     json: bool,

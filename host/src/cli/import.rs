@@ -8,9 +8,11 @@ use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
 use serde_json::Value;
 
-use super::output::{self, Failure};
+use super::output;
 use super::records::{self, Broken, Entry, Policies, read_input};
-use super::target::{Call, Reply, Target, TargetArgs};
+use super::reply::Failure;
+use super::reply::Reply;
+use super::target::{Call, Target, TargetArgs};
 use crate::access::Principal;
 use crate::backends::Attribution;
 use crate::ordain::{ImportError, InvalidRecord, Ordain};

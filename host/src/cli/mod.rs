@@ -11,6 +11,7 @@ mod policy;
 mod prune;
 mod purge;
 mod records;
+mod reply;
 mod resolve;
 mod serve;
 mod target;
@@ -27,7 +28,7 @@ use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, File, Reader, Sources, faulty, prepared};
 use crate::secret::SecretUrl;
-use output::Failure;
+use reply::Failure;
 
 /// Which provider and model may serve this tenant, user and task
 ///
@@ -157,7 +158,7 @@ fn with_file(matches: clap::ArgMatches) -> Result<(clap::ArgMatches, Sources), F
     let options = Config::augment_args(clap::Command::new("serve"));
     let named = serve.get_one::<PathBuf>("config_file");
     let file = File::load(named.map(PathBuf::as_path), &options, Reader::Service);
-    let file = file.map_err(usage)?;
+    let file = file.map_err(Failure::usage)?;
     let Some(file) = file else {
         let sources = Sources::new(&options, serve, None);
         return Ok((matches, sources));
@@ -196,11 +197,6 @@ fn masked(mut error: clap::Error) -> clap::Error {
         }
     }
     error
-}
-
-/// A configuration that cannot be used.
-fn usage(error: impl ToString) -> Failure {
-    Failure::Usage(error.to_string())
 }
 
 /// All that is wrong with the variables of `serve`, if that is what the parser stumbled over.
@@ -275,7 +271,7 @@ impl Migrate {
                 "set --database-url or DATABASE_URL: which database to migrate".to_owned(),
             )
         })?;
-        crate::backends::postgres::check_url(url.reveal()).map_err(usage)?;
+        crate::backends::postgres::check_url(url.reveal()).map_err(Failure::usage)?;
         crate::ordain::migrate(url.reveal())
             .await
             .map_err(Failure::new)?;

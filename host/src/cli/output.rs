@@ -1,41 +1,12 @@
 //! What the command line prints, and how it ends. Standard output has the answer and nothing else;
 //! standard error has the rest. A reader that goes away is no error.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::target::Reply;
-
-/// Why a command ends without success.
-#[derive(Debug)]
-pub enum Failure {
-    /// For people.
-    Message(String),
-    /// An answer of the service that is no success.
-    Answer(Box<Reply>),
-    /// Everything has been said; the exit code says the rest (a refusal).
-    Said,
-    Usage(String),
-    /// Nobody reads the output any more.
-    Unread,
-}
-
-impl Failure {
-    pub fn new(message: impl ToString) -> Failure {
-        Failure::Message(message.to_string())
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        match error.kind() {
-            ErrorKind::BrokenPipe => Failure::Unread,
-            _ => Failure::new(format!("writing the output failed: {error}")),
-        }
-    }
-}
+use super::reply::Failure;
 
 /// Prints a failure; the exit code of the program.
 pub fn ended(failure: Failure, json: bool) -> ExitCode {

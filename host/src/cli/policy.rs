@@ -5,9 +5,11 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::import::Import;
-use super::output::{self, Failure, cell};
+use super::output::{self, cell};
 use super::records::read_input;
-use super::target::{Call, Reply, Target, TargetArgs, tenant_path};
+use super::reply::Failure;
+use super::reply::Reply;
+use super::target::{Call, Target, TargetArgs, tenant_path};
 use crate::config::whole;
 
 /// Read and write policies

@@ -5,7 +5,8 @@ use axum::http::Method;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::output::{self, Failure};
+use super::output;
+use super::reply::Failure;
 use super::target::{Call, TargetArgs};
 
 /// Keep the change log in bounds

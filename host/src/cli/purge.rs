@@ -2,7 +2,8 @@
 
 use axum::http::Method;
 
-use super::output::{self, Failure};
+use super::output;
+use super::reply::Failure;
 use super::target::{Call, TargetArgs};
 
 /// Make every instance drop what it has cached

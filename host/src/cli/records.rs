@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::output::Failure;
+use super::reply::Failure;
 use crate::http::{Line, RECORD_LIMIT};
 use crate::ids::Tenant;
 use crate::utf8;

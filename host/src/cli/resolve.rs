@@ -3,8 +3,9 @@
 use axum::http::Method;
 use serde_json::{Map, Value, json};
 
-use super::output::{self, Failure, cell};
+use super::output::{self, cell};
 use super::records::read_input;
+use super::reply::Failure;
 use super::target::{Call, TargetArgs};
 use crate::config::{fraction, whole};
 

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::import;
-use super::output::{self, Failure};
+use super::output;
+use super::reply::Failure;
 use crate::access::Access;
 use crate::caches::Caches;
 use crate::config::{Config, ConfigError, Draft, Settings, Source, Sources, UNIX, strangers};

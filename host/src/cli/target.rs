@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, Request, Response, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
 use tower::ServiceExt;
 
-use super::output::{self, Failure};
-use super::usage;
+use super::output;
+use super::reply::{Failure, Reply};
 use crate::access::Access;
 use crate::backends::Origin;
 use crate::backends::postgres::{Postgres, PostgresOptions, SchemaError};
@@ -191,7 +190,7 @@ async fn database(url: SecretUrl, rules: bool) -> Result<Target, Failure> {
         url,
         migrate_url: None,
     };
-    let mut options = config.options(origin).map_err(usage)?;
+    let mut options = config.options(origin).map_err(Failure::usage)?;
     // One person waits, and the first call has to connect: better late than to be told to try again.
     options.origin_deadline = options.origin_deadline.max(PATIENCE / 3);
     options.request_deadline = options.request_deadline.max(PATIENCE / 2);
@@ -240,7 +239,7 @@ pub fn environment() -> Result<Config, Failure> {
     if !faults.is_empty() {
         return Err(Failure::Usage(faults.join("\n  ")));
     }
-    let file = File::load(named.as_deref(), &command, Reader::Command).map_err(usage)?;
+    let file = File::load(named.as_deref(), &command, Reader::Command).map_err(Failure::usage)?;
     let command = match &file {
         Some(file) => file.as_defaults(command),
         None => command,
@@ -249,15 +248,7 @@ pub fn environment() -> Result<Config, Failure> {
         .try_get_matches_from(["ordain"])
         .and_then(|matches| <Environment as clap::FromArgMatches>::from_arg_matches(&matches))
         .map(|environment| environment.config)
-        .map_err(usage)
-}
-
-/// An answer of the service.
-#[derive(Debug)]
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+        .map_err(Failure::usage)
 }
 
 /// One call.
@@ -437,56 +428,4 @@ async fn within(service: Service, call: Call) -> Result<Response<Body>, Failure>
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let Ok(answer) = service.oneshot(request).await;
     Ok(answer)
-}
-
-impl Reply {
-    pub fn json(&self) -> Result<Value, Failure> {
-        serde_json::from_slice(&self.body).map_err(|_| {
-            Failure::new(format!(
-                "the server's answer ({}) is not JSON: is it Ordain?",
-                self.status
-            ))
-        })
-    }
-
-    /// A problem as people read it: what is wrong, then every fault on a line.
-    pub fn problem(&self) -> String {
-        let Ok(problem) = self.json() else {
-            return format!(
-                "the server answered {}, which is not from Ordain",
-                self.status
-            );
-        };
-        let mut text = match (problem["detail"].as_str(), problem["code"].as_str()) {
-            (Some(detail), Some(code)) => format!("{detail} ({code})"),
-            _ => format!("the server answered {}", self.status),
-        };
-        match self.status {
-            StatusCode::UNAUTHORIZED => text.push_str(
-                "\n  set ORDAIN_TOKEN or --token; `ordain token` makes a token for development",
-            ),
-            StatusCode::FORBIDDEN => text.push_str(
-                "\n  the token is good, but not for this: ORDAIN_TOKEN or --token takes another, and \
-                 `ordain token` makes one for development",
-            ),
-            _ => {}
-        }
-        let faults = problem["errors"].as_array();
-        let faults = faults.map(Vec::as_slice).unwrap_or_default();
-        if let [_] = faults {
-            // The detail has it.
-            return text;
-        }
-        for fault in faults {
-            let pointer = fault["pointer"].as_str().unwrap_or_default();
-            let message = fault["message"].as_str().unwrap_or_default();
-            let place = if pointer.is_empty() {
-                "(whole)"
-            } else {
-                pointer
-            };
-            let _ = write!(text, "\n  {place}: {message}");
-        }
-        text
-    }
 }

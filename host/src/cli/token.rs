@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use super::output::{self, Failure};
+use super::output;
+use super::reply::Failure;
 use crate::access::{Role, Signer, Wish};
 use crate::config::{ClaimsConfig, duration};
 use crate::ids::Tenant;
@@ -89,7 +90,7 @@ impl Token {
                 ));
             }
         };
-        let (names, roles) = self.claims.checked().map_err(super::usage)?;
+        let (names, roles) = self.claims.checked().map_err(Failure::usage)?;
         let wish = Wish {
             sub: self.sub.clone(),
             role: self.role,

@@ -8,10 +8,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::ConfigError;
-use super::checked::{given, given_secret, given_url};
 use super::claims::{ClaimsConfig, LIFETIME};
 use super::error::Faults;
-use super::values::duration;
+use super::values::{duration, given, given_secret, given_url};
 use crate::access::{
     Access, Address, AddressError, Configured, JwksError, Key, KeyError, Remote, Rules, Source,
     Verifier,

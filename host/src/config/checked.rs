@@ -8,7 +8,7 @@ use super::Config;
 use super::access::AccessSettings;
 use super::error::{ConfigError, FAR_KEY_MIN, Faults};
 use super::listen::Listen;
-use super::values::list;
+use super::values::{given, given_secret, given_url, list};
 use crate::ids::is_id;
 use crate::options::{
     ComponentOptions, FEED_INTERVAL, InstanceMode, Options, OriginChoice, SignatureMode, Switches,
@@ -255,18 +255,6 @@ impl Config {
             (Some(provider), Some(model)) => Ok(Some((provider, model))),
         }
     }
-}
-
-pub(super) fn given(value: &Option<String>) -> Option<String> {
-    value.clone().filter(|text| !text.is_empty())
-}
-
-pub(super) fn given_secret(value: &Option<Secret>) -> Option<Secret> {
-    value.clone().filter(|secret| !secret.is_empty())
-}
-
-pub(super) fn given_url(value: &Option<SecretUrl>) -> Option<SecretUrl> {
-    value.clone().filter(|url| !url.is_empty())
 }
 
 impl Draft {

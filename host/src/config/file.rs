@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::files;
 use super::meant::{kebab, meant};
 use super::secrets::{LISTS, is_secret, reveals};
-use super::unnamed::{Reader, unnamed};
+use super::unnamed::Reader;
 use crate::secret::misplaced;
 use crate::utf8;
 
@@ -129,7 +129,7 @@ impl File {
         };
         let values = parse(&path, &text, options)?;
         if named.is_none() {
-            unnamed(&path, &values, reader)?;
+            check_unnamed(&path, &values, reader)?;
         }
         let secret = values.iter().find(|one| reveals(&one.id, &one.value));
         if let Some(secret) = secret
@@ -189,6 +189,22 @@ fn unreadable(error: &std::io::Error) -> String {
         }
         ErrorKind::InvalidData => format!("{error}; save it as UTF-8"),
         _ => error.to_string(),
+    }
+}
+
+/// Refuses a file that nobody named for what it must not say.
+fn check_unnamed(path: &Path, values: &[FileValue], reader: Reader) -> Result<(), FileError> {
+    let refused = values.iter().filter(|value| reader.refuses(&value.id));
+    let faults: Vec<String> = refused
+        .map(|value| format!("line {}: `{}`", value.line, value.key))
+        .collect();
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(FileError::Unnamed {
+            path: path.to_owned(),
+            faults,
+            how: reader.how(),
+        }),
     }
 }
 

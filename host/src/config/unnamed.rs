@@ -1,10 +1,6 @@
 //! What is not taken from an `ordain.toml` that merely lies in the working directory, as a stranger's does in
 //! a folder that was unpacked or cloned. Not for what is wrong with a file (`file`).
 
-use std::path::Path;
-
-use super::file::{FileError, FileValue};
-
 /// Who reads the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
@@ -28,31 +24,17 @@ const TRUST: &[&str] = &[
 ];
 
 impl Reader {
-    fn refuses(self, id: &str) -> bool {
+    /// Whether it must not take this option, by its id, from such a file.
+    pub fn refuses(self, id: &str) -> bool {
         NATIVE.contains(&id) || (self == Reader::Command && TRUST.contains(&id))
     }
 
-    fn how(self) -> &'static str {
+    /// How a file is named.
+    pub fn how(self) -> &'static str {
         match self {
             Reader::Service => "--config ordain.toml, or ORDAIN_CONFIG=ordain.toml",
             Reader::Command => "ORDAIN_CONFIG=ordain.toml",
         }
-    }
-}
-
-/// Refuses a file that nobody named for what it must not say.
-pub fn unnamed(path: &Path, values: &[FileValue], reader: Reader) -> Result<(), FileError> {
-    let refused = values.iter().filter(|value| reader.refuses(&value.id));
-    let faults: Vec<String> = refused
-        .map(|value| format!("line {}: `{}`", value.line, value.key))
-        .collect();
-    match faults.is_empty() {
-        true => Ok(()),
-        false => Err(FileError::Unnamed {
-            path: path.to_owned(),
-            faults,
-            how: reader.how(),
-        }),
     }
 }
 

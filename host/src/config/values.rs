@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::options::{InstanceMode, SignatureMode};
 use crate::request::EgressMode;
+use crate::secret::{Secret, SecretUrl};
 
 pub use crate::caches::{duration, switch};
 
@@ -80,4 +81,17 @@ pub fn list(text: &str) -> Vec<String> {
         .filter(|part| !part.is_empty())
         .map(str::to_owned)
         .collect()
+}
+
+/// What is set to nothing is not set.
+pub fn given(value: &Option<String>) -> Option<String> {
+    value.clone().filter(|text| !text.is_empty())
+}
+
+pub fn given_secret(value: &Option<Secret>) -> Option<Secret> {
+    value.clone().filter(|secret| !secret.is_empty())
+}
+
+pub fn given_url(value: &Option<SecretUrl>) -> Option<SecretUrl> {
+    value.clone().filter(|url| !url.is_empty())
 }

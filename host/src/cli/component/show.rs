@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::cli::output::{self, Failure, cell};
+use crate::cli::output::{self, cell};
+use crate::cli::reply::Failure;
 
 /// Samples of differing answers that are shown; `--json` has them all.
 const SAMPLES: usize = 5;

@@ -8,7 +8,8 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
-use super::{Call, Failure, PATIENCE, Reply, Target, failed, request, within};
+use super::{Call, PATIENCE, Target, failed, request, within};
+use crate::cli::reply::{Failure, Reply};
 
 /// Longest call that tells how far it is.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
