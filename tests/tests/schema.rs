@@ -9,8 +9,8 @@ mod upkeep;
 
 use std::time::Duration;
 
-use ordain::backends::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};
-use ordain::backends::{ChangeLog, Origin};
+use ordain_store::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};
+use ordain_store::{ChangeLog, Origin};
 use ordain_tests::services;
 
 const GOOD: &str = r#"{"defaultModel":"m","defaultProvider":"p"}"#;
@@ -90,10 +90,10 @@ async fn an_edit_in_sql_is_logged_with_its_author_and_wakes_the_feed() {
         rows,
         [row("put", "f"), row("put", "f"), row("delete", "t")].join("\n")
     );
-    let tenant = ordain::ids::Tenant::new("a").expect("a proper id");
+    let tenant = ordain_store::ids::Tenant::new("a").expect("a proper id");
     assert_eq!(
         origin
-            .history(&ordain::ids::Key::policy(&tenant), None, 10)
+            .history(&ordain_store::ids::Key::policy(&tenant), None, 10)
             .await
             .expect("the origin answers")
             .items

@@ -1,7 +1,7 @@
 //! The decision that everybody makes: one tenant with ten tasks, four users and three globs, asked
 //! which provider and model may serve a user's task.
 
-use ordain::ids::Tenant;
+use ordain_store::ids::Tenant;
 use ordain::request::Request;
 use serde_json::{Value, json};
 

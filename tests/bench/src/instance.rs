@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use ordain::Ordain;
-use ordain::ids::Tenant;
+use ordain_store::ids::Tenant;
 use ordain::request::Request;
 use serde_json::json;
 use tokio::runtime::{Handle, Runtime};

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use anyhow::{Context as _, ensure};
 use ordain::Ordain;
 use ordain::answer::Tier;
-use ordain::ids::{Level, Tenant, User};
+use ordain_store::ids::{Level, Tenant, User};
 
 use crate::decision;
 use crate::measure::{Contender, round};

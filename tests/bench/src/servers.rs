@@ -55,7 +55,7 @@ impl Servers {
     /// A database with Ordain's schema.
     pub async fn database(&self) -> anyhow::Result<String> {
         let url = self.postgres.database();
-        ordain::ordain::migrate(&url).await?;
+        ordain::door::migrate(&url).await?;
         Ok(url)
     }
 

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use anyhow::{Context as _, ensure};
 use ordain::Ordain;
 use ordain::answer::Tier;
-use ordain::ids::Tenant;
+use ordain_store::ids::Tenant;
 use ordain::request::Request;
 use rand::Rng as _;
 use serde_json::json;

@@ -9,14 +9,14 @@ mod redis_users;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ordain::backends::contract;
-use ordain::backends::memory::{MemoryFar, MemoryOrigin};
-use ordain::backends::postgres::{Postgres, PostgresOptions};
-use ordain::backends::redis::RedisFar;
-use ordain::backends::{
+use ordain_store::contract;
+use ordain_store::memory::{MemoryFar, MemoryOrigin};
+use ordain_store::postgres::{Postgres, PostgresOptions};
+use ordain_store::redis::RedisFar;
+use ordain_store::{
     Attribution, Change, ChangeLog, Far, FarError, Origin, OriginError, Precondition, WriteError,
 };
-use ordain::ids::Key;
+use ordain_store::ids::Key;
 use ordain_tests::services::{self, RedisOptions};
 
 fn generous(url: String) -> PostgresOptions {

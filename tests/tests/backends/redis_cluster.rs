@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use ordain::backends::redis::{Authorities, RedisFar};
-use ordain::backends::{FAR_HEADER, Far, FarError};
+use ordain_store::redis::{Authorities, RedisFar};
+use ordain_store::{FAR_HEADER, Far, FarError};
 use ordain_tests::services::{ClusterOptions, Redis, RedisCluster, RedisOptions};
 
 use crate::{PATIENT, far_contract, until_far_answers};

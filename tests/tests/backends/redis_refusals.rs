@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use ordain::backends::redis::RedisFar;
-use ordain::backends::{FAR_HEADER, Far, FarError};
+use ordain_store::redis::RedisFar;
+use ordain_store::{FAR_HEADER, Far, FarError};
 use ordain_tests::odd_redis::OddRedis;
 use ordain_tests::proxy::{Proxy, Upstream};
 use ordain_tests::services::{Redis, RedisOptions};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use ordain::backends::redis::{Authorities, RedisFar};
-use ordain::backends::{FAR_HEADER, Far, FarError};
+use ordain_store::redis::{Authorities, RedisFar};
+use ordain_store::{FAR_HEADER, Far, FarError};
 use ordain_tests::services::{SentinelOptions, Sentinels};
 
 use crate::{PATIENT, far_contract, until_far_answers};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ordain::backends::{Far, FarError};
+use ordain_store::{Far, FarError};
 use ordain_tests::services::{Redis, RedisCluster};
 
 use crate::PATIENT;

@@ -51,7 +51,7 @@ fn the_command_line_reference_matches_the_help() {
 
 #[test]
 fn the_reference_of_options_matches_their_definitions() {
-    check("docs/configuration.md", &ordain::config::reference());
+    check("docs/configuration.md", &ordain_server::config::reference());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ordain::Ordain;
-use ordain::ids::Tenant;
+use ordain_store::ids::Tenant;
 use ordain::request::Request;
 use ordain_tests::app::App;
 use ordain_tests::http::{Client, policy_path};

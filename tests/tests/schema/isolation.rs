@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use ordain::backends::postgres::{Postgres, PostgresOptions};
-use ordain::backends::{Attribution, Change, ChangeLog, Origin, Precondition};
-use ordain::ids::{Key, Level, Tenant, User};
+use ordain_store::postgres::{Postgres, PostgresOptions};
+use ordain_store::{Attribution, Change, ChangeLog, Origin, Precondition};
+use ordain_store::ids::{Key, Level, Tenant, User};
 use ordain_tests::services;
 
 use super::{Database, GOOD};

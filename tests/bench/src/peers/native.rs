@@ -14,15 +14,15 @@ use guest::ports::{
 };
 use guest::resolve::{Instance, resolve};
 use guest::words::{self, Decision, EgressMode, Failure, Tier, Verdict};
-use ordain::backends::memory::MemoryOrigin;
-use ordain::backends::{Attribution, Change, Origin, Precondition};
-use ordain::caches::Caches;
-use ordain::coherence::feed::Feed;
-use ordain::coherence::origin::OriginReader;
-use ordain::coherence::{Coherence, Entry, Moment};
-use ordain::ids::Key;
+use ordain_store::memory::MemoryOrigin;
+use ordain_store::{Attribution, Change, Origin, Precondition};
+use ordain_coherence::caches::Caches;
+use ordain_coherence::feed::Feed;
+use ordain_coherence::origin::OriginReader;
+use ordain_coherence::{Coherence, Entry, Moment};
+use ordain_store::ids::Key;
 use ordain::options::Options;
-use ordain::places::Places;
+use ordain_coherence::places::Places;
 use ordain::request::Request;
 
 use crate::decision;
@@ -35,7 +35,7 @@ pub struct Native {
 
 struct Host {
     coherence: Arc<Coherence>,
-    tenant: ordain::ids::Tenant,
+    tenant: ordain_store::ids::Tenant,
     settings: Settings,
     began: Moment,
     held: Option<Arc<Entry>>,
