@@ -272,7 +272,7 @@ impl Ordain {
         if inner.coherence.view().is_some() {
             let components = &inner.components;
             components
-                .settled_within(Part::Current, COMPONENT_DEADLINE)
+                .wait_until_settled(Part::Current, COMPONENT_DEADLINE)
                 .await;
         }
     }

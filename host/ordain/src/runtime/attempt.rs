@@ -27,11 +27,11 @@ impl Runtime {
         for last in [false, true] {
             let prompt = match question.is_heavy() {
                 true => Prompt::Overtime,
-                false => generation.promptly(call, question)?,
+                false => generation.call_promptly(call, question)?,
             };
             let said = match prompt {
                 Prompt::Said(said) => call.in_time(said)?,
-                Prompt::WantsIo => self.call_waiting(generation, call, question).await?,
+                Prompt::WantsIo => self.call_with_place(generation, call, question).await?,
                 Prompt::Overtime if !patient && !question.is_heavy() => {
                     return Err(ResolveError::Component(OVERTIME.to_owned()));
                 }
@@ -44,7 +44,7 @@ impl Runtime {
                             return Err(ResolveError::Overloaded);
                         }
                     }
-                    let waiting = generation.waiting(&waiting, question);
+                    let waiting = generation.call_waiting(&waiting, question);
                     self.wait(call, waiting).await?
                 }
             };
@@ -57,7 +57,7 @@ impl Runtime {
 
     /// Answers a call that wants to wait for servers, as soon as there is a place for it; while it waited for
     /// that, others may have fetched what it wants. Without a place a stale answer is better than none.
-    async fn call_waiting<Q: Question>(
+    async fn call_with_place<Q: Question>(
         &self,
         generation: &Generation,
         call: &Call,
@@ -78,12 +78,12 @@ impl Runtime {
             if place.is_none() {
                 return call.in_time(call_hurried(generation, call, question)?);
             }
-            if let Prompt::Said(said) = generation.promptly(call, question)? {
+            if let Prompt::Said(said) = generation.call_promptly(call, question)? {
                 return call.in_time(said);
             }
         }
         let waiting = self.with_turn(call, question);
-        self.wait(call, generation.waiting(&waiting, question))
+        self.wait(call, generation.call_waiting(&waiting, question))
             .await
     }
 
@@ -120,7 +120,7 @@ fn call_hurried<Q: Question>(
 ) -> Result<Said<Q::Outcome>, ResolveError> {
     let mut call = call.clone();
     call.hurried = true;
-    let Prompt::Said(said) = generation.promptly(&call, question)? else {
+    let Prompt::Said(said) = generation.call_promptly(&call, question)? else {
         return Err(ResolveError::Overloaded);
     };
     let is_answer = question.outcomes(&said.outcome).any(|one| one.is_ok());

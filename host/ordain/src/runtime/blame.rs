@@ -1,5 +1,5 @@
 //! Whether a generation is to blame that there is no answer, and whether another one has a better one.
-//! Time is blamed only where another needs far less of it. Not for what follows from it (`Runtime`).
+//! Time is blamed only where another needs far less of it. Not for what follows from it (`judge`).
 
 use std::time::Duration;
 

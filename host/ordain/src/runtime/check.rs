@@ -73,7 +73,11 @@ impl<'a> Check<'a> {
 impl Question for Check<'_> {
     type Outcome = Outcome;
 
-    fn newest(&self, policy: &Policy, store: &mut Store<HostState>) -> wasmtime::Result<Outcome> {
+    fn call_newest(
+        &self,
+        policy: &Policy,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Outcome> {
         let configs = policy.ordain_policy_configs();
         match self {
             Check::Policy(record) => policy.ordain_policy_resolver().call_validate(store, record),
@@ -82,7 +86,11 @@ impl Question for Check<'_> {
         }
     }
 
-    fn released(&self, export: Func, store: &mut Store<HostState>) -> wasmtime::Result<Outcome> {
+    fn call_released(
+        &self,
+        export: Func,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Outcome> {
         Ok(match self {
             Check::Policy(text) | Check::Level(text) => {
                 Check::of_one(&export, store)?.call(store, (text,))?.0
@@ -95,7 +103,7 @@ impl Question for Check<'_> {
         })
     }
 
-    async fn waiting(
+    async fn call_waiting(
         &self,
         export: Func,
         store: &mut Store<HostState>,

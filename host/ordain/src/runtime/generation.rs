@@ -178,7 +178,7 @@ impl Generation {
         self.instances.enlist();
     }
 
-    pub(super) fn promptly<Q: Question>(
+    pub(super) fn call_promptly<Q: Question>(
         &self,
         call: &Call,
         question: &Q,
@@ -188,10 +188,9 @@ impl Generation {
         let mut warm = self.instances.prompt(call).map_err(|e| self.failed(&e))?;
         let Warm { store, exports, .. } = &mut warm;
         let outcome = match exports {
-            Exports::Newest(policy) => question.newest(policy, store),
-            Exports::Released(instance) => {
-                func(store, instance, export).and_then(|export| question.released(export, store))
-            }
+            Exports::Newest(policy) => question.call_newest(policy, store),
+            Exports::Released(instance) => func(store, instance, export)
+                .and_then(|export| question.call_released(export, store)),
         };
         let outcome = match outcome {
             Err(error) if is_overtime(&error) && call.prompt_ticks < call.ticks => {
@@ -213,7 +212,7 @@ impl Generation {
         Ok(said)
     }
 
-    pub(super) async fn waiting<Q: Question>(
+    pub(super) async fn call_waiting<Q: Question>(
         &self,
         call: &Call,
         question: &Q,
@@ -227,7 +226,7 @@ impl Generation {
             .map_err(|e| self.failed(&e))?;
         let export = func(&mut warm.store, &warm.exports, export);
         let export = export.map_err(|e| self.failed(&e))?;
-        let outcome = question.waiting(export, &mut warm.store).await;
+        let outcome = question.call_waiting(export, &mut warm.store).await;
         let outcome = outcome.map_err(|e| self.failed(&e))?;
         let state = warm.store.data();
         let ticks = call.ticks.saturating_sub(state.ticks_left());

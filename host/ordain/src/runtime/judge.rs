@@ -85,11 +85,11 @@ impl Runtime {
             if Moment::now() > call.deadline {
                 return false;
             }
-            let (said, needed) = timed(|| quick.promptly(&call, question));
+            let (said, needed) = timed(|| quick.call_promptly(&call, question));
             let Ok(Prompt::Said(_)) = said else {
                 return false;
             };
-            let (said, taken) = timed(|| slow.promptly(&call, question));
+            let (said, taken) = timed(|| slow.call_promptly(&call, question));
             match said {
                 Ok(Prompt::Overtime) if taken >= CLEARLY * needed => {}
                 // Something else than time ends it, if only it has enough of that.

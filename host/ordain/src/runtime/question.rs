@@ -24,21 +24,21 @@ pub trait Question: Sync {
     type Outcome: Send;
 
     /// Calls an instance of the newest world.
-    fn newest(
+    fn call_newest(
         &self,
         policy: &Policy,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Self::Outcome>;
 
     /// Calls an instance of an older world.
-    fn released(
+    fn call_released(
         &self,
         export: Func,
         store: &mut Store<HostState>,
     ) -> wasmtime::Result<Self::Outcome>;
 
     /// Calls an instance that may wait.
-    fn waiting(
+    fn call_waiting(
         &self,
         export: Func,
         store: &mut Store<HostState>,
@@ -88,17 +88,25 @@ impl One<'_> {
 impl Question for One<'_> {
     type Outcome = Outcome;
 
-    fn newest(&self, policy: &Policy, store: &mut Store<HostState>) -> wasmtime::Result<Outcome> {
+    fn call_newest(
+        &self,
+        policy: &Policy,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Outcome> {
         let resolver = policy.ordain_policy_resolver();
         resolver.call_resolve(store, convert::request(self.0))
     }
 
-    fn released(&self, export: Func, store: &mut Store<HostState>) -> wasmtime::Result<Outcome> {
+    fn call_released(
+        &self,
+        export: Func,
+        store: &mut Store<HostState>,
+    ) -> wasmtime::Result<Outcome> {
         let export = export.typed::<(wit::Request<'_>,), (Outcome,)>(&*store)?;
         Ok(export.call(store, (convert::request(self.0),))?.0)
     }
 
-    async fn waiting(
+    async fn call_waiting(
         &self,
         export: Func,
         store: &mut Store<HostState>,
@@ -140,7 +148,7 @@ impl Many<'_> {
 impl Question for Many<'_> {
     type Outcome = Vec<Outcome>;
 
-    fn newest(
+    fn call_newest(
         &self,
         policy: &Policy,
         store: &mut Store<HostState>,
@@ -149,7 +157,7 @@ impl Question for Many<'_> {
         resolver.call_resolve_batch(store, &self.requests())
     }
 
-    fn released(
+    fn call_released(
         &self,
         export: Func,
         store: &mut Store<HostState>,
@@ -158,7 +166,7 @@ impl Question for Many<'_> {
         Ok(export.call(store, (&self.requests()[..],))?.0)
     }
 
-    async fn waiting(
+    async fn call_waiting(
         &self,
         export: Func,
         store: &mut Store<HostState>,
@@ -215,7 +223,7 @@ impl Config<'_> {
 impl Question for Config<'_> {
     type Outcome = ConfigOutcome;
 
-    fn newest(
+    fn call_newest(
         &self,
         policy: &Policy,
         store: &mut Store<HostState>,
@@ -224,7 +232,7 @@ impl Question for Config<'_> {
         configs.call_get_effective(store, self.user, self.min_revision)
     }
 
-    fn released(
+    fn call_released(
         &self,
         export: Func,
         store: &mut Store<HostState>,
@@ -233,7 +241,7 @@ impl Question for Config<'_> {
         Ok(export.call(store, (self.user, self.min_revision))?.0)
     }
 
-    async fn waiting(
+    async fn call_waiting(
         &self,
         export: Func,
         store: &mut Store<HostState>,

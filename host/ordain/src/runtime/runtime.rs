@@ -90,7 +90,7 @@ impl Runtime {
 
     /// Waits for components that have failed too often, so that the ones before answer again: their
     /// digests.
-    pub async fn returned(&self) -> Vec<Arc<str>> {
+    pub async fn wait_for_returns(&self) -> Vec<Arc<str>> {
         loop {
             let failed = std::mem::take(&mut *lock(&self.returned));
             if !failed.is_empty() {

@@ -187,7 +187,7 @@ impl Shadow {
         );
         call.tenant = Some(case.tenant.clone());
         call.shadow = true;
-        let said = self.candidate.promptly(&call, &One(&case.request));
+        let said = self.candidate.call_promptly(&call, &One(&case.request));
         let answer = match said {
             // It wants to wait for a server.
             Ok(Prompt::WantsIo | Prompt::Overtime) => {

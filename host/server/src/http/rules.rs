@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn every_route_of_the_service_has_a_rule() {
-        let routes = include_str!("mod.rs").split(".route(").skip(1);
+        let routes = include_str!("routes.rs").split(".route(").skip(1);
         let paths: Vec<&str> = routes.filter_map(|rest| rest.split('"').nth(1)).collect();
         assert!(paths.len() >= 15, "{paths:?}");
         for path in paths {

@@ -22,7 +22,7 @@ impl Components {
         }
         let shadow = match &fleet.candidate {
             None => Ok(None),
-            Some(named) => match self.at_hand(runtime, &named.digest).await {
+            Some(named) => match self.find(runtime, &named.digest).await {
                 Ok(generation) => Shadow::start(generation, plan)
                     .map(Some)
                     .map_err(|error| Missing::Never(error.to_string())),

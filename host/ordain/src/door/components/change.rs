@@ -66,7 +66,7 @@ impl Ordain {
         let candidate = fleet.candidate.map(|candidate| candidate.digest);
         let digest = digest.map(str::to_owned).or(candidate).unwrap_or_default();
         // Whatever this instance cannot run, it does not recommend.
-        self.inner.components.fetched(&digest).await?;
+        self.inner.components.try_load(&digest).await?;
         self.change(changes, Some(digest), Part::Current, by).await
     }
 
@@ -76,7 +76,7 @@ impl Ordain {
         let changes = fleet.roll_back().ok_or(ComponentError::NothingBefore)?;
         let digest = fleet.previous.filter(|name| name != fleet::FILE);
         if let Some(digest) = &digest {
-            self.inner.components.fetched(digest).await?;
+            self.inner.components.try_load(digest).await?;
         }
         self.change(changes, digest, Part::Current, by).await
     }
@@ -121,7 +121,7 @@ impl Ordain {
             Err(WriteError::Precondition { .. }) => return Err(ComponentError::Changed),
             Err(error) => return Err(error.into()),
         };
-        let done = self.carried_out(revision, part).await;
+        let done = self.wait_until_done(revision, part).await;
         Ok(Changed {
             revision,
             digest,
@@ -130,7 +130,7 @@ impl Ordain {
     }
 
     /// Waits, for a bounded time, until this instance has carried out what was changed.
-    async fn carried_out(&self, revision: u64, part: Part) -> bool {
+    async fn wait_until_done(&self, revision: u64, part: Part) -> bool {
         let inner = &self.inner;
         let any_age = Moment::now().minus(Duration::from_secs(u32::MAX.into()));
         let limit = inner.options.feed_deadline;
@@ -139,6 +139,6 @@ impl Ordain {
             return false;
         }
         let limit = inner.options.request_deadline / 2;
-        inner.components.settled_within(part, limit).await
+        inner.components.wait_until_settled(part, limit).await
     }
 }

@@ -1,6 +1,6 @@
-//! Carries out on this instance what the fleet wants of components: fetches, loads, swaps, tries, and
-//! tells the fleet of a component that failed here. One task; what it cannot do leaves everything as
-//! it is, and is told. Not for the fleet's wish (`fleet`) nor for a single swap (`runtime/lineup`).
+//! Carries out on this instance what the fleet wants of components, in one task: what is at hand (`shelf`) is
+//! swapped in (`swap`), tried (`candidate`) or left (`leave`). What cannot be done leaves everything as it is, and
+//! is told. Not for the fleet's wish (`fleet`) nor for a single swap (`runtime/lineup`).
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Components {
             };
             tokio::select! {
                 changed = fleet.changed() => if changed.is_err() { return },
-                failed = runtime.returned() => self.note_return(&runtime, &failed),
+                failed = runtime.wait_for_returns() => self.note_return(&runtime, &failed),
                 () = ready => self.promote_by_itself(&shadow).await,
                 () = look => if self.options.reload { self.reload(&runtime).await },
             }
@@ -94,7 +94,7 @@ impl Components {
         }
         let generation = match &fleet.current {
             None => Ok(self.state().file.clone()),
-            Some(named) => self.at_hand(runtime, &named.digest).await,
+            Some(named) => self.find(runtime, &named.digest).await,
         };
         let digest = fleet.current.as_ref().map_or(FILE, |named| &*named.digest);
         match generation {
@@ -102,9 +102,7 @@ impl Components {
                 // A start knows what ran before only from the fleet.
                 let previous = match &fleet.previous {
                     Some(previous) if previous == FILE => Some(self.state().file.clone()),
-                    Some(previous) if !runtime.is_open() => {
-                        self.at_hand(runtime, previous).await.ok()
-                    }
+                    Some(previous) if !runtime.is_open() => self.find(runtime, previous).await.ok(),
                     _ => None,
                 };
                 self.swap(runtime, generation, fleet.previous.is_some(), previous);

@@ -196,7 +196,7 @@ impl Watching {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "contract"))]
 impl ComponentReport {
     pub fn for_tests(as_wanted: bool) -> ComponentReport {
         ComponentReport {

@@ -32,7 +32,7 @@ impl From<LoadError> for Missing {
 
 impl Components {
     /// A component by its digest: one that runs or was loaded before, else from the origin.
-    pub(super) async fn at_hand(
+    pub(super) async fn find(
         &self,
         runtime: &Runtime,
         digest: &str,
@@ -57,7 +57,7 @@ impl Components {
     }
 
     /// A component that every instance can fetch, and this one can load.
-    pub(in crate::door) async fn fetched(&self, digest: &str) -> Result<(), ComponentError> {
+    pub(in crate::door) async fn try_load(&self, digest: &str) -> Result<(), ComponentError> {
         let stored = self.origin.component(digest).await?;
         let stored = stored.ok_or_else(|| ComponentError::Unknown(digest.to_owned()))?;
         check_name(digest, &stored)?;

@@ -113,7 +113,7 @@ impl Components {
 
     /// Waits until what is known to be wanted has been carried out; false if that took longer, or could
     /// not be done.
-    pub async fn settled_within(&self, part: Part, limit: Duration) -> bool {
+    pub async fn wait_until_settled(&self, part: Part, limit: Duration) -> bool {
         let mut done = self.done.subscribe();
         let is_done = |done: &Done| match (self.known(), part) {
             (None, _) => false,
