@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DEFAULT_GOAL := help
 
-CRATES := -p guest -p ordain -p ordain-tests
+CRATES := -p guest -p ordain-store -p ordain-coherence -p ordain -p ordain-server -p ordain-tests
 
 .PHONY: help run test soak build guest lint bench model bless audit clean setup servers host service component built
 
@@ -24,7 +24,7 @@ test: servers built ## install what is missing, then run all tests (own Postgres
 	cargo test --locked -p ordain-model
 
 build: setup ## release binary and component in target/release
-	@cargo build --locked --release -p ordain
+	@cargo build --locked --release -p ordain-server
 	sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/release"
 
 guest: setup ## the WebAssembly component, and the tests' own, beside the binaries
@@ -45,7 +45,7 @@ bench: ## measure beside peers (some: ONLY="outage"); table here, in target/benc
 	@sh tests/setup.sh bench
 	sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/release"
 	# In one command, so that the service is not built twice (its features are those of the bench then).
-	cargo build --locked --release -p ordain -p ordain-bench
+	cargo build --locked --release -p ordain-server -p ordain-bench
 	"$(TARGET)/release/ordain-bench" "$(TARGET)" $(ONLY)
 	# Only a run of everything is worth keeping.
 	if [ -z "$(strip $(ONLY))" ]; then
@@ -81,7 +81,7 @@ host: setup
 	@cargo build --locked $(CRATES)
 
 service: setup
-	@cargo build --locked -p ordain
+	@cargo build --locked -p ordain-server
 
 component: setup
 	@sh tests/guest-build.sh "$(TARGET)" "$(TARGET)/debug"

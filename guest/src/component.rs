@@ -1,6 +1,6 @@
-//! The border to WebAssembly: the world `policy` of `wit/`, each import as a method of [`Ports`] and
-//! each export as a call of the rules. Nothing is decided here, and nothing exported: `guest/component`
-//! makes the component file of [`Component`].
+//! The border to WebAssembly: the world `policy` of `wit/`, each import as a method of [`Ports`]
+//! and each export as a call of the rules. Nothing is decided here, and nothing exported:
+//! `guest/component` makes the component file of [`Component`].
 
 pub mod bindings;
 mod convert;

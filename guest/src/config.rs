@@ -1,5 +1,6 @@
-//! Configs: what holds for a tenant or a user, merged field by field from three levels that are cached
-//! each by itself. The read is `read`'s, what a level may hold is `level`'s. Not for policies.
+//! Configs: what holds for a tenant or a user, merged field by field from three levels that are
+//! cached each by itself. The read is `read`'s, what a level may hold is `level`'s. Not for
+//! policies.
 
 pub mod level;
 

@@ -1,7 +1,7 @@
 //! Policies that this instance has decoded already. A copy is used only under the fill number that
-//! the host has just shown (D5), so it can never outlive the near entry that it was made from; which
-//! tenant it belongs to need not be known, as fill numbers are unique in the process.
-//! Not here: freshness. That was settled before anybody asks for a copy.
+//! the host has just shown (D5), so it can never outlive the near entry that it was made from;
+//! which tenant it belongs to need not be known, as fill numbers are unique in the process. Not
+//! here: freshness. That was settled before anybody asks for a copy.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,8 @@ use crate::ports::{Ports, Present, Severity};
 use crate::validate;
 use crate::words::Failure;
 
-/// Fill numbers follow each other, so their low bits spread over the sets evenly: no hash is needed.
+/// Fill numbers follow each other, so their low bits spread over the sets evenly: no hash is
+/// needed.
 const SETS: usize = 256;
 /// Copies of one set. With one alone, two busy tenants of one set would evict each other for ever.
 const WAYS: usize = 4;
@@ -26,7 +27,8 @@ struct Copy {
 
 /// A bounded store with second chances: 1,024 copies and 2 MiB at most.
 pub struct Decoded {
-    /// Fill numbers, beside the copies so that a search touches one cache line; 0: the place is free.
+    /// Fill numbers, beside the copies so that a search touches one cache line; 0: the place is
+    /// free.
     fills: Vec<u64>,
     copies: Vec<Option<Copy>>,
     bytes: usize,

@@ -9,7 +9,8 @@ use crate::words::Fault;
 const MOST: usize = 1000;
 const MOST_BYTES: usize = 1024 * 1024;
 
-/// A place in a document, as a chain of borrowed steps: nothing is allocated until a fault is found.
+/// A place in a document, as a chain of borrowed steps: nothing is allocated until a fault is
+/// found.
 #[derive(Clone, Copy)]
 pub enum Path<'a> {
     Root,

@@ -2,8 +2,8 @@
 //! `/` and the empty run included; everything else is compared exactly. Not a general glob library:
 //! those give meaning to `?`, `[` and `{`, which model names contain.
 //!
-//! Of a long list nearly all globs are passed over by their *grams*: pairs of bytes that a text has in it
-//! if it matches. Each glob keeps the two that fewest others of its list have.
+//! Of a long list nearly all globs are passed over by their *grams*: pairs of bytes that a text has
+//! in it if it matches. Each glob keeps the two that fewest others of its list have.
 
 /// A list of so many is searched as it is.
 pub const FEW: usize = 8;
@@ -102,8 +102,8 @@ fn beyond_provider<'a>(glob: &'a str, provider: &str) -> Option<&'a str> {
     (!provider.contains('*')).then_some(rest)
 }
 
-/// Whether the whole of `text` matches. The pieces between stars are searched from left to right and
-/// never again, so the time is linear in both lengths whatever the pattern.
+/// Whether the whole of `text` matches. The pieces between stars are searched from left to right
+/// and never again, so the time is linear in both lengths whatever the pattern.
 pub fn matches(glob: &str, text: &str) -> bool {
     let Some((first, rest)) = glob.split_once('*') else {
         return glob == text;

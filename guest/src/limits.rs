@@ -10,8 +10,8 @@ pub const ID: usize = 256;
 pub const GLOB: usize = 2 * ID + 1;
 /// Longest canonical text of a record, in bytes.
 pub const RECORD: usize = 256 * 1024;
-/// Most entries of `tasks`, `userPolicies` and `allowedModels` of a record that is to be stored. One that was
-/// stored before there were such limits goes on being answered.
+/// Most entries of `tasks`, `userPolicies` and `allowedModels` of a record that is to be stored.
+/// One that was stored before there were such limits goes on being answered.
 pub const COUNTS: [(&str, usize); 3] = [
     ("tasks", 1_000),
     ("userPolicies", 10_000),

@@ -54,8 +54,8 @@ pub struct UserPolicy<'a> {
     pub allow_off_mode: Option<bool>,
 }
 
-/// A decoded policy: its derived form, read where it lies. Nothing is made of it before it is asked for, so
-/// a copy of it costs next to nothing, and a request reads only what it needs.
+/// A decoded policy: its derived form, read where it lies. Nothing is made of it before it is asked
+/// for, so a copy of it costs next to nothing, and a request reads only what it needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     bytes: Vec<u8>,
@@ -270,8 +270,8 @@ impl Policy {
         low
     }
 
-    /// The text whose span is at `at`; empty if it lies outside or is none, which only damaged bytes
-    /// could have.
+    /// The text whose span is at `at`; empty if it lies outside or is none, which only damaged
+    /// bytes could have.
     fn text(&self, at: usize) -> &str {
         std::str::from_utf8(self.raw(at)).unwrap_or_default()
     }

@@ -1,16 +1,16 @@
 //! Which tier answers: near, after a word with the feed where near is old or behind, then far, then
 //! the origin; and if the origin does not answer, near or far with a stale answer. Rules N2, N6
-//! (re-proving), A2, R2 and R3 of the coherence protocol. What a value says is not looked at here, and
-//! neither is what it proves: positions and ages come from the host, and a value goes into a cache
-//! by `keep` alone (D4).
+//! (re-proving), A2, R2 and R3 of the coherence protocol. What a value says is not looked at here,
+//! and neither is what it proves: positions and ages come from the host, and a value goes into a
+//! cache by `keep` alone (D4).
 
 use crate::ports::{
     LookedUp, Ports, Present, Scope, Settings, Severity, State, Store, Subject, Unavailable, View,
 };
 use crate::words::{Failure, Provenance};
 
-/// Which records answer a call: all of them, or a tier does not answer. So all are of one view (R4), and
-/// whatever is missing costs one round trip for all.
+/// Which records answer a call: all of them, or a tier does not answer. So all are of one view
+/// (R4), and whatever is missing costs one round trip for all.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a, const N: usize> {
     pub store: Store,
@@ -100,8 +100,8 @@ impl Need {
         view.position >= self.min_revision && view.age_ms <= self.bound_ms
     }
 
-    /// Whether an answer of this view, marked as stale, is better than none (R3). A demand holds for
-    /// stale answers too (R2).
+    /// Whether an answer of this view, marked as stale, is better than none (R3). A demand holds
+    /// for stale answers too (R2).
     fn allows_stale(self, view: View) -> bool {
         view.position >= self.min_revision && view.age_ms <= self.stale_limit_ms.max(self.bound_ms)
     }
@@ -115,8 +115,8 @@ impl Need {
     }
 }
 
-/// What a look-up left of each subject; `None`: of some of them nothing. "No such record" is an answer
-/// like any other; "not here" is none.
+/// What a look-up left of each subject; `None`: of some of them nothing. "No such record" is an
+/// answer like any other; "not here" is none.
 type Entries<const N: usize> = Option<[Option<Present>; N]>;
 
 fn entries<const N: usize>(ports: &mut impl Ports) -> Entries<N> {
@@ -168,8 +168,8 @@ fn near<const N: usize>(
     if need.is_met_by(view) {
         return need.found(view, entries).into();
     }
-    // Entries past the bound are proven again together with all others (N6). Where one is missing, the
-    // read that follows brings its own proof: only a demand is worth waiting for.
+    // Entries past the bound are proven again together with all others (N6). Where one is missing,
+    // the read that follows brings its own proof: only a demand is worth waiting for.
     if entries.is_none() && view.position >= need.min_revision {
         return Near::Nothing;
     }
@@ -269,9 +269,9 @@ fn origin<const N: usize>(
     Ok(kept(ports, found, settings.far_ttl_ms))
 }
 
-/// The origin does not answer: what near or far can still vouch for, up to the stale limit (R3). Looked
-/// up anew, since this host may have learnt of a change while it waited: then there is no stale
-/// answer, for no entry with a newer change is ever shown.
+/// The origin does not answer: what near or far can still vouch for, up to the stale limit (R3).
+/// Looked up anew, since this host may have learnt of a change while it waited: then there is no
+/// stale answer, for no entry with a newer change is ever shown.
 fn stale<const N: usize>(
     ports: &mut impl Ports,
     wanted: &Wanted<'_, N>,

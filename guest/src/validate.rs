@@ -47,8 +47,8 @@ pub fn validate(text: &str) -> Result<String, Invalid> {
     }
 }
 
-/// Reads a stored record by the rules of [`validate`], but for the limits of counts: they are for what is
-/// written from now on.
+/// Reads a stored record by the rules of [`validate`], but for the limits of counts: they are for
+/// what is written from now on.
 pub fn decode(text: &str) -> Result<Policy, Vec<Fault>> {
     quick::decode(text).map_or_else(|| decode_at_length(text), Ok)
 }

@@ -1,5 +1,5 @@
-//! The words of `wit/types.wit`, `wit/resolver.wit` and `wit/configs.wit` as plain Rust. What they mean is said there;
-//! here are no rules.
+//! The words of `wit/types.wit`, `wit/resolver.wit` and `wit/configs.wit` as plain Rust. What they
+//! mean is said there; here are no rules.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
-//! Component files for tests: `crate test-components` with a mode written into its bytes, so that one
-//! build is many components with digests of their own; and files made by hand (`made`). What the modes
-//! are is said in `tests/components/src/mode.rs`. Not for what a host should do with any of them.
+//! Component files for tests: `crate test-components` with a mode written into its bytes, so that
+//! one build is many components with digests of their own; and files made by hand (`made`). What
+//! the modes are is said in `tests/components/src/mode.rs`. Not for what a host should do with any
+//! of them.
 
 pub mod made;
 

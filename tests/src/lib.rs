@@ -1,6 +1,6 @@
-//! The harness of the tests: real servers (`services`), the real binary (`app`, `cli`), components for
-//! it (`components`), tokens (`tokens`), an independent reading of the rules (`oracle`) and random input for both
-//! (`generate`). Not for tests: those are in `tests/`.
+//! The harness of the tests: real servers (`services`), the real binary (`app`, `cli`), components
+//! for it (`components`), tokens (`tokens`), an independent reading of the rules (`oracle`) and
+//! random input for both (`generate`). Not for tests: those are in `tests/`.
 //!
 //! Nothing here is used by Ordain itself, and `oracle` shares no code with it.
 

@@ -1,5 +1,5 @@
-//! A server that speaks the protocol of Redis and answers what a test says: for what a real one says
-//! rarely, late, or in other versions. Not for what a real one can be brought to say.
+//! A server that speaks the protocol of Redis and answers what a test says: for what a real one
+//! says rarely, late, or in other versions. Not for what a real one can be brought to say.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! Holds answers against the OpenAPI document: the part of JSON Schema that it uses, no more. A word that is
-//! not known here fails, so that nothing is taken for checked that is not.
+//! Holds answers against the OpenAPI document: the part of JSON Schema that it uses, no more. A
+//! word that is not known here fails, so that nothing is taken for checked that is not.
 
 use serde_json::{Map, Value};
 

@@ -1,6 +1,6 @@
 //! A forwarder in front of a server that counts what passes: how often a text was sent to the
-//! server. The exact way to say "no I/O" or "one read". It changes nothing on the way. Also the balancer
-//! or the name that leads new connections to another server from some time on.
+//! server. The exact way to say "no I/O" or "one read". It changes nothing on the way. Also the
+//! balancer or the name that leads new connections to another server from some time on.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

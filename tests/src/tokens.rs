@@ -1,5 +1,5 @@
-//! Tokens for tests, good ones and bad ones, made with `ring` alone and nothing of Ordain: what is judged
-//! must not make what it is judged by.
+//! Tokens for tests, good ones and bad ones, made with `ring` alone and nothing of Ordain: what is
+//! judged must not make what it is judged by.
 
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;

@@ -1,6 +1,6 @@
 //! `encode MODULE COMPONENT`: makes a component file of a core module that wit-bindgen has left its
-//! world in. Not for compiling (`tests/guest-build.sh` does that), nor for judging the result: hosts and
-//! tests check what it imports and exports.
+//! world in. Not for compiling (`tests/guest-build.sh` does that), nor for judging the result:
+//! hosts and tests check what it imports and exports.
 
 use std::path::Path;
 

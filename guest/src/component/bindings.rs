@@ -1,4 +1,5 @@
-//! The world `policy` of `wit/` in Rust, generated. Not for converting its types: that is `convert`.
+//! The world `policy` of `wit/` in Rust, generated. Not for converting its types: that is
+//! `convert`.
 
 // Generated code passes pointers across the border and cannot do without `unsafe`; no other code of
 // this crate has any.

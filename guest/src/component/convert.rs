@@ -1,4 +1,5 @@
-//! Generated types to those of this crate and back, field by field: strings are moved, never copied.
+//! Generated types to those of this crate and back, field by field: strings are moved, never
+//! copied.
 
 use super::bindings::exports::ordain::policy::configs::{
     self, Level as WitLevel, MergeStrategy as WitMerge, PathStrategy as WitPath,

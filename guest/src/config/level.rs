@@ -1,6 +1,6 @@
-//! One level of a config as a record (DESIGN 4.5): from text to its fields, or to all of its faults, and
-//! merge patches of it. The same check guards what is stored and what is read. Not for what holds in the
-//! end: levels know nothing of each other.
+//! One level of a config as a record (DESIGN 4.5): from text to its fields, or to all of its
+//! faults, and merge patches of it. The same check guards what is stored and what is read. Not for
+//! what holds in the end: levels know nothing of each other.
 
 use crate::faults::{Faults, Path};
 use crate::json::Json;
@@ -86,8 +86,8 @@ pub fn patch(level: &str, patch: &str) -> Result<String, Invalid> {
     };
     for (name, value) in changes {
         let is_known = FIELDS.contains(&name.as_str());
-        // What is not known cannot be set, and not cleared unless it is there: most likely a slip of the
-        // pen. It never enters the level, which therefore stays small.
+        // What is not known cannot be set, and not cleared unless it is there: most likely a slip
+        // of the pen. It never enters the level, which therefore stays small.
         if !is_known && (*value != Json::Null || !members.iter().any(|(stored, _)| stored == name))
         {
             fields::unknown(name, &Path::Root, FIELDS, &mut faults);

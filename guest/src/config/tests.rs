@@ -267,8 +267,8 @@ fn shown(config: &Config) -> Map<String, Value> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Writes of any level in any order: each is a merge patch of that level alone, and what holds is
-    /// read off all three, field by field.
+    /// Writes of any level in any order: each is a merge patch of that level alone, and what holds
+    /// is read off all three, field by field.
     #[test]
     fn what_holds_is_merged_field_by_field(writes in prop::collection::vec((0..3_usize, patches()), 0..12)) {
         let mut host = Host::default();

@@ -1,5 +1,5 @@
-//! A second reading of DESIGN 4.1 to 4.3, as naive as possible: it works on the JSON of a record and
-//! of a request and shares no code with the crate. Where the two differ, one of them is wrong.
+//! A second reading of DESIGN 4.1 to 4.3, as naive as possible: it works on the JSON of a record
+//! and of a request and shares no code with the crate. Where the two differ, one of them is wrong.
 
 use serde_json::{Map, Value, json};
 

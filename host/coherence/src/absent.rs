@@ -1,6 +1,6 @@
-//! What is known to be absent, by whose it is. "No such record" is a value like any other, and anybody may ask
-//! for names that they make up: this bounds what near and far hold of such answers. Not for whether they
-//! are true (`window`).
+//! What is known to be absent, by whose it is. "No such record" is a value like any other, and
+//! anybody may ask for names that they make up: this bounds what near and far hold of such answers.
+//! Not for whether they are true (`window`).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::clock::Moment;
 use ordain_store::ids::{Key, Tenant, USER_CONFIG};
 
-/// Users of one tenant, and tenants, that near knows to have nothing; and that one host tells far of while
-/// a value lives there.
+/// Users of one tenant, and tenants, that near knows to have nothing; and that one host tells far
+/// of while a value lives there.
 const USERS_MAX: usize = 1000;
 const TENANTS_MAX: usize = 65_536;
 /// Names that are remembered in all before those are forgotten that near has not any more.
@@ -52,8 +52,8 @@ fn share(key: &Key) -> (Option<Tenant>, usize) {
 }
 
 impl Absences {
-    /// The absence of this key enters near: the one that has to leave for it. `has`: whether near has the
-    /// absence of a key.
+    /// The absence of this key enters near: the one that has to leave for it. `has`: whether near
+    /// has the absence of a key.
     pub(super) fn enters(&self, key: &Key, has: impl Fn(&Key) -> bool) -> Option<Key> {
         let (whose, most) = share(key);
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);

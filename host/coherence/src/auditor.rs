@@ -1,6 +1,6 @@
-//! Compares, now and then, what near and far would answer with what the origin holds, and measures how
-//! much older it is: the figure behind the stated bound, as operators see it. Repairs nothing: a
-//! value that differs with no change to explain it was written past the log, and only a logged
+//! Compares, now and then, what near and far would answer with what the origin holds, and measures
+//! how much older it is: the figure behind the stated bound, as operators see it. Repairs nothing:
+//! a value that differs with no change to explain it was written past the log, and only a logged
 //! purge reaches every host (`ordain purge`).
 
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use super::clock::Moment;
 use super::far::Far;
 use super::origin::OriginReader;
 use super::window::Coherence;
-use ordain_store::{Origin, Record};
 use crate::caches::Caches;
 use ordain_store::ids::Key;
+use ordain_store::{Origin, Record};
 
 /// Keys of one pass.
 const SAMPLES: usize = 8;
@@ -135,7 +135,8 @@ impl Auditor {
     pub(super) async fn check(&self, key: &Key) {
         let began = Moment::now();
         let in_force = self.caches.in_force();
-        // As a request would (rules N1, A2): the view first; what is not proven is not called fresh.
+        // As a request would (rules N1, A2): the view first; what is not proven is not called
+        // fresh.
         let before = self.reader.before();
         let Some(view) = self.coherence.view() else {
             return;
@@ -176,8 +177,8 @@ impl Auditor {
         };
         let (late, staleness) = match (audit.newer, staleness) {
             (Some((position, _)), Some(age)) if age > in_force.bound => {
-                // The age is that of the change, which may have been committed much later. If it was
-                // not, this host must know it by now.
+                // The age is that of the change, which may have been committed much later. If it
+                // was not, this host must know it by now.
                 tokio::time::sleep(in_force.bound).await;
                 let late = self.coherence.watermark().is_some_and(|w| w < position);
                 (late, staleness.filter(|_| late))

@@ -1,9 +1,9 @@
-//! The circuit breaker of a tier (far, origin), or of one kind of call to it. A failed call makes the
-//! tier suspect, and a probe in the background, a call of the same kind, finds out: if it fails as
-//! well, the breaker is open until a later one succeeds.
-//! While it is open callers are told so at once, and nobody but the probe waits for the tier. There
-//! is no count of failures to tune: one that the probe cannot repeat opens nothing. Not for
-//! deadlines (the backends have them) nor for what is answered instead (the guest).
+//! The circuit breaker of a tier (far, origin), or of one kind of call to it. A failed call makes
+//! the tier suspect, and a probe in the background, a call of the same kind, finds out: if it fails
+//! as well, the breaker is open until a later one succeeds. While it is open callers are told so at
+//! once, and nobody but the probe waits for the tier. There is no count of failures to tune: one
+//! that the probe cannot repeat opens nothing. Not for deadlines (the backends have them) nor for
+//! what is answered instead (the guest).
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

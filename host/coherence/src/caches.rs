@@ -1,6 +1,7 @@
 //! Which caches are on, and why not: what is configured, what the fleet's settings say (rows of the
-//! log, rule D1), what this host overrides, and what follows from the three. The freshness bound and
-//! the stale limit are settings of the same kind. Not for caching, nor for how settings are stored.
+//! log, rule D1), what this host overrides, and what follows from the three. The freshness bound
+//! and the stale limit are settings of the same kind. Not for caching, nor for how settings are
+//! stored.
 
 mod configured;
 mod setting;
@@ -167,8 +168,8 @@ impl Caches {
     }
 
     /// Takes the fleet's settings, all of them, as the origin has them. Returns whether anything is
-    /// different now; then near must be emptied. What cannot be understood (an edit by hand, a newer
-    /// program) is as if it were not there.
+    /// different now; then near must be emptied. What cannot be understood (an edit by hand, a
+    /// newer program) is as if it were not there.
     pub fn set_fleet(&self, settings: &[FleetSetting]) -> bool {
         let mut fleet = BTreeMap::new();
         for row in settings {

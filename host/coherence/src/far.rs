@@ -13,14 +13,14 @@ use super::breaker::{Breaker, Lines};
 use super::clock::Moment;
 use super::far_value::{FarCodec, far_key};
 use super::flight::{Flight, Flights};
-use ordain_store::{FAR_FORMAT, FAR_HEADER, FarError, Record};
 use ordain_store::ids::Key;
+use ordain_store::{FAR_FORMAT, FAR_HEADER, FarError, Record};
 
 /// Puts under way at once; one more is dropped, which costs a later miss.
 const PUTS_MAX: usize = 256;
 
-/// What the probe of puts puts, and for how long. Probes use keys of their own: what is wrong with one
-/// value (too long for a proxy, or for the deadline on a slow line) says nothing of the others.
+/// What the probe of puts puts, and for how long. Probes use keys of their own: what is wrong with
+/// one value (too long for a proxy, or for the deadline on a slow line) says nothing of the others.
 const PROBE: (&[u8], Duration) = (b"probe", Duration::from_millis(1));
 /// What the look-up at the start asks for, and for how long a first connection may be under way.
 const FIRST: (&str, Duration) = ("start", Duration::from_secs(1));
@@ -174,15 +174,17 @@ impl Far {
         }
         let name = far_key(key);
         let value = self.codec.encode(key, record, as_of);
-        // The very same value may stand there already, if the log was quiet: it gets a new life (A4).
+        // The very same value may stand there already, if the log was quiet: it gets a new life
+        // (A4).
         let seen = &value[..FAR_HEADER.min(value.len())];
         let put = self.backend.put(&name, &value, seen, jittered(ttl)).await;
         self.note_put(&put, name);
         put == Ok(true)
     }
 
-    /// A look-up in the background that nobody has asked for, so that a server which is down, or does not let
-    /// us in, is known before the first request. One that is slow to connect has the time for it.
+    /// A look-up in the background that nobody has asked for, so that a server which is down, or
+    /// does not let us in, is known before the first request. One that is slow to connect has the
+    /// time for it.
     pub fn look(self: &Arc<Self>) {
         let far = self.clone();
         let (name, limit) = FIRST;

@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use ordain_store::{FAR_FORMAT, FAR_HEADER, Record};
 use ordain_store::ids::Key;
+use ordain_store::{FAR_FORMAT, FAR_HEADER, Record};
 
 const FLEET: u32 = u32::MAX;
 const MAC: std::ops::Range<usize> = 30..FAR_HEADER;

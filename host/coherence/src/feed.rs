@@ -12,15 +12,15 @@ use tokio::time::Instant;
 use super::clock::Moment;
 use super::origin::OriginReader;
 use super::window::{Attempts, Coherence};
+use crate::caches::Caches;
 use ordain_store::{
     COMPONENT_SETTINGS, ChangeLog, FleetSetting, LogRow, OriginError, PURGE, SETTING,
 };
-use crate::caches::Caches;
 
 /// Time between two reads when nothing wakes the feed (rule F3).
 pub use crate::caches::FEED_INTERVAL as INTERVAL;
-/// Time from one read to the next, whoever wakes the feed, and what may be read ahead of that after a while of
-/// quiet: changes that come one by one wait for nothing.
+/// Time from one read to the next, whoever wakes the feed, and what may be read ahead of that after
+/// a while of quiet: changes that come one by one wait for nothing.
 const BETWEEN: Duration = Duration::from_millis(5);
 const AHEAD: Duration = Duration::from_millis(40);
 /// Rows of one read; one more tells that the reply is not the whole rest.
@@ -182,9 +182,9 @@ impl Feed {
         }
     }
 
-    /// Rule D1: settings are in force before the host is proven past the row that changed them. They
-    /// are read after the rows, so they are never older than these; if they are newer than `head`,
-    /// they are read again with the next rows, for a failover may lose them.
+    /// Rule D1: settings are in force before the host is proven past the row that changed them.
+    /// They are read after the rows, so they are never older than these; if they are newer than
+    /// `head`, they are read again with the next rows, for a failover may lose them.
     async fn take_settings(&self, head: u64) -> Result<(), OriginError> {
         let settings = self.log.settings().await?;
         let newest = settings.iter().map(|setting| setting.revision).max();

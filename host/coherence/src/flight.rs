@@ -26,9 +26,9 @@ impl<T> Default for Flights<T> {
 }
 
 impl<T: Clone> Flights<T> {
-    /// The flight of these keys, if it is another than `left` and `joinable` accepts it (it sees the
-    /// reply if there is one), or a new one, which later callers find. A call keeps it until it ends, so that those who come
-    /// between the reply and its entry into near still find the reply.
+    /// The flight of these keys, if it is another than `left` and `joinable` accepts it (it sees
+    /// the reply if there is one), or a new one, which later callers find. A call keeps it until it
+    /// ends, so that those who come between the reply and its entry into near still find the reply.
     pub fn join(
         &self,
         keys: &[Key],

@@ -23,13 +23,13 @@ pub struct Entry {
     pub fill: u64,
     /// Bytes that a guest made of the record (rule D2).
     derived: ArcSwapOption<Derived>,
-    /// Mark of the component that computed for long at this record, so that it does not begin in vain
-    /// again; 0: none.
+    /// Mark of the component that computed for long at this record, so that it does not begin in
+    /// vain again; 0: none.
     heavy: AtomicU64,
     /// It was asked for since somebody last looked (rule A5).
     used: AtomicBool,
-    /// As-of of the value that this host knows to be in far, and the `Moment` in nanoseconds at which
-    /// it put that there; 0: not known.
+    /// As-of of the value that this host knows to be in far, and the `Moment` in nanoseconds at
+    /// which it put that there; 0: not known.
     in_far: (AtomicU64, AtomicU64),
 }
 

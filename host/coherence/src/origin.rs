@@ -9,10 +9,10 @@ use super::breaker::{Breaker, Lines};
 use super::clock::Moment;
 use super::flight::{Flight, Flights};
 use super::window::Coherence;
-use ordain_store::{Origin, OriginError, Snapshot};
-use ordain_store::ids::{Key, Kind, Tenant};
 use crate::places::Places;
 use crate::shares::Whose;
+use ordain_store::ids::{Key, Kind, Tenant};
+use ordain_store::{Origin, OriginError, Snapshot};
 
 /// A reply of the origin and when it was sent for.
 #[derive(Debug)]
@@ -174,13 +174,14 @@ impl OriginReader {
         self.breaker.suspect(move || {
             let reader = reader.upgrade();
             async move {
-                // As for a tenant, since that is what has to work; who is meant makes no difference.
+                // As for a tenant, since that is what has to work; who is meant makes no
+                // difference.
                 let nobody = Key::policy(&Tenant::new("nobody").ok()?);
                 let reader = reader?;
                 let answered = reader.answered.load(Ordering::Relaxed);
                 let mut outcome = reader.origin.read(&[nobody]).await.map(drop);
-                // Others have been answered while it stood in line for a connection: there are more who
-                // ask than can be answered, and to answer nobody would help none of them.
+                // Others have been answered while it stood in line for a connection: there are more
+                // who ask than can be answered, and to answer nobody would help none of them.
                 let is_crowded = reader.answered.load(Ordering::Relaxed) > answered;
                 if is_crowded && matches!(outcome, Err(OriginError::Late)) {
                     outcome = Ok(());

@@ -1,13 +1,14 @@
-//! The places of a host by kind: how many there are, how many of them one tenant may have, and how often
-//! there was none. Not for how they are shared out (`shares`), nor for what a caller is told who gets none.
+//! The places of a host by kind: how many there are, how many of them one tenant may have, and how
+//! often there was none. Not for how they are shared out (`shares`), nor for what a caller is told
+//! who gets none.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::shares::{Place, Shares, Whose};
 
-/// Callers of one tenant that wait for a place to wait for servers in. Many, since most of them find in near
-/// what the first one fetched.
+/// Callers of one tenant that wait for a place to wait for servers in. Many, since most of them
+/// find in near what the first one fetched.
 const WAITING_QUEUE: usize = 1024;
 const QUEUE: usize = 64;
 
@@ -80,18 +81,19 @@ impl Places {
 pub struct Direct {
     /// Lists and histories: long reads that must leave connections for short ones.
     pub lists: Places,
-    /// Answers that are as long as a page may be, from its read on until its text is made, which takes a core.
+    /// Answers that are as long as a page may be, from its read on until its text is made, which
+    /// takes a core.
     pub pages: Places,
-    /// All writes share one lock (rule O2): more of them at once would only wait for it elsewhere, out of
-    /// turn.
+    /// All writes share one lock (rule O2): more of them at once would only wait for it elsewhere,
+    /// out of turn.
     pub writes: Places,
     /// One at a time, of operators alone.
     pub imports: Places,
 }
 
 impl Direct {
-    /// For an origin of so many connections. Small shares: a tenant's callers take turns, and nobody waits
-    /// longer for many of another's than for these.
+    /// For an origin of so many connections. Small shares: a tenant's callers take turns, and
+    /// nobody waits longer for many of another's than for these.
     pub fn new(connections: usize) -> Direct {
         let quarter = (connections / 4).max(1);
         let eighth = (connections / 8).max(1);

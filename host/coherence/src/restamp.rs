@@ -1,7 +1,7 @@
-//! Keeps warm values of near usable in far (rule A5): a value there expires, and what was read as of
-//! a position that has left the window of a starting host is no answer to it. Values that are asked
-//! for are put again as of the watermark, before either happens. Not for deciding what is current:
-//! near holds nothing else.
+//! Keeps warm values of near usable in far (rule A5): a value there expires, and what was read as
+//! of a position that has left the window of a starting host is no answer to it. Values that are
+//! asked for are put again as of the watermark, before either happens. Not for deciding what is
+//! current: near holds nothing else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,6 @@
 //! Places of which nobody can have all: who has many waits, who has none finds one. For whatever is
-//! short on a host (cores, connections, calls that wait). Not for what is done in a place, nor for how
-//! long a place is kept: who takes one has a deadline of its own.
+//! short on a host (cores, connections, calls that wait). Not for what is done in a place, nor for
+//! how long a place is kept: who takes one has a deadline of its own.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 
 use ordain_store::ids::Tenant;
 
-/// Callers that wait for a place of one share, unless something else is said; more are refused at once.
+/// Callers that wait for a place of one share, unless something else is said; more are refused at
+/// once.
 const QUEUE: usize = 64;
 /// Shares of one payer that are waited for at once: of a token that asks about that many tenants.
 const SHARES: usize = 1024;
@@ -26,8 +27,8 @@ const TOKEN_EACH: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Whose {
     Tenant(Tenant),
-    /// A tenant, asked about by a token that may ask about several: a part of what the token has, and of
-    /// what the tenant has.
+    /// A tenant, asked about by a token that may ask about several: a part of what the token has,
+    /// and of what the tenant has.
     Through(Arc<str>, Tenant),
     /// Of a token of that kind, before it is known which tenant it asks about.
     Token(Arc<str>),
@@ -81,11 +82,12 @@ impl Charge {
     }
 }
 
-/// A number of places for tenants, and some for operators beside them. A tenant gets another place only
-/// while more are free than it has: one that is alone can have half of them, `n` that want all of them
-/// get an equal part each, and one part stays free for who comes next. A token that asks about many tenants
-/// can have three quarters in all, since it may well be the only one there is, and no more than eight tenants.
-/// What is kept of a share goes with its last place and its last caller.
+/// A number of places for tenants, and some for operators beside them. A tenant gets another place
+/// only while more are free than it has: one that is alone can have half of them, `n` that want all
+/// of them get an equal part each, and one part stays free for who comes next. A token that asks
+/// about many tenants can have three quarters in all, since it may well be the only one there is,
+/// and no more than eight tenants. What is kept of a share goes with its last place and its last
+/// caller.
 #[derive(Clone)]
 pub struct Shares {
     state: Arc<Mutex<State>>,
@@ -137,8 +139,8 @@ impl Drop for Place {
 }
 
 impl Place {
-    /// Lets others have their turn, if another share is waited for, and goes on before later callers
-    /// of its own; `None`: the turn did not come back in time.
+    /// Lets others have their turn, if another share is waited for, and goes on before later
+    /// callers of its own; `None`: the turn did not come back in time.
     pub async fn rotate(self, within: Duration) -> Option<Place> {
         let turn = self.of.lock().step_back(&self.whose);
         let Some(turn) = turn else {
@@ -150,8 +152,8 @@ impl Place {
 }
 
 impl Shares {
-    /// `places` for all tenants together, of which one has `each` at most; operators have `each` beside
-    /// them.
+    /// `places` for all tenants together, of which one has `each` at most; operators have `each`
+    /// beside them.
     pub fn new(places: usize, each: usize) -> Shares {
         let state = State {
             each,
@@ -180,8 +182,9 @@ impl Shares {
         self.lock().take(whose).then(|| self.place(whose))
     }
 
-    /// A place, waited for; `None`: there was none in time, or too many wait for one already. Payers take
-    /// turns, and so do the shares of one payer; callers of one share are served in order.
+    /// A place, waited for; `None`: there was none in time, or too many wait for one already.
+    /// Payers take turns, and so do the shares of one payer; callers of one share are served in
+    /// order.
     pub async fn take(&self, whose: &Whose, within: Duration) -> Option<Place> {
         let turn = {
             let mut state = self.lock();

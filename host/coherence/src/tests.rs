@@ -13,12 +13,12 @@ use super::clock::Moment;
 use super::feed::Feed;
 use super::origin::OriginReader;
 use super::window::Coherence;
-use ordain_store::memory::MemoryOrigin;
-use ordain_store::{Attribution, Change, LogRow, Origin, Precondition, Record};
 use crate::caches::Caches;
-use ordain_store::ids::{Key, Tenant};
 use crate::caches::Configured;
 use crate::places::Places;
+use ordain_store::ids::{Key, Tenant};
+use ordain_store::memory::MemoryOrigin;
+use ordain_store::{Attribution, Change, LogRow, Origin, Precondition, Record};
 
 fn key(tenant: &str) -> Key {
     Key::policy(&Tenant::new(tenant).expect("a valid id"))
@@ -337,7 +337,8 @@ proptest! {
         rows[loaded..].iter().for_each(|row| coherence.apply(row));
 
         let visible = &rows[rows.len().saturating_sub(window)..];
-        // A host that has followed the log from before its first row has nobody's word for the rest.
+        // A host that has followed the log from before its first row has nobody's word for the
+        // rest.
         let whole = visible.len() == rows.len() && loaded > 0;
         let in_window = visible.iter().any(|row| row.position == as_of);
         let changed_since = rows.iter().any(|row| {

@@ -1,6 +1,6 @@
 //! What this host knows of the change log, and the test V that judges every value by it (rules F1,
-//! F4, V, N1-N4). Not for reading the log (`feed.rs`) or values (`origin.rs`, `far.rs`). What touches
-//! more than one key is in `wide`.
+//! F4, V, N1-N4). Not for reading the log (`feed.rs`) or values (`origin.rs`, `far.rs`). What
+//! touches more than one key is in `wide`.
 
 mod wide;
 
@@ -15,8 +15,8 @@ use tokio::sync::{Notify, watch};
 use super::absent::Absences;
 use super::clock::Moment;
 use super::near::{Entry, Near};
-use ordain_store::{LogRow, Record};
 use ordain_store::ids::{Key, Tenant};
+use ordain_store::{LogRow, Record};
 
 const STRIPES: usize = 64;
 /// More fences than this at once become one fence for all keys (rule N4).
@@ -92,7 +92,8 @@ pub struct Coherence {
     queue: AtomicU64,
     /// Microseconds; `NONE`: not known.
     lag: AtomicU64,
-    /// The clock of the primary in microseconds, less the `Moment` at which it was read; 0: not known.
+    /// The clock of the primary in microseconds, less the `Moment` at which it was read; 0: not
+    /// known.
     clock: AtomicU64,
     /// Held while a reply of the feed is applied and while purging, so that no reply that was sent
     /// for before a purge is applied after it.
@@ -186,7 +187,8 @@ impl Coherence {
         (rows.rows.len(), self.window_max)
     }
 
-    /// The position in the middle of a full window; 0 while it is not full, for nothing leaves it then.
+    /// The position in the middle of a full window; 0 while it is not full, for nothing leaves it
+    /// then.
     pub(super) fn middle_of_window(&self) -> u64 {
         let rows = self.rows.read().unwrap_or_else(PoisonError::into_inner);
         if rows.rows.len() < self.window_max {
@@ -212,8 +214,8 @@ impl Coherence {
         self.clock.store(offset, Ordering::Relaxed);
     }
 
-    /// Whether a position may have been given out by now: positions follow the clock of the primary (O1),
-    /// or its log where that is ahead of it. Everything may while neither is known.
+    /// Whether a position may have been given out by now: positions follow the clock of the primary
+    /// (O1), or its log where that is ahead of it. Everything may while neither is known.
     pub fn may_exist(&self, position: u64) -> bool {
         let offset = self.clock.load(Ordering::Relaxed);
         if position == 0 || offset == 0 {

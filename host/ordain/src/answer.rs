@@ -2,8 +2,8 @@
 
 mod json;
 
-use ordain_store::ids::Tenant;
 use crate::request::{EgressMode, Fault};
+use ordain_store::ids::Tenant;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]

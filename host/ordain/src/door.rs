@@ -1,8 +1,8 @@
 //! The library's front door: one running Ordain, and what it answers. Wires the parts together;
 //! decides nothing itself.
 //!
-//! `ordain` is the thing itself; `read` and `write` go to the origin for it; above them is a file for each subject
-//! that callers have. `start` puts one together.
+//! `ordain` is the thing itself; `read` and `write` go to the origin for it; above them is a file
+//! for each subject that callers have. `start` puts one together.
 
 mod batch;
 mod components;
@@ -19,11 +19,11 @@ mod types;
 mod upkeep;
 mod write;
 
+pub use self::ordain::Ordain;
 pub use crate::runtime::{ComponentInfo, InvalidRecord};
 pub use components::{
     Changed, Checked, ComponentError, ComponentReport, Intent, is_share, read_signed,
 };
-pub use self::ordain::Ordain;
 pub use import::{Imported, Importer};
 pub use start::{
     Builder, CheckError, StartError, check_component_file, inspect_component, migrate,

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::request::EgressMode;
 use ordain_coherence::caches::Configured;
 pub use ordain_coherence::caches::{FEED_INTERVAL, Switches};
-use crate::request::EgressMode;
 pub use ordain_store::secret::masked_url;
 use ordain_store::secret::{Secret, SecretUrl};
 
@@ -55,8 +55,8 @@ pub struct Options {
     pub switches: Switches,
 }
 
-/// Whether an instance of the component serves one call after the other, or one alone: then nothing that
-/// it keeps can reach another tenant's call, for some 20 us more.
+/// Whether an instance of the component serves one call after the other, or one alone: then nothing
+/// that it keeps can reach another tenant's call, for some 20 us more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum InstanceMode {
     #[default]

@@ -1,8 +1,8 @@
-//! Who asks, and what they may: tokens become principals here, and roles say what a principal may do.
-//! Not for HTTP (`http/gate.rs` asks here) and not for policies.
+//! Who asks, and what they may: tokens become principals here, and roles say what a principal may
+//! do. Not for HTTP (`http/gate.rs` asks here) and not for policies.
 //!
-//! Signatures are checked with `ring`, which the rest of Ordain uses too. Why no library for tokens is used is in
-//! docs/architecture.md, "The gate".
+//! Signatures are checked with `ring`, which the rest of Ordain uses too. Why no library for tokens
+//! is used is in docs/architecture.md, "The gate".
 
 mod claims;
 mod denied;
@@ -44,7 +44,8 @@ pub use verifier::{Configured, Verifier};
 /// Whether tokens are asked for.
 #[derive(Clone)]
 pub enum Access {
-    /// No: everybody is this principal. For development, and for commands that have the database anyway.
+    /// No: everybody is this principal. For development, and for commands that have the database
+    /// anyway.
     Open(Arc<Principal>),
     Tokens(Arc<Verifier>),
 }
@@ -70,7 +71,8 @@ impl Access {
         }
     }
 
-    /// Whether keys may have changed since a token named one that is not known: it is worth another try.
+    /// Whether keys may have changed since a token named one that is not known: it is worth another
+    /// try.
     pub async fn refreshed(&self) -> bool {
         match self {
             Access::Open(_) => false,

@@ -1,5 +1,6 @@
-//! Flags, environment and `ordain.toml`: one struct, whose doc comments are the help, and its checked form. What
-//! cannot work is refused here, with what to do, before anything starts. Not for what the values do.
+//! Flags, environment and `ordain.toml`: one struct, whose doc comments are the help, and its
+//! checked form. What cannot work is refused here, with what to do, before anything starts. Not for
+//! what the values do.
 
 mod access;
 mod checked;
@@ -41,15 +42,17 @@ pub use unnamed::Reader;
 use values::{bytes, instances, mode, signature, within};
 pub use values::{duration, fraction, switch, whole};
 
-/// What can be configured. A flag wins over its variable, and that over the file; an empty variable counts
-/// as unset.
+/// What can be configured. A flag wins over its variable, and that over the file; an empty variable
+/// counts as unset.
 #[derive(Clone, Args)]
 pub struct Config {
-    /// File with options, a line each [default: ordain.toml in the working directory, if there is one]
+    /// File with options, a line each [default: ordain.toml in the working directory, if there is
+    /// one]
     #[arg(long = "config", env = "ORDAIN_CONFIG", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 
-    /// Address to listen on; port 0 takes a free one. Or a Unix socket, which only its owner and group may use: unix:/run/ordain.sock
+    /// Address to listen on; port 0 takes a free one. Or a Unix socket, which only its owner and
+    /// group may use: unix:/run/ordain.sock
     #[arg(
         long,
         env = "ORDAIN_LISTEN",
@@ -62,12 +65,13 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_ENV", value_name = "NAME")]
     pub env: Option<String>,
 
-    /// After SIGTERM: how long requests are still taken, while /readyz says that the instance goes, so that
-    /// load balancers can take it out
+    /// After SIGTERM: how long requests are still taken, while /readyz says that the instance goes,
+    /// so that load balancers can take it out
     #[arg(long, env = "ORDAIN_DRAIN", default_value = "0s", value_parser = duration, value_name = "DURATION")]
     pub drain: Duration,
 
-    /// How long a connection may be without a request; longer than load balancers in front keep theirs
+    /// How long a connection may be without a request; longer than load balancers in front keep
+    /// theirs
     #[arg(long, env = "ORDAIN_IDLE_TIMEOUT", default_value = "75s", value_parser = duration, value_name = "DURATION")]
     pub idle_timeout: Duration,
 
@@ -83,8 +87,8 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_WATCH", value_parser = switch, default_value = "off", default_missing_value = "on", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_name = "on|off")]
     pub watch: bool,
 
-    /// Instances of the component: warm ones serve one call after the other, fresh ones serve one call
-    /// and nothing in them outlives it, for some 20 us more
+    /// Instances of the component: warm ones serve one call after the other, fresh ones serve one
+    /// call and nothing in them outlives it, for some 20 us more
     #[arg(long, env = "ORDAIN_INSTANCES", default_value = "warm", value_parser = instances, value_name = "warm|fresh")]
     pub instances: InstanceMode,
 
@@ -92,8 +96,8 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_COMPONENT_SIGNATURE", default_value = "optional", value_parser = signature, value_name = "optional|required")]
     pub component_signature: SignatureMode,
 
-    /// Ed25519 public keys that may sign components, comma separated: 32 bytes in base64, or the line
-    /// between BEGIN and END of a PEM file
+    /// Ed25519 public keys that may sign components, comma separated: 32 bytes in base64, or the
+    /// line between BEGIN and END of a PEM file
     #[arg(long, env = "ORDAIN_COMPONENT_KEYS", value_name = "KEYS")]
     pub component_keys: Option<String>,
 
@@ -106,7 +110,8 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_COMPONENT_CACHE", value_name = "FOLDER")]
     pub component_cache: Option<PathBuf>,
 
-    /// How long a new component is watched, with the one before at hand for what it fails at; 0s: not at all
+    /// How long a new component is watched, with the one before at hand for what it fails at; 0s:
+    /// not at all
     #[arg(long, env = "ORDAIN_COMPONENT_WATCH_TIME", default_value = "10m", value_parser = duration, value_name = "DURATION")]
     pub component_watch_time: Duration,
 
@@ -120,7 +125,8 @@ pub struct Config {
     )]
     pub component_max_faults: u32,
 
-    /// Postgres, the source of truth; without it policies live in memory (development and test only)
+    /// Postgres, the source of truth; without it policies live in memory (development and test
+    /// only)
     #[arg(long, env = "DATABASE_URL", value_name = "URL")]
     pub database_url: Option<SecretUrl>,
 
@@ -129,7 +135,8 @@ pub struct Config {
     pub migrate_url: Option<SecretUrl>,
 
     /// Redis, the cache that instances share; without it there is none. redis://, rediss:// (TLS),
-    /// redis+cluster://HOST:PORT,HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/NAME, rediss+...://
+    /// redis+cluster://HOST:PORT,HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/NAME,
+    /// rediss+...://
     #[arg(long, env = "REDIS_URL", value_name = "URL")]
     pub redis_url: Option<SecretUrl>,
 
@@ -162,8 +169,8 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_BOUND", default_value = "1s", value_parser = duration, value_name = "DURATION")]
     pub bound: Duration,
 
-    /// While Postgres does not answer: how old an answer may be that is given all the same, marked as
-    /// stale; 0s: none is
+    /// While Postgres does not answer: how old an answer may be that is given all the same, marked
+    /// as stale; 0s: none is
     #[arg(long, env = "ORDAIN_STALE_LIMIT", default_value = "15m", value_parser = duration, value_name = "DURATION")]
     pub stale_limit: Duration,
 
@@ -208,7 +215,8 @@ pub struct Config {
     #[arg(long, env = "ORDAIN_REQUEST_DEADLINE", default_value = "1s", value_parser = duration, value_name = "DURATION")]
     pub request_deadline: Duration,
 
-    /// How often a few cached records are compared with the origin, to measure their staleness; 0s: never
+    /// How often a few cached records are compared with the origin, to measure their staleness; 0s:
+    /// never
     #[arg(long, env = "ORDAIN_AUDIT_INTERVAL", default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub audit_interval: Duration,
 

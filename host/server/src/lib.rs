@@ -1,5 +1,5 @@
-//! The program around the library: HTTP, access, configuration, commands, metrics. Not for what is answered
-//! (`ordain`).
+//! The program around the library: HTTP, access, configuration, commands, metrics. Not for what is
+//! answered (`ordain`).
 
 pub mod access;
 pub mod cli;

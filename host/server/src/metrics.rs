@@ -1,5 +1,5 @@
-//! What operators measure, in the text format of Prometheus. Everything is read when it is asked for:
-//! nothing is kept here. Not for the numbers themselves (`counts`, `ordain/status.rs`).
+//! What operators measure, in the text format of Prometheus. Everything is read when it is asked
+//! for: nothing is kept here. Not for the numbers themselves (`counts`, `ordain/status.rs`).
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::http::{self, EdgeStatus};
-use ordain_store::ids::Kind;
 use ordain::door::Ordain;
 use ordain_coherence::places::Places;
+use ordain_store::ids::Kind;
 
 /// All metrics of an instance.
 pub fn text(ordain: &Ordain, edge: &EdgeStatus) -> Result<String, fmt::Error> {

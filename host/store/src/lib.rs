@@ -1,6 +1,7 @@
 //! What stores records: the origin (source of truth), its change log, and the far cache. One trait
-//! each (`records`), one file or folder per backend, one contract suite for all (`contract`). Not for caching rules
-//! (`ordain_coherence`) nor policy rules (the guest); nothing here knows Wasmtime or HTTP.
+//! each (`records`), one file or folder per backend, one contract suite for all (`contract`). Not
+//! for caching rules (`ordain_coherence`) nor policy rules (the guest); nothing here knows Wasmtime
+//! or HTTP.
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;

@@ -35,7 +35,8 @@ pub struct MemoryOrigin {
 }
 
 struct Shared {
-    /// One lock over everything: a read is one snapshot (O5), positions become visible in order (O2).
+    /// One lock over everything: a read is one snapshot (O5), positions become visible in order
+    /// (O2).
     state: Mutex<State>,
     /// One for each handle.
     wakes: Mutex<Vec<Weak<Notify>>>,

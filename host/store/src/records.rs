@@ -1,5 +1,5 @@
-//! What is stored, and what is asked of those who store it: the origin (source of truth), its change log, and the far cache,
-//! one trait each.
+//! What is stored, and what is asked of those who store it: the origin (source of truth), its
+//! change log, and the far cache, one trait each.
 //!
 //! Every call has a deadline of its own, given when the backend is made. Dropping a call's future
 //! abandons it: its reply is never delivered to anyone else.
@@ -133,11 +133,13 @@ pub enum WriteError {
     Origin(#[from] OriginError),
 }
 
-/// Text of one page: items are left for the next one where there would be more, save the first. Whoever
-/// reads it must not make the origin send, and this process hold, as much as anybody ever stored.
+/// Text of one page: items are left for the next one where there would be more, save the first.
+/// Whoever reads it must not make the origin send, and this process hold, as much as anybody ever
+/// stored.
 pub const PAGE_BYTES: usize = 1 << 20;
 
-/// One page of a keyset listing: at most as many items as were asked for, and at most [`PAGE_BYTES`].
+/// One page of a keyset listing: at most as many items as were asked for, and at most
+/// [`PAGE_BYTES`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     pub items: Vec<T>,
@@ -208,12 +210,12 @@ pub(crate) const NAMELESS: &str = "no record is called so";
 /// The source of truth for policies and configs.
 #[async_trait]
 pub trait Origin: Send + Sync + 'static {
-    /// Reads all keys from one snapshot of the primary (rule O5): of the fleet and of one tenant, whose
-    /// work this is. Fails on keys of two tenants.
+    /// Reads all keys from one snapshot of the primary (rule O5): of the fleet and of one tenant,
+    /// whose work this is. Fails on keys of two tenants.
     async fn read(&self, keys: &[Key]) -> Result<Snapshot, OriginError>;
 
-    /// Changes one record in one transaction (rule O4). Returns after the commit. Rejects a key that names
-    /// no record.
+    /// Changes one record in one transaction (rule O4). Returns after the commit. Rejects a key
+    /// that names no record.
     async fn write(
         &self,
         key: &Key,
@@ -222,9 +224,9 @@ pub trait Origin: Send + Sync + 'static {
         by: &Attribution,
     ) -> Result<Written, WriteError>;
 
-    /// Puts many policies in one transaction, all or none; those that are stored as they are given stay as
-    /// they are, so that the same again changes nothing. Callers send as many at a time as take a moment:
-    /// other writes wait for it (rule O2).
+    /// Puts many policies in one transaction, all or none; those that are stored as they are given
+    /// stay as they are, so that the same again changes nothing. Callers send as many at a time as
+    /// take a moment: other writes wait for it (rule O2).
     async fn put_many(
         &self,
         policies: &[(Tenant, Arc<str>)],
@@ -245,8 +247,8 @@ pub trait Origin: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<(TenantEntry, Arc<str>)>, OriginError>;
 
-    /// Levels of config of the fleet, all tenants and users, in byte order of tenant and user (the fleet has
-    /// neither), those after `after` only.
+    /// Levels of config of the fleet, all tenants and users, in byte order of tenant and user (the
+    /// fleet has neither), those after `after` only.
     async fn levels(
         &self,
         after: Option<&LevelPlace>,
@@ -265,9 +267,9 @@ pub trait Origin: Send + Sync + 'static {
     /// known at position `after`: one statement, one snapshot.
     async fn audit(&self, key: &Key, after: u64) -> Result<Audit, OriginError>;
 
-    /// Sets (`Some`) or removes (`None`) settings of the fleet in one transaction (rule O4), provided
-    /// that the settings of `only_if` are as given there; else `Precondition`, and nothing is
-    /// changed. Removing what is not there is no change. Returns the revision of the last row
+    /// Sets (`Some`) or removes (`None`) settings of the fleet in one transaction (rule O4),
+    /// provided that the settings of `only_if` are as given there; else `Precondition`, and nothing
+    /// is changed. Removing what is not there is no change. Returns the revision of the last row
     /// written, `None` if nothing changed.
     async fn set_settings(
         &self,
@@ -288,8 +290,8 @@ pub trait Origin: Send + Sync + 'static {
     async fn purge(&self, tenant: Option<&Tenant>, by: &Attribution) -> Result<u64, WriteError>;
 
     /// Deletes the oldest rows of the log, those written before `before`, and records that in the
-    /// same transaction (rule F6). Never the newest `keep` rows, nor the newest row. Deletes no more
-    /// than one short transaction can: whoever wants all calls again until `rows` is 0.
+    /// same transaction (rule F6). Never the newest `keep` rows, nor the newest row. Deletes no
+    /// more than one short transaction can: whoever wants all calls again until `rows` is 0.
     async fn prune(
         &self,
         before: SystemTime,
@@ -341,8 +343,9 @@ pub const EVERYTHING: &str = "*";
 /// The change log, read by the feed only.
 #[async_trait]
 pub trait ChangeLog: Send + Sync + 'static {
-    /// The newest rows, at most `limit`, in ascending order; and whether these are all that was ever
-    /// logged (rule F2): there are no others, and none of them records a prune. On the primary.
+    /// The newest rows, at most `limit`, in ascending order; and whether these are all that was
+    /// ever logged (rule F2): there are no others, and none of them records a prune. On the
+    /// primary.
     async fn newest(&self, limit: u32) -> Result<(Vec<LogRow>, bool), OriginError>;
 
     /// Rows from position `from` (itself included), ascending, at most `limit` (rule F3). On the
@@ -360,8 +363,8 @@ pub trait ChangeLog: Send + Sync + 'static {
     /// primary alone; `None`: there was none yet.
     fn lag(&self) -> Option<std::time::Duration>;
 
-    /// The clock of the primary at the latest `since`, in microseconds since 1970, as positions count;
-    /// `None`: there was none yet.
+    /// The clock of the primary at the latest `since`, in microseconds since 1970, as positions
+    /// count; `None`: there was none yet.
     fn clock(&self) -> Option<u64>;
 
     /// Returns when the log may have grown. Only a hint (rule F5): it may come late or never.
@@ -404,8 +407,8 @@ pub trait Far: Send + Sync + 'static {
     /// `redis at HOST:PORT`, without user and password.
     fn describe(&self) -> String;
 
-    /// True if a call that has just failed says nothing of others: far has several servers, and some
-    /// of them are in order.
+    /// True if a call that has just failed says nothing of others: far has several servers, and
+    /// some of them are in order.
     fn fails_in_part(&self) -> bool {
         false
     }

@@ -1,15 +1,16 @@
-//! Values that are never printed: whoever needs one says so by `reveal`. Not for where secrets come from
-//! (`config`), nor for files of them.
+//! Values that are never printed: whoever needs one says so by `reveal`. Not for where secrets come
+//! from (`config`), nor for files of them.
 
 mod mask;
+#[cfg(any(test, feature = "contract"))]
+pub mod random;
 
 use std::fmt;
 
-#[cfg(test)]
-pub use mask::tests as random;
 pub use mask::{MASK, masked_url};
 
-/// A value that is not what it should be, as it may be shown: a URL with a password may have got there.
+/// A value that is not what it should be, as it may be shown: a URL with a password may have got
+/// there.
 pub fn misplaced(text: &str) -> String {
     match text.contains("://") {
         true => masked_url(text),

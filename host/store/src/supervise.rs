@@ -1,5 +1,5 @@
-//! Keeps background tasks at work: one that panics is told of, counted and begun again, after a pause that
-//! grows. Not for what a task does about its own errors, which are no panics.
+//! Keeps background tasks at work: one that panics is told of, counted and begun again, after a
+//! pause that grows. Not for what a task does about its own errors, which are no panics.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,8 @@ pub struct TaskStatus {
 }
 
 impl Tasks {
-    /// Runs `work`, again whenever it panics: it is told how often it did so far. Ends when it returns.
+    /// Runs `work`, again whenever it panics: it is told how often it did so far. Ends when it
+    /// returns.
     pub fn spawn<F>(
         &self,
         name: &'static str,

@@ -1,5 +1,5 @@
-//! The text in bytes that somebody wrote (JSON, TOML): UTF-8, with or without the byte order mark that some
-//! editors and shells write. Not for what the text says.
+//! The text in bytes that somebody wrote (JSON, TOML): UTF-8, with or without the byte order mark
+//! that some editors and shells write. Not for what the text says.
 
 /// U+FEFF at the beginning of a text in UTF-8.
 const MARK: char = '\u{feff}';

@@ -1,8 +1,8 @@
 //! The decision that everybody makes: one tenant with ten tasks, four users and three globs, asked
 //! which provider and model may serve a user's task.
 
-use ordain_store::ids::Tenant;
 use ordain::request::Request;
+use ordain_store::ids::Tenant;
 use serde_json::{Value, json};
 
 pub const TENANT: &str = "acme";

@@ -1,13 +1,13 @@
-//! Instances of contenders that are libraries: Ordain's and the predecessor's. Each runs on threads of
-//! its own, as if in a process of its own, and is asked in process: no peer has a server to ask.
+//! Instances of contenders that are libraries: Ordain's and the predecessor's. Each runs on threads
+//! of its own, as if in a process of its own, and is asked in process: no peer has a server to ask.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use ordain::Ordain;
-use ordain_store::ids::Tenant;
 use ordain::request::Request;
+use ordain_store::ids::Tenant;
 use serde_json::json;
 use tokio::runtime::{Handle, Runtime};
 

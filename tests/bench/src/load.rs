@@ -1,5 +1,6 @@
 //! Load in a closed loop while a server stands still and goes on again: some callers ask for warm
-//! tenants without a pause, some for cold ones with a pause. Every call is kept, and summed up by `Span`.
+//! tenants without a pause, some for cold ones with a pause. Every call is kept, and summed up by
+//! `Span`.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,11 +1,13 @@
 //! `make bench`: Ordain and its peers side by side in one run, so that ratios mean something on any
-//! machine. Arguments: the folder of the build, then the groups to run (default: all); `--quick` does
-//! just enough of each to see that it works. Tables go to standard output, and with `result.json` and a
-//! picture to `bench/` in that folder. Not a test: nothing here decides whether a change is right.
+//! machine. Arguments: the folder of the build, then the groups to run (default: all); `--quick`
+//! does just enough of each to see that it works. Tables go to standard output, and with
+//! `result.json` and a picture to `bench/` in that folder. Not a test: nothing here decides whether
+//! a change is right.
 //!
 //! Single calls:
 //! - `near`: a decision in process; `tiers`: one that reads Redis or Postgres;
-//! - `service` (group `http`): one over HTTP; `start`: the first one of a process; `swap`: while the
+//! - `service` (group `http`): one over HTTP; `start`: the first one of a process; `swap`: while
+//! the
 //!   component is replaced;
 //! - `tenants`: what many tenants in near cost;
 //! - `decision`: the policy and the requests that everybody answers;
@@ -14,11 +16,13 @@
 //! - `propagation`: how long other instances answer by the old policy after a write;
 //! - `stampede`: many callers of one cold key; `unknown`: many tenants that do not exist;
 //! - `outage`: Redis or Postgres stand still under load;
-//! - `instance`: what is asked there; `http`, `load`, `wrk`: who asks; `servers`: Postgres and Redis;
+//! - `instance`: what is asked there; `http`, `load`, `wrk`: who asks; `servers`: Postgres and
+//! Redis;
 //!
 //! and for both:
 //! - `peers`: who answers besides Ordain, each with what is equal and what is not;
-//! - `measure`, `memory`, `scale`: how time is taken, and memory, how much is done; `report`: what becomes of it.
+//! - `measure`, `memory`, `scale`: how time is taken, and memory, how much is done; `report`: what
+//! becomes of it.
 
 mod decision;
 mod http;

@@ -1,7 +1,7 @@
-//! How time is taken: every call for itself, with the monotonic clock before and after it, less what
-//! an empty call takes. Contenders take turns in rounds, so that a busy machine slows all of them;
-//! what is reported is the median of the rounds, and ratios are medians of the rounds' ratios.
-//! Threads are not pinned.
+//! How time is taken: every call for itself, with the monotonic clock before and after it, less
+//! what an empty call takes. Contenders take turns in rounds, so that a busy machine slows all of
+//! them; what is reported is the median of the rounds, and ratios are medians of the rounds'
+//! ratios. Threads are not pinned.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

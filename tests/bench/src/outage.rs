@@ -1,5 +1,5 @@
-//! Redis or Postgres stand still (SIGSTOP) under load and go on again: throughput of near hits, latency,
-//! failures, and whether any request takes longer than its deadline.
+//! Redis or Postgres stand still (SIGSTOP) under load and go on again: throughput of near hits,
+//! latency, failures, and whether any request takes longer than its deadline.
 
 use std::sync::Arc;
 use std::time::Duration;

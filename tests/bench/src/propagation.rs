@@ -208,7 +208,8 @@ impl<I: Instance> Pair<I> {
         Ok(outcome)
     }
 
-    /// Nanoseconds until the reader's first answer that reflects the last version; `None`: it does not.
+    /// Nanoseconds until the reader's first answer that reflects the last version; `None`: it does
+    /// not.
     async fn write(&mut self, burst: u64) -> anyhow::Result<Option<u64>> {
         let tenant = format!("tenant-{}", self.version % TENANTS);
         let versions = self.version + 1..=self.version + burst;

@@ -1,6 +1,6 @@
-//! The result: what was measured, by contender and by workload, and what it should have been. As text
-//! for a terminal and as Markdown for documents (`text`, both from the same `blocks`), and as JSON for
-//! programs. Measures nothing.
+//! The result: what was measured, by contender and by workload, and what it should have been. As
+//! text for a terminal and as Markdown for documents (`text`, both from the same `blocks`), and as
+//! JSON for programs. Measures nothing.
 
 mod blocks;
 mod chart;
@@ -15,8 +15,8 @@ use serde_json::Value;
 
 pub use finding::{Figure, Finding, Goal, Section};
 
-/// One contender of a comparison of single calls. Later measurements add rows; those that are here keep
-/// their names.
+/// One contender of a comparison of single calls. Later measurements add rows; those that are here
+/// keep their names.
 #[derive(Debug, serde::Serialize)]
 pub struct Row {
     pub id: &'static str,

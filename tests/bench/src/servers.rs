@@ -1,5 +1,5 @@
-//! The Postgres and Redis that all workloads share, and what is done to them: databases, connections
-//! that are counted, notifications that get lost, servers that stand still.
+//! The Postgres and Redis that all workloads share, and what is done to them: databases,
+//! connections that are counted, notifications that get lost, servers that stand still.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Many callers of one key that no cache has, on two instances at once. Reads of the origin are counted
-//! on the wire, for each instance by itself.
+//! Many callers of one key that no cache has, on two instances at once. Reads of the origin are
+//! counted on the wire, for each instance by itself.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -126,7 +126,8 @@ async fn rounds<I: Instance>(
         });
         heard.await??;
     }
-    // A feed's interval: by then its watermark has come by, also where the herald came from the origin.
+    // A feed's interval: by then its watermark has come by, also where the herald came from the
+    // origin.
     tokio::time::sleep(Duration::from_millis(300)).await;
 
     let mut outcome = Outcome::default();

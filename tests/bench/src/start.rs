@@ -1,5 +1,6 @@
-//! From the start of the process to its first decision over HTTP: the real binary, three policies loaded
-//! from a file, with an empty folder for compiled code and with one that an earlier start has filled.
+//! From the start of the process to its first decision over HTTP: the real binary, three policies
+//! loaded from a file, with an empty folder for compiled code and with one that an earlier start
+//! has filled.
 
 use std::path::Path;
 use std::process::Stdio;

@@ -1,5 +1,5 @@
-//! A component is replaced every second while all callers go on: what the requests of those seconds notice
-//! of it, and what a candidate in the shadow costs them.
+//! A component is replaced every second while all callers go on: what the requests of those seconds
+//! notice of it, and what a candidate in the shadow costs them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

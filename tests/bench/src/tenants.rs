@@ -1,13 +1,13 @@
-//! Many tenants in near: what a hit costs when they are asked at random, and how much memory one takes
-//! beyond the bytes of its record. In process, with policies in memory.
+//! Many tenants in near: what a hit costs when they are asked at random, and how much memory one
+//! takes beyond the bytes of its record. In process, with policies in memory.
 
 use std::hint::black_box;
 
 use anyhow::{Context as _, ensure};
 use ordain::Ordain;
 use ordain::answer::Tier;
-use ordain_store::ids::Tenant;
 use ordain::request::Request;
+use ordain_store::ids::Tenant;
 use rand::Rng as _;
 use serde_json::json;
 

@@ -1,15 +1,15 @@
-//! A decision that reads the far cache or the origin, beside nothing but that read: the same server,
-//! the same client crate, the same bytes. Near is off, so the guest decodes the record's text on every
-//! call: what a first request of a tenant costs.
+//! A decision that reads the far cache or the origin, beside nothing but that read: the same
+//! server, the same client crate, the same bytes. Near is off, so the guest decodes the record's
+//! text on every call: what a first request of a tenant costs.
 
 use std::hint::black_box;
 
 use anyhow::{Context as _, ensure};
 use ordain::Ordain;
 use ordain::answer::Tier;
+use ordain::options::Switches;
 use ordain_coherence::far_value::far_key;
 use ordain_store::ids::Key;
-use ordain::options::Switches;
 use ordain_tests::services::{Postgres, Redis};
 use sqlx::Connection as _;
 
@@ -22,8 +22,8 @@ const CALLS: usize = 300;
 
 /// A query of the row and nothing else, as somebody who sees all rows.
 const ROW: &str = "SELECT body, revision FROM public.policies WHERE tenant = $1";
-/// The same in a transaction of the tenant, as the role that sees nothing else: in one statement, which is the
-/// least that row level security costs.
+/// The same in a transaction of the tenant, as the role that sees nothing else: in one statement,
+/// which is the least that row level security costs.
 const TENANT_ROW: &str = "SELECT p.body, p.revision \
      FROM (SELECT set_config('ordain.tenant', $1, true) AS tenant OFFSET 0) t CROSS JOIN LATERAL \
      (SELECT body, revision FROM public.policies WHERE tenant = t.tenant OFFSET 0) p";

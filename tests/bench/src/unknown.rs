@@ -1,5 +1,5 @@
-//! Many tenants that have no policy, each asked for ten times, in random order: how often the origin is
-//! asked, and how much memory it takes to remember that they do not exist.
+//! Many tenants that have no policy, each asked for ten times, in random order: how often the
+//! origin is asked, and how much memory it takes to remember that they do not exist.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,6 @@
-//! The load generator wrk, as a program of its own: what it is told, and what it measured. One thread of
-//! it, so that servers have at least one core. It cannot use Unix sockets: for those see `http`.
+//! The load generator wrk, as a program of its own: what it is told, and what it measured. One
+//! thread of it, so that servers have at least one core. It cannot use Unix sockets: for those see
+//! `http`.
 
 use std::path::Path;
 use std::process::Stdio;

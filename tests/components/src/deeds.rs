@@ -1,5 +1,5 @@
-//! What is done before an answer is made: computing, allocating, calling the host. Deeds that change
-//! the answer itself are in `spoiling`.
+//! What is done before an answer is made: computing, allocating, calling the host. Deeds that
+//! change the answer itself are in `spoiling`.
 
 use std::hint::black_box;
 

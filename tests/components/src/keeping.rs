@@ -1,5 +1,5 @@
-//! A component that forgets nothing: it answers every later caller from the first record that it saw,
-//! whoever's that was. What `wit/world.wit` forbids, and what only a fresh instance prevents.
+//! A component that forgets nothing: it answers every later caller from the first record that it
+//! saw, whoever's that was. What `wit/world.wit` forbids, and what only a fresh instance prevents.
 
 use std::cell::RefCell;
 

@@ -1,9 +1,9 @@
-//! What the component is told to do, and when. The mode is written into the file, behind a marker, by
-//! whoever wants such a component; `tests/src/components.rs` does it.
+//! What the component is told to do, and when. The mode is written into the file, behind a marker,
+//! by whoever wants such a component; `tests/src/components.rs` does it.
 //!
-//! A mode is `DEED`, `DEED:ARGUMENT`, or several of them separated by `;`. Each is done for requests whose
-//! task begins with `x-` (for `validate`: records that contain a text that does), or with
-//! `@always` on every call, or with `@every:N` on every N-th call of an instance's life.
+//! A mode is `DEED`, `DEED:ARGUMENT`, or several of them separated by `;`. Each is done for
+//! requests whose task begins with `x-` (for `validate`: records that contain a text that does), or
+//! with `@always` on every call, or with `@every:N` on every N-th call of an instance's life.
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
@@ -66,7 +66,8 @@ impl Mode {
 }
 
 fn read() -> Vec<Mode> {
-    // What is behind a black box is read when the program runs: the file's bytes, not the compiler's.
+    // What is behind a black box is read when the program runs: the file's bytes, not the
+    // compiler's.
     let text = String::from_utf8_lossy(black_box(&MODE).get(MARKER..).unwrap_or_default());
     text.split(';')
         .map(|one| parse(one.trim_matches([' ', '\0'])))

@@ -1,5 +1,5 @@
-//! What an answer must not fall behind, and what is remembered of it: the promises S, T, M and X, as
-//! history that a state carries. Not part of the protocol.
+//! What an answer must not fall behind, and what is remembered of it: the promises S, T, M and X,
+//! as history that a state carries. Not part of the protocol.
 
 use crate::config::Config;
 use crate::properties::Promise;

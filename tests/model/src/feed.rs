@@ -1,6 +1,6 @@
 //! The feed of a host (F2 to F4): send, snapshot at the server, and the reply applied row by row.
-//! As `host/src/coherence/feed.rs` does it. Wakes, timers and NOTIFY are not here: a read may happen
-//! at any time, or never.
+//! As `host/coherence/src/feed.rs` does it. Wakes, timers and NOTIFY are not here: a read may
+//! happen at any time, or never.
 
 use crate::config::Config;
 use crate::host::Host;

@@ -1,5 +1,5 @@
 //! One host: the window, the test V, near and fences. The methods have the names of those of
-//! `host/src/coherence/window.rs` and do the same. Each is one step, as its lock makes it there.
+//! `host/coherence/src/window.rs` and do the same. Each is one step, as its lock makes it there.
 
 use crate::far::Put;
 use crate::feed::Feed;

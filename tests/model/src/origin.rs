@@ -1,6 +1,6 @@
 //! The origin: a change log whose positions only grow (O1), and snapshots of it (O5). A commit is
-//! one step, since the row lock of the head makes it one (O2, O4). Faults: a failover that loses the
-//! last commits, and pruning (F6).
+//! one step, since the row lock of the head makes it one (O2, O4). Faults: a failover that loses
+//! the last commits, and pruning (F6).
 
 use crate::state::{Position, Set, Value, Version, bit};
 

@@ -1,5 +1,5 @@
-//! The promises, as properties of states. S, T, M, F and X are `always` properties over what a state
-//! remembers of its past. So is L: see `recovery.rs`.
+//! The promises, as properties of states. S, T, M, F and X are `always` properties over what a
+//! state remembers of its past. So is L: see `recovery.rs`.
 
 use stateright::Property;
 

@@ -1,6 +1,6 @@
 //! Rule R4 by itself: one answer made of two records (config levels), on one host. Checked: the
-//! answer is the state at one position, and that position is the revision that it claims. Freshness,
-//! faults and far are in the large model; here only the combination counts.
+//! answer is the state at one position, and that position is the revision that it claims.
+//! Freshness, faults and far are in the large model; here only the combination counts.
 
 use stateright::{Model, Property};
 

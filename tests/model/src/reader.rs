@@ -1,6 +1,6 @@
-//! A slow request on a host, in the steps of `guest/src/read.rs` and `host/src/capabilities`:
-//! anything may happen between two of them, and it may stop for good at each. Quick requests, which
-//! look and answer in one step, are in `answers.rs`.
+//! A slow request on a host, in the steps of `guest/src/read.rs` and
+//! `host/ordain/src/capabilities`: anything may happen between two of them, and it may stop for
+//! good at each. Quick requests, which look and answer in one step, are in `answers.rs`.
 
 use crate::answers::Since;
 use crate::config::Config;

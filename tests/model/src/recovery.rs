@@ -28,7 +28,8 @@ impl State {
             stored.is_some_and(|value| state.hosts[id].valid(value.as_of, config.rules))
         };
         if !put {
-            // It was there already, perhaps too old for the other host's window: then that one puts.
+            // It was there already, perhaps too old for the other host's window: then that one
+            // puts.
             state.reads(other, config);
         }
         usable(&state, other)

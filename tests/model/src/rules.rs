@@ -64,8 +64,8 @@ pub enum Rule {
     Demand,
     /// R3: else a value of far need not pass V when it is served stale.
     StaleTest,
-    /// R3: else the entry that was found before the origin was asked is served stale when the origin
-    /// fails, whatever has been learnt meanwhile.
+    /// R3: else the entry that was found before the origin was asked is served stale when the
+    /// origin fails, whatever has been learnt meanwhile.
     StaleNow,
 }
 

@@ -1,4 +1,5 @@
-//! The configurations of `make model`, largest last. Modelled on the table of the protocol's review.
+//! The configurations of `make model`, largest last. Modelled on the table of the protocol's
+//! review.
 
 use crate::config::Config;
 

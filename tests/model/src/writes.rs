@@ -1,4 +1,5 @@
-//! Steps beside feed and reader: own writes, puts and re-stamps, and what a failover does to memory.
+//! Steps beside feed and reader: own writes, puts and re-stamps, and what a failover does to
+//! memory.
 
 use crate::config::Config;
 use crate::far::Put;

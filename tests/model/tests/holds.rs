@@ -1,5 +1,5 @@
-//! The protocol with all its rules keeps its promises, as far as can be explored within seconds: the
-//! configurations of `make model`, with one change of the key and at most one fault.
+//! The protocol with all its rules keeps its promises, as far as can be explored within seconds:
+//! the configurations of `make model`, with one change of the key and at most one fault.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Each rule is needed: without it, a promise breaks. So the model can fail, and fails for the reason
-//! that the rule names.
+//! Each rule is needed: without it, a promise breaks. So the model can fail, and fails for the
+//! reason that the rule names.
 
 use std::time::Duration;
 

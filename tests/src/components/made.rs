@@ -32,8 +32,8 @@ pub fn core_module() -> Vec<u8> {
     module(r#"(module (func (export "resolve") (result i32) i32.const 1))"#)
 }
 
-/// A component of the world `policy` of a changed `wit/`: `change` gets the name and the text of each
-/// file. Its functions trap.
+/// A component of the world `policy` of a changed `wit/`: `change` gets the name and the text of
+/// each file. Its functions trap.
 pub fn of_world(change: impl Fn(&str, String) -> String) -> Vec<u8> {
     of_world_with("", change)
 }
@@ -100,8 +100,8 @@ pub fn with_locals(count: usize) -> Vec<u8> {
     with_module(&format!("(module (func (local {})))", "i64 ".repeat(count)))
 }
 
-/// The real component with so many more functions that each keep `locals` values over `loops` loops: of modest
-/// size, and dear to compile.
+/// The real component with so many more functions that each keep `locals` values over `loops`
+/// loops: of modest size, and dear to compile.
 pub fn with_dear_functions(functions: usize, locals: usize, loops: usize) -> Vec<u8> {
     let mut body = Vec::new();
     // One group of locals, of type i64.

@@ -1,5 +1,6 @@
-//! Postgres, Redis, poolers and proxies for tests, started from the binaries of this machine on sockets in a folder of
-//! their own. They die with the test process, however that ends. Beside them an identity provider, within it.
+//! Postgres, Redis, poolers and proxies for tests, started from the binaries of this machine on
+//! sockets in a folder of their own. They die with the test process, however that ends. Beside them
+//! an identity provider, within it.
 
 mod certificates;
 mod guard;

@@ -1,5 +1,5 @@
-//! An identity provider: the document of OpenID Connect discovery and a set of keys, over HTTP or HTTPS. It can
-//! be slow, broken, huge and elsewhere, and counts what it is asked.
+//! An identity provider: the document of OpenID Connect discovery and a set of keys, over HTTP or
+//! HTTPS. It can be slow, broken, huge and elsewhere, and counts what it is asked.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! nginx and haproxy in front of instances, as people run them. Each test has its own, on a free port of
-//! the loopback address.
+//! nginx and haproxy in front of instances, as people run them. Each test has its own, on a free
+//! port of the loopback address.
 
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -18,8 +18,8 @@ pub struct Proxy {
     port: u16,
 }
 
-/// nginx with connections kept alive to these servers (`http://ADDRESS`, or `unix:PATH`). `more`: lines of
-/// its `location /`.
+/// nginx with connections kept alive to these servers (`http://ADDRESS`, or `unix:PATH`). `more`:
+/// lines of its `location /`.
 pub fn nginx(servers: &[&str], more: &str) -> Proxy {
     let port = free_port();
     let mut text = String::from("daemon off;\nmaster_process off;\nevents {}\n");
@@ -50,8 +50,9 @@ pub fn nginx(servers: &[&str], more: &str) -> Proxy {
     start("nginx", "nginx", &text, port, arguments)
 }
 
-/// haproxy that asks these servers (`http://ADDRESS`) every tenth of a second whether they are ready, and gives them
-/// no requests when they are not. `options`: of each server; `more`: lines of its backend.
+/// haproxy that asks these servers (`http://ADDRESS`) every tenth of a second whether they are
+/// ready, and gives them no requests when they are not. `options`: of each server; `more`: lines of
+/// its backend.
 pub fn haproxy(servers: &[&str], options: &str, more: &str) -> Proxy {
     let port = free_port();
     let mut text = format!(

@@ -1,5 +1,5 @@
-//! A primary and its replica, watched over by three sentinels, for tests. A failover takes them about
-//! a second.
+//! A primary and its replica, watched over by three sentinels, for tests. A failover takes them
+//! about a second.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ordain_store::contract;
+use ordain_store::ids::Key;
 use ordain_store::memory::{MemoryFar, MemoryOrigin};
 use ordain_store::postgres::{Postgres, PostgresOptions};
 use ordain_store::redis::RedisFar;
 use ordain_store::{
     Attribution, Change, ChangeLog, Far, FarError, Origin, OriginError, Precondition, WriteError,
 };
-use ordain_store::ids::Key;
 use ordain_tests::services::{self, RedisOptions};
 
 fn generous(url: String) -> PostgresOptions {

@@ -9,8 +9,8 @@ use ordain_tests::services::{ClusterOptions, Redis, RedisCluster, RedisOptions};
 
 use crate::{PATIENT, far_contract, until_far_answers};
 
-/// Long enough for nodes that are in order: they write files while they serve, to a disk that may be
-/// busy.
+/// Long enough for nodes that are in order: they write files while they serve, to a disk that may
+/// be busy.
 const DEADLINE: Duration = Duration::from_millis(400);
 /// What this machine may add to a deadline when it is busy.
 const SLACK: Duration = Duration::from_millis(250);

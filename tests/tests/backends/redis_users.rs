@@ -1,4 +1,5 @@
-//! Users of few rights: those in docs/operations.md are enough, and no right of theirs is one too many.
+//! Users of few rights: those in docs/operations.md are enough, and no right of theirs is one too
+//! many.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Generated documents say what the sources say. `make bless` writes them anew (it sets ORDAIN_BLESS).
+//! Generated documents say what the sources say. `make bless` writes them anew (it sets
+//! ORDAIN_BLESS).
 
 mod help;
 mod interface;

@@ -1,6 +1,6 @@
-//! Who may call what: every route, every role, for the own tenant, for one of somebody else, and for one
-//! that there is not. How a path names a tenant is in `access_paths`, tokens that are no good are in
-//! `access_tokens`, keys in `access_keys`.
+//! Who may call what: every route, every role, for the own tenant, for one of somebody else, and
+//! for one that there is not. How a path names a tenant is in `access_paths`, tokens that are no
+//! good are in `access_tokens`, keys in `access_keys`.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! The command line and tokens: `ordain token` makes them, commands send them, and what a server answers
-//! to bad ones is shown with what to do.
+//! The command line and tokens: `ordain token` makes them, commands send them, and what a server
+//! answers to bad ones is shown with what to do.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,5 +1,5 @@
-//! The keys that tokens are checked by: files of them that change while the service runs, and what it does
-//! not start with.
+//! The keys that tokens are checked by: files of them that change while the service runs, and what
+//! it does not start with.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

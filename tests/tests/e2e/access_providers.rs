@@ -1,5 +1,5 @@
-//! Tokens as identity providers make them, each with the set of keys and the claims that it has: what an operator
-//! sets for it is in docs/operations.md, section Access.
+//! Tokens as identity providers make them, each with the set of keys and the claims that it has:
+//! what an operator sets for it is in docs/operations.md, section Access.
 
 use ordain_tests::app::App;
 use ordain_tests::services::Provider;

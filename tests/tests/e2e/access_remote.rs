@@ -1,5 +1,5 @@
-//! Keys that come by URL or by issuer: rotation, providers that are slow, broken, huge or elsewhere, a start
-//! without them, and what is not trusted.
+//! Keys that come by URL or by issuer: rotation, providers that are slow, broken, huge or
+//! elsewhere, a start without them, and what is not trusted.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! Tokens that are no good: forged, spoiled, expired, of somebody else, confused about their algorithm.
+//! Tokens that are no good: forged, spoiled, expired, of somebody else, confused about their
+//! algorithm.
 
 use ordain_tests::app::App;
 use ordain_tests::http::Reply;

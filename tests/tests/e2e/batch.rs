@@ -48,7 +48,8 @@ async fn a_batch_takes_a_thousand_requests_and_not_one_more() {
         .problem(422, "batch-too-large");
 }
 
-/// A thousand tenants, one of which is in memory, while servers do not answer: that one is answered.
+/// A thousand tenants, one of which is in memory, while servers do not answer: that one is
+/// answered.
 async fn stalled(app: &App, known: &str) {
     let mut batch: Vec<Value> = (1..1000).map(|n| plain(&format!("cold-{n}"))).collect();
     batch.insert(500, plain(known));

@@ -1,5 +1,5 @@
-//! Bodies as clients and proxies send them: packed, with a byte order mark, with null where there is nothing;
-//! and answers that stay short whatever was sent.
+//! Bodies as clients and proxies send them: packed, with a byte order mark, with null where there
+//! is nothing; and answers that stay short whatever was sent.
 
 use std::io::Write;
 

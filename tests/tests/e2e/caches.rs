@@ -1,5 +1,5 @@
-//! The switches of the caches: for the fleet through the log, for one instance, and what the API, the
-//! metrics and the command line say of them.
+//! The switches of the caches: for the fleet through the log, for one instance, and what the API,
+//! the metrics and the command line say of them.
 
 use ordain_tests::app::App;
 use ordain_tests::cli::cli;

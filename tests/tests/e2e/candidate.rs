@@ -1,4 +1,5 @@
-//! A candidate answers in the shadow: what is compared, what is kept of it, and what it must never do.
+//! A candidate answers in the shadow: what is compared, what is kept of it, and what it must never
+//! do.
 
 use ordain_tests::app::App;
 use ordain_tests::components::{component as test_component, digest, real};

@@ -330,7 +330,8 @@ async fn an_import_with_a_fault_stores_nothing_and_lists_all_faults() {
         failed.stderr.contains("line 2") && failed.stderr.contains("line 3"),
         "{failed:?}"
     );
-    // What the file shows by itself and what the rules say of it, in one go and in the order of lines.
+    // What the file shows by itself and what the rules say of it, in one go and in the order of
+    // lines.
     let lines = [
         r#"{"tenant":"a","policy":{"defaultProvider":"p"}}"#,
         "nonsense",

@@ -1,4 +1,5 @@
-//! Components that are made to be dear to compile: refused before or at a limit, and nobody waits for them.
+//! Components that are made to be dear to compile: refused before or at a limit, and nobody waits
+//! for them.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! What makes instances leave a new component and what does not: a caller whose requests take as long as may
-//! be is not enough, nor is one tenant of several, nor one instance for the fleet.
+//! What makes instances leave a new component and what does not: a caller whose requests take as
+//! long as may be is not enough, nor is one tenant of several, nor one instance for the fleet.
 
 use ordain_tests::app::App;
 use ordain_tests::components::{component as test_component, digest, real};

@@ -1,5 +1,5 @@
-//! One command swaps a fleet: the wish is kept in Postgres and announced by the change log. An instance
-//! that cannot follow says so; one that starts later takes what was promoted.
+//! One command swaps a fleet: the wish is kept in Postgres and announced by the change log. An
+//! instance that cannot follow says so; one that starts later takes what was promoted.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,5 +1,5 @@
-//! What is never let in, and why: each refusal says what is wrong, and what runs goes on. (Files that a
-//! start refuses: `hostile/files`.)
+//! What is never let in, and why: each refusal says what is wrong, and what runs goes on. (Files
+//! that a start refuses: `hostile/files`.)
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

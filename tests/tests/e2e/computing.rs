@@ -1,13 +1,14 @@
-//! What a record, or whoever sends one, can cost others in computing: checks and calls that take long have
-//! few places, of which each tenant has its share, and the dearest legal record is cheap to ask.
+//! What a record, or whoever sends one, can cost others in computing: checks and calls that take
+//! long have few places, of which each tenant has its share, and the dearest legal record is cheap
+//! to ask.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ordain::Ordain;
-use ordain_store::ids::Tenant;
 use ordain::request::Request;
+use ordain_store::ids::Tenant;
 use ordain_tests::app::App;
 use ordain_tests::http::{Client, policy_path};
 use ordain_tests::process::component;
@@ -133,7 +134,8 @@ async fn calls_that_wait_for_servers_keep_no_place_to_compute_in() {
     }
 }
 
-/// Globs that all have to be looked at to the end: in the name of [`HOSTILE`] there is no `c` behind its `b`.
+/// Globs that all have to be looked at to the end: in the name of [`HOSTILE`] there is no `c`
+/// behind its `b`.
 fn hostile_globs(count: usize) -> Vec<String> {
     let glob = |n: usize| {
         let stars = "*".repeat(1 + n % 25);
@@ -323,8 +325,8 @@ async fn the_largest_legal_record_costs_at_most_twenty_times_one_of_ten_tasks() 
         let tenant = store(what, &record).await;
         let took = quickest(&ordain, &tenant, &request).await;
         println!("{what}: {took:?} against {base:?}");
-        // Here the host is not optimised and takes most of the time of both: three times as much would be
-        // far more than twenty times what the component takes.
+        // Here the host is not optimised and takes most of the time of both: three times as much
+        // would be far more than twenty times what the component takes.
         assert!(took <= 3 * base, "{what}: {took:?} against {base:?}");
     }
     ordain.close().await;

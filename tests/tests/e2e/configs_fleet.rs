@@ -1,5 +1,5 @@
-//! Configs on several instances: a write for everybody under load, servers that stand still, switches, and what
-//! a read costs the servers.
+//! Configs on several instances: a write for everybody under load, servers that stand still,
+//! switches, and what a read costs the servers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;

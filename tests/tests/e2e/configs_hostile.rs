@@ -1,5 +1,5 @@
-//! Components that misbehave when they are asked for a config: the one before answers while they are watched,
-//! and nothing that no rule can produce gets out.
+//! Components that misbehave when they are asked for a config: the one before answers while they
+//! are watched, and nothing that no rule can produce gets out.
 
 use ordain_tests::app::App;
 use ordain_tests::components::{component as test_component, digest, real};

@@ -1,5 +1,5 @@
-//! Random writes of levels through two instances, compared with an independent reading of DESIGN 4.5; and
-//! readers beside a writer, who must never see two states at once (rule R4).
+//! Random writes of levels through two instances, compared with an independent reading of DESIGN
+//! 4.5; and readers beside a writer, who must never see two states at once (rule R4).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -150,8 +150,8 @@ fn unhurried(deployment: &Deployment, name: &str) -> Builder {
     patient.env("ORDAIN_REQUEST_DEADLINE", "20s")
 }
 
-/// The global level always gets a number before the tenant's gets it: whoever sees the tenant's with an
-/// older global one has seen two states.
+/// The global level always gets a number before the tenant's gets it: whoever sees the tenant's
+/// with an older global one has seen two states.
 async fn never_torn(env: &[(&str, &str)]) {
     let deployment = Deployment::start().await;
     let instance = |name: &str| {

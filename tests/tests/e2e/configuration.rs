@@ -209,8 +209,8 @@ async fn a_flag_wins_over_a_variable_and_that_over_the_file_for_every_option() {
         assert!(from(&by_flag, name).starts_with("flag --"), "{name}");
     }
     let names = by_flag.as_object().expect("an object").len();
-    // Not among them: what the next test has, keys in PEM or base64, the issuer, which stands for the URL of
-    // keys, and the file itself.
+    // Not among them: what the next test has, keys in PEM or base64, the issuer, which stands for
+    // the URL of keys, and the file itself.
     assert_eq!(
         names,
         OPTIONS.len() + 11,

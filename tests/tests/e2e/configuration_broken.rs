@@ -1,5 +1,5 @@
-//! The configuration broken in many ways: each is refused before anything listens, and the message says what
-//! is wrong, where, and what to do. The whole messages are here, to be read.
+//! The configuration broken in many ways: each is refused before anything listens, and the message
+//! says what is wrong, where, and what to do. The whole messages are here, to be read.
 
 use ordain_tests::cli::{cli, cli_with};
 

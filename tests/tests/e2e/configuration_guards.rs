@@ -1,5 +1,6 @@
-//! What is refused beside single values: several faults at once, secrets that could be guessed, places that cannot
-//! be listened on. The whole messages are here, to be read. Values of the file are in `configuration_broken`.
+//! What is refused beside single values: several faults at once, secrets that could be guessed,
+//! places that cannot be listened on. The whole messages are here, to be read. Values of the file
+//! are in `configuration_broken`.
 
 use std::net::TcpListener;
 

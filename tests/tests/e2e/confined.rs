@@ -1,5 +1,5 @@
-//! Limits of the system on address space and on executable memory: what needs neither works, what does says
-//! which limit it is.
+//! Limits of the system on address space and on executable memory: what needs neither works, what
+//! does says which limit it is.
 
 use std::io::Write;
 use std::process::{Command, Output};

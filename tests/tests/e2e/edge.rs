@@ -1,4 +1,5 @@
-//! The edge: what clients that say nothing, half of something or far too much can hold, and for how long.
+//! The edge: what clients that say nothing, half of something or far too much can hold, and for how
+//! long.
 
 use std::time::{Duration, Instant};
 

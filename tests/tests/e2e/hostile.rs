@@ -1,6 +1,6 @@
-//! Components that misbehave. Whatever one does, the call that made it do so ends in time with an error
-//! that says so, and nothing else is harmed: not the next request, not other tenants, not the process
-//! or its memory. Here is what these tests share; each file below is one kind of harm.
+//! Components that misbehave. Whatever one does, the call that made it do so ends in time with an
+//! error that says so, and nothing else is harmed: not the next request, not other tenants, not the
+//! process or its memory. Here is what these tests share; each file below is one kind of harm.
 
 mod answers;
 mod backends;

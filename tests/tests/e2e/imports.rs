@@ -1,5 +1,5 @@
-//! Many policies by one call: what is told of each line, what a second run changes, and that others write
-//! meanwhile.
+//! Many policies by one call: what is told of each line, what a second run changes, and that others
+//! write meanwhile.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
-//! Proxies that compress change the ETag of an answer: weak, or with a mark at its end. A revision names one
-//! record however it was packed, so each of these names it, too. And what proxies make of `%2F` in a path.
+//! Proxies that compress change the ETag of an answer: weak, or with a mark at its end. A revision
+//! names one record however it was packed, so each of these names it, too. And what proxies make of
+//! `%2F` in a path.
 
 use ordain_tests::app::App;
 use ordain_tests::http::{Client, Reply, policy_path};
@@ -12,7 +13,8 @@ use crate::support::{policy, version};
 
 const COMPRESSING: &str = "gzip on;\n gzip_proxied any;\n gzip_types *;\n gzip_min_length 1;";
 
-/// As proxies write the tag of a revision: nginx and most clouds; Apache; lighttpd and Caddy; Jetty; others.
+/// As proxies write the tag of a revision: nginx and most clouds; Apache; lighttpd and Caddy;
+/// Jetty; others.
 fn marked(revision: u64) -> Vec<String> {
     let plain = [
         "-gzip", "-br", "-zstd", "-deflate", "--gzip", ";gzip", ";br", ":gzip", "-GZIP",

@@ -1,5 +1,5 @@
-//! Compiled code is run as it is, so it must be this user's own, of this very component, from a folder that
-//! whoever starts the program chose.
+//! Compiled code is run as it is, so it must be this user's own, of this very component, from a
+//! folder that whoever starts the program chose.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! `/openapi.json` is the document of the repository, everybody may read it, and answers are as it says.
+//! `/openapi.json` is the document of the repository, everybody may read it, and answers are as it
+//! says.
 
 use ordain_tests::app::App;
 use ordain_tests::http::Reply;

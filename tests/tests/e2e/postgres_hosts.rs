@@ -1,5 +1,5 @@
-//! Forms of DATABASE_URL, several hosts, a server that is not the primary or takes no changes, and one that
-//! gives fewer connections than are wanted.
+//! Forms of DATABASE_URL, several hosts, a server that is not the primary or takes no changes, and
+//! one that gives fewer connections than are wanted.
 
 use std::time::{Duration, Instant};
 

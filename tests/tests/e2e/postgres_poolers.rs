@@ -179,7 +179,8 @@ async fn a_pooler_without_places_left_is_waited_for() {
     let server = Postgres::start();
     let direct = server.database();
     cli(["migrate", "--database-url", &direct]).await.expect(0);
-    // As people have it who were told so: settings at the start of a session are swallowed, not refused.
+    // As people have it who were told so: settings at the start of a session are swallowed, not
+    // refused.
     let more = "max_client_conn = 8\nignore_startup_parameters = options, extra_float_digits";
     let bouncer = PgBouncer::start(&server, "transaction", more);
     let untouched = left(&bouncer, 1).await;

@@ -1,5 +1,5 @@
-//! The reason of a write, in whichever form a client can send it; and `/metrics` in whichever format a scraper
-//! reads.
+//! The reason of a write, in whichever form a client can send it; and `/metrics` in whichever
+//! format a scraper reads.
 
 use ordain_tests::app::App;
 use ordain_tests::cli::cli;

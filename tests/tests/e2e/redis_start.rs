@@ -1,5 +1,5 @@
-//! A Redis that is down, or does not let us in, when the service starts. Not for one that fails later
-//! (`outages.rs`).
+//! A Redis that is down, or does not let us in, when the service starts. Not for one that fails
+//! later (`outages.rs`).
 
 use ordain_tests::app::App;
 use ordain_tests::services::{Redis, RedisOptions};

@@ -1,5 +1,5 @@
-//! Secrets are shown nowhere: not by `--print-config`, not in the log of our parts at its finest, not in
-//! answers, not in errors.
+//! Secrets are shown nowhere: not by `--print-config`, not in the log of our parts at its finest,
+//! not in answers, not in errors.
 
 use ordain_tests::app::App;
 use ordain_tests::cli::cli_with;

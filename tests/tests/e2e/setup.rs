@@ -1,5 +1,5 @@
-//! What `tests/setup.sh` does to a machine beside installing: with an apt that is none, so that nothing is
-//! installed here.
+//! What `tests/setup.sh` does to a machine beside installing: with an apt that is none, so that
+//! nothing is installed here.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};

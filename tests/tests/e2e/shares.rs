@@ -1,5 +1,6 @@
-//! What one tenant can take from the others: time of those who wait, room in near and in Redis, connections
-//! for pages. How all of it feels to a quiet neighbour is in the tests of noisy tenants.
+//! What one tenant can take from the others: time of those who wait, room in near and in Redis,
+//! connections for pages. How all of it feels to a quiet neighbour is in the tests of noisy
+//! tenants.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! Another component while requests run: what a swap keeps, what it changes, and how to go back. What
-//! the new one does wrong is in `swap_faults`; what is never let in, in `component_refused`.
+//! Another component while requests run: what a swap keeps, what it changes, and how to go back.
+//! What the new one does wrong is in `swap_faults`; what is never let in, in `component_refused`.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A promoted component that fails where the one before did not: that one answers, and runs again after
-//! too many. A server that hangs is nobody's fault.
+//! A promoted component that fails where the one before did not: that one answers, and runs again
+//! after too many. A server that hangs is nobody's fault.
 
 use ordain_tests::app::App;
 use ordain_tests::components::{component as test_component, digest, real};

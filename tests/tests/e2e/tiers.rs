@@ -252,7 +252,8 @@ async fn warm_values_stay_usable_in_far_for_instances_that_start_later() {
     let mut redis = redis_cli(&deployment.redis.url()).await;
     let key = far_key(&mut redis, "warm").await;
 
-    // Three lives of a value in far, and three windows of the log, with the record asked for all along.
+    // Three lives of a value in far, and three windows of the log, with the record asked for all
+    // along.
     let start = std::time::Instant::now();
     let mut number = 0;
     while start.elapsed() < std::time::Duration::from_secs(6) || number < 60 {

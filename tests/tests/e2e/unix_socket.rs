@@ -1,4 +1,5 @@
-//! `ordain serve` on a Unix socket: what it does with files that are in the way, and who can talk to it.
+//! `ordain serve` on a Unix socket: what it does with files that are in the way, and who can talk
+//! to it.
 
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;

@@ -1,17 +1,19 @@
-//! Judges a recorded run by the promises of the coherence protocol. Pure: the same history, the same
-//! verdict. Not for collecting histories; `check_tests` shows that each promise can be broken.
+//! Judges a recorded run by the promises of the coherence protocol. Pure: the same history, the
+//! same verdict. Not for collecting histories; `check_tests` shows that each promise can be broken.
 //!
 //! For one key, `t0` the time at which a request began:
 //! - **bound** (S): an answer not marked stale reflects every change committed more than the bound
 //!   before `t0`;
 //! - **age**: any answer reflects every change committed before `t0` minus the age that it states;
-//! - **token** (T): an answer to `minRevision r` reflects every change at or below r, and so it does
+//! - **token** (T): an answer to `minRevision r` reflects every change at or below r, and so it
+//! does
 //!   for the `Ordain-Revision` that it carries;
 //! - **monotonic** (M, X): an answer, stale ones included, is never older than one that the same
 //!   instance completed before `t0`, nor than a change that it had applied then (`applied`);
 //! - **own write**: nor than a write that this instance acknowledged before `t0`;
 //! - **content**: it is the very record of the revision that it states, of that tenant;
-//! - **lost write**: an acknowledged write is in the log where it was said to be; one that was said not
+//! - **lost write**: an acknowledged write is in the log where it was said to be; one that was said
+//! not
 //!   to have happened is not (**ghost**);
 //! - **deadline**: every request ends in time, and while its instance lives, with a reply.
 //!
@@ -20,8 +22,8 @@
 //! Every such moment is one of a reply, and every `t0` one before the request was sent, so the
 //! check errs on the side of the accused, by the time that messages take.
 //!
-//! After a failover that lost commits, "committed" means in the surviving history. What was lost may
-//! be shown until the bound is over, and stale until the instance is known to know better.
+//! After a failover that lost commits, "committed" means in the surviving history. What was lost
+//! may be shown until the bound is over, and stale until the instance is known to know better.
 
 use std::time::Duration;
 

@@ -144,8 +144,8 @@ fn with(op: Op) -> History {
     history
 }
 
-/// As `sound`; then host 0 writes "c" at 400, which a failover at 15 seconds loses, and after it "d"
-/// at 500.
+/// As `sound`; then host 0 writes "c" at 400, which a failover at 15 seconds loses, and after it
+/// "d" at 500.
 fn failed_over() -> History {
     let mut history = sound();
     history.fenced = Some(at(15_000));

@@ -167,8 +167,8 @@ impl Far {
     }
 }
 
-/// Values of other keys; some of them cut, some with a byte changed, some with an as-of of their own
-/// making.
+/// Values of other keys; some of them cut, some with a byte changed, some with an as-of of their
+/// own making.
 fn poison(values: &mut Values, random: &mut StdRng) {
     let mut bodies: Vec<Vec<u8>> = values.iter().map(|(_, value)| value.clone()).collect();
     bodies.shuffle(random);

@@ -1,6 +1,6 @@
-//! Which fault happens when: a schedule made from the seed alone. Four lanes run side by side, so that
-//! faults of Postgres, of Redis, of instances and by operators meet; within a lane one follows the other.
-//! Not for how a fault is made (`cluster`).
+//! Which fault happens when: a schedule made from the seed alone. Four lanes run side by side, so
+//! that faults of Postgres, of Redis, of instances and by operators meet; within a lane one follows
+//! the other. Not for how a fault is made (`cluster`).
 
 use std::time::Duration;
 

@@ -31,7 +31,8 @@ const RECOVERY: Duration = Duration::from_secs(10);
 /// How long clients go on when there is no fault any more.
 const AFTERWARDS: Duration = Duration::from_millis(1500);
 
-/// A gap in the test's own ticking that is longer than this is one in which nobody could be on time.
+/// A gap in the test's own ticking that is longer than this is one in which nobody could be on
+/// time.
 const STALL: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_millis(5);
 

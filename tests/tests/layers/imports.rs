@@ -1,5 +1,5 @@
-//! What each file takes from which other one: every path that begins in this crate, followed through whatever
-//! hands a name on to the file that has it.
+//! What each file takes from which other one: every path that begins in this crate, followed
+//! through whatever hands a name on to the file that has it.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! The modules of a crate: which file each is in, what it imports and what it hands on. Not for what is a
-//! circle.
+//! The modules of a crate: which file each is in, what it imports and what it hands on. Not for
+//! what is a circle.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

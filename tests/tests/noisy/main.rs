@@ -1,9 +1,9 @@
-//! A noisy tenant of each kind beside a quiet one, on real servers: no request of the quiet one fails, it
-//! waits little longer than without, and operators get through. An executable of its own, so that no other
-//! test runs beside it.
+//! A noisy tenant of each kind beside a quiet one, on real servers: no request of the quiet one
+//! fails, it waits little longer than without, and operators get through. An executable of its own,
+//! so that no other test runs beside it.
 //!
-//! The noise comes in paces, so that it is the server that is busy and not the client: both share the same
-//! few cores.
+//! The noise comes in paces, so that it is the server that is busy and not the client: both share
+//! the same few cores.
 
 mod kinds;
 mod quiet;
@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 use kinds::Kind;
 use quiet::Quiet;
 
-/// Times that a kind is watched until it was slow in none: what noise costs, it costs each time, and what
-/// else this machine is at comes and goes. No request may fail in any.
+/// Times that a kind is watched until it was slow in none: what noise costs, it costs each time,
+/// and what else this machine is at comes and goes. No request may fail in any.
 const TRIES: usize = 3;
 
 async fn run(kinds: &[Kind]) {

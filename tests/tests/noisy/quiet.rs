@@ -14,13 +14,15 @@ use serde_json::json;
 /// For how long it is watched, and the pause between two of its requests.
 const WATCHED: Duration = Duration::from_secs(2);
 const PACE: Duration = Duration::from_millis(5);
-/// Below these, twice the normal says nothing: client, server and Postgres share two cores, so that a thread
-/// that is ready may wait for several slices of others, of some milliseconds each, and a debug build
-/// multiplies what each of them computes. A write takes four turns of that, and waits for the one lock that
-/// all writes share. What this is to find took hundreds of milliseconds and failed.
+/// Below these, twice the normal says nothing: client, server and Postgres share two cores, so that
+/// a thread that is ready may wait for several slices of others, of some milliseconds each, and a
+/// debug build multiplies what each of them computes. A write takes four turns of that, and waits
+/// for the one lock that all writes share. What this is to find took hundreds of milliseconds and
+/// failed.
 const READ_FLOOR: Duration = Duration::from_millis(150);
 const WRITE_FLOOR: Duration = Duration::from_millis(400);
-/// What `/healthz` may take, save one in a hundred: it waits for nothing but a core, which may be another's.
+/// What `/healthz` may take, save one in a hundred: it waits for nothing but a core, which may be
+/// another's.
 const HEALTH: Duration = Duration::from_millis(50);
 
 pub struct Quiet {

@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use ordain_store::ids::{Key, Level, Tenant, User};
 use ordain_store::postgres::{Postgres, PostgresOptions};
 use ordain_store::{Attribution, Change, ChangeLog, Origin, Precondition};
-use ordain_store::ids::{Key, Level, Tenant, User};
 use ordain_tests::services;
 
 use super::{Database, GOOD};
 
-/// Every way to see rows of a tenant that we could think of; each would return something, did it see.
+/// Every way to see rows of a tenant that we could think of; each would return something, did it
+/// see.
 const LOOKS: [&str; 12] = [
     "SELECT tenant FROM public.policies",
     "SELECT tenant FROM public.policies WHERE tenant = 'a'",
@@ -229,8 +230,8 @@ async fn the_owner_of_the_tables_sees_nothing_either_and_a_host_of_the_release_b
         WHERE relrowsecurity AND relforcerowsecurity";
     assert_eq!(server.sql("test_0", forced), "changes configs policies");
 
-    // The table is given away, as scripts do: the feed says so instead of taking the log for empty, and the
-    // next migration puts it right.
+    // The table is given away, as scripts do: the feed says so instead of taking the log for empty,
+    // and the next migration puts it right.
     server.sql("postgres", "CREATE ROLE other; GRANT other TO keeper");
     let give = "ALTER TABLE changes OWNER TO other; ALTER VIEW log OWNER TO other; \
         ALTER TABLE log_head OWNER TO other; GRANT SELECT ON log_head TO keeper, other";
@@ -272,8 +273,8 @@ async fn the_owner_of_the_tables_sees_nothing_either_and_a_host_of_the_release_b
     assert_eq!(before(write), "9");
 }
 
-/// A server whose tables belong to `keeper`, with rows of two tenants, and `host`, who may become what hosts
-/// become and is nothing else.
+/// A server whose tables belong to `keeper`, with rows of two tenants, and `host`, who may become
+/// what hosts become and is nothing else.
 async fn kept() -> services::Postgres {
     let server = services::Postgres::start();
     server.database();

@@ -1,4 +1,5 @@
-//! What is configured of the caches. Not for what holds: the fleet and this host may say otherwise (`caches`).
+//! What is configured of the caches. Not for what holds: the fleet and this host may say otherwise
+//! (`caches`).
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The settings that can be changed while Ordain runs: their names, and which values they have. Not for what they do.
+//! The settings that can be changed while Ordain runs: their names, and which values they have. Not
+//! for what they do.
 
 use std::time::Duration;
 

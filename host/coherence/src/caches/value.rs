@@ -1,5 +1,5 @@
-//! Values of settings, and how they are written, here and in the configuration: switches and times. Each
-//! parser says what it would have taken. Not for which setting has which value (`setting`).
+//! Values of settings, and how they are written, here and in the configuration: switches and times.
+//! Each parser says what it would have taken. Not for which setting has which value (`setting`).
 
 use std::fmt;
 use std::time::Duration;

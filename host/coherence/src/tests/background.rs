@@ -1,11 +1,11 @@
 //! Tests of what works in the background: re-stamping and the auditor.
 
 use super::*;
-use ordain_store::memory::MemoryFar;
 use crate::auditor::Auditor;
 use crate::far::Far;
-use crate::restamp::Restamper;
 use crate::places::Places;
+use crate::restamp::Restamper;
+use ordain_store::memory::MemoryFar;
 
 /// What stands in `far` under the key, if this host could answer with it.
 async fn far_answer(far: &Arc<Far>, coherence: &Coherence, key: &Key) -> Option<u64> {

@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::*;
-use ordain_store::memory::MemoryFar;
-use ordain_store::{FarError};
 use crate::far::Far;
 use crate::far_value::far_key;
+use ordain_store::FarError;
+use ordain_store::memory::MemoryFar;
 
 /// Fails as the test says.
 #[derive(Default)]

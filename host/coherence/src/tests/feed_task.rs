@@ -1,12 +1,12 @@
-//! Tests of the feed as a task: how often it reads when it is woken all the time, and what becomes of it
-//! after a panic.
+//! Tests of the feed as a task: how often it reads when it is woken all the time, and what becomes
+//! of it after a panic.
 
 use crate::places::Places;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use ordain_store::{ChangeLog, FleetSetting, OriginError};
 use ordain_store::supervise::Tasks;
+use ordain_store::{ChangeLog, FleetSetting, OriginError};
 
 /// An empty log that says all the time that it has grown.
 #[derive(Default)]

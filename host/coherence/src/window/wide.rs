@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::sync::MutexGuard;
 
 use super::{Coherence, FENCES_MAX, Rows, Stripe, lock};
-use ordain_store::{EVERYTHING, LogRow, PURGE};
 use crate::clock::Moment;
 use ordain_store::ids::{Key, Tenant};
+use ordain_store::{EVERYTHING, LogRow, PURGE};
 
-/// The key that a row touches; one with the subject `*` stands for all of its tenant, and `None` for
-/// all keys.
+/// The key that a row touches; one with the subject `*` stands for all of its tenant, and `None`
+/// for all keys.
 pub fn key_of(row: &LogRow) -> Option<Key> {
     let tenant = match &row.tenant {
         None => None,

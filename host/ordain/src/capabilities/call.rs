@@ -1,14 +1,14 @@
-//! One call of the guest: whose it is, what it may take, and until when. Not for what it holds on its way
-//! (`state`), nor for how it is made (`runtime`).
+//! One call of the guest: whose it is, what it may take, and until when. Not for what it holds on
+//! its way (`state`), nor for how it is made (`runtime`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Turn;
 use crate::answer::ResolveError;
+use ordain_coherence::shares::Whose;
 use ordain_coherence::{Entry, Moment};
 use ordain_store::ids::Tenant;
-use ordain_coherence::shares::Whose;
 
 /// Ticks of the engine (5 ms each) that the guest may compute through in one call.
 pub const GUEST_TICKS: u32 = 50;

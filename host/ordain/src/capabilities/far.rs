@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 
 use super::HostState;
 use super::state::Held;
-use ordain_store::{FAR_HEADER, FarError};
+use crate::world::bindings::types::{LookedUp, Tier, Unavailable};
 use ordain_coherence::Moment;
 use ordain_coherence::far_value::as_of;
 use ordain_store::ids::Key;
-use crate::world::bindings::types::{LookedUp, Tier, Unavailable};
+use ordain_store::{FAR_HEADER, FarError};
 
 impl HostState {
     /// What far answers without waiting; `None`: it would have to be asked.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::HostState;
-use ordain_coherence::Moment;
 use crate::world::bindings::types::{LookedUp, Tier, Unavailable};
+use ordain_coherence::Moment;
 
 impl HostState {
     pub(super) async fn catch_up(&mut self, min_revision: u64, wait_ms: u32) -> LookedUp {
@@ -45,8 +45,8 @@ impl HostState {
         if self.services.coherence.view().is_none() {
             return Some(Unavailable::NotReady);
         }
-        // The feed goes on trying, and brings the breaker's next probe forward; there is no point in
-        // waiting for it. (It may work while reads of records do not: a table is locked.)
+        // The feed goes on trying, and brings the breaker's next probe forward; there is no point
+        // in waiting for it. (It may work while reads of records do not: a table is locked.)
         let down = self.services.origin.breaker.is_open() && self.services.coherence.feed_fails();
         down.then_some(Unavailable::Failed)
     }

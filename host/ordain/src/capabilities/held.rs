@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::HostState;
 use super::state::Held;
-use ordain_store::Record;
-use ordain_coherence::Moment;
 use crate::world::bindings::held::{Present, State};
+use ordain_coherence::Moment;
+use ordain_store::Record;
 
 /// Longest that a fill waits for the feed to reach it.
 const LATE_FILL: Duration = Duration::from_secs(1);
@@ -95,7 +95,8 @@ impl HostState {
             );
             is_put = true;
         }
-        // What is in force now, not when the call began: a cache that is off takes nothing (rule D1).
+        // What is in force now, not when the call began: a cache that is off takes nothing (rule
+        // D1).
         if !services.caches.in_force().near.has(key.kind()) {
             return 0;
         }

@@ -1,5 +1,5 @@
-//! What a guest may take: of the process memory and tables, and how many of each; and what ends a call that
-//! wanted more. Not for who counts time and calls (`state`).
+//! What a guest may take: of the process memory and tables, and how many of each; and what ends a
+//! call that wanted more. Not for who counts time and calls (`state`).
 
 use wasmtime::ResourceLimiter;
 

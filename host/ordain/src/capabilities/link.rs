@@ -1,16 +1,17 @@
-//! Links the imports of the world to [`HostState`], under every released version of it. By hand rather
-//! than by generated traits: the versions share one implementation, strings and lists are read where
-//! they lie in the guest's memory, and every call is counted. Not for what an import does.
+//! Links the imports of the world to [`HostState`], under every released version of it. By hand
+//! rather than by generated traits: the versions share one implementation, strings and lists are
+//! read where they lie in the guest's memory, and every call is counted. Not for what an import
+//! does.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, WasmList, WasmStr};
 
 use super::subject::{SubjectRef, check_length, is_name};
 use super::{HostState, Limit, near};
-use ordain_store::ids::{Key, Kind};
 use crate::world::VERSIONS;
 use crate::world::bindings::log::Severity;
 use crate::world::bindings::types::{LookedUp, Scope, Unavailable};
+use ordain_store::ids::{Key, Kind};
 
 type Store<'a> = StoreContextMut<'a, HostState>;
 
@@ -69,9 +70,10 @@ fn origins(version: &str) -> impl Iterator<Item = (&'static str, Kind)> {
     std::iter::once(("policy-origin", Kind::Policy)).chain(configs)
 }
 
-/// Links instances that never wait, which makes their calls cheaper: what would have to wait answers
-/// `off` and notes that it was wanted, and the caller repeats the call on a waiting instance. What is
-/// known without waiting (a switch that is off, a breaker that is open) is answered here.
+/// Links instances that never wait, which makes their calls cheaper: what would have to wait
+/// answers `off` and notes that it was wanted, and the caller repeats the call on a waiting
+/// instance. What is known without waiting (a switch that is off, a breaker that is open) is
+/// answered here.
 pub fn link_prompt(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     for version in VERSIONS {
         link_common(linker, version)?;
@@ -182,8 +184,8 @@ fn entered<'a>(store: &'a mut Store<'_>) -> wasmtime::Result<&'a mut HostState> 
     Ok(state)
 }
 
-/// The keys that the guest means, of this call's tenant or the fleet and nobody else. `None`: there is
-/// no such tenant or subject.
+/// The keys that the guest means, of this call's tenant or the fleet and nobody else. `None`: there
+/// is no such tenant or subject.
 fn keys(
     store: &mut Store<'_>,
     subjects: &WasmList<SubjectRef>,

@@ -1,8 +1,8 @@
 //! Imports `clock` and `log`.
 
 use super::HostState;
-use ordain_coherence::Moment;
 use crate::world::bindings::log::Severity;
+use ordain_coherence::Moment;
 
 /// Longest message that is logged, in bytes.
 const MESSAGE_MAX: usize = 1024;

@@ -7,10 +7,10 @@ use wasmtime::component::WasmList;
 use super::HostState;
 use super::state::Held;
 use super::subject::{SubjectRef, check_length, is_name};
-use ordain_coherence::window::View as HostView;
-use ordain_store::ids::Kind;
 use crate::world::bindings::near::{Finding, Found};
 use crate::world::bindings::types::{LookedUp, Scope, Tier, Unavailable, View};
+use ordain_coherence::window::View as HostView;
+use ordain_store::ids::Kind;
 
 pub fn look_up(
     mut store: StoreContextMut<'_, HostState>,

@@ -2,10 +2,10 @@
 
 use super::HostState;
 use super::state::{Held, millis};
-use ordain_store::OriginError;
-use ordain_coherence::origin::Demand;
-use ordain_store::ids::Key;
 use crate::world::bindings::types::{LookedUp, Tier, Unavailable, View};
+use ordain_coherence::origin::Demand;
+use ordain_store::OriginError;
+use ordain_store::ids::Key;
 
 impl HostState {
     /// What the origin answers without waiting; `None`: it would have to be asked.

@@ -1,15 +1,15 @@
-//! What all calls share: the caches, the way to the origin, and what operators have chosen. Not for what an
-//! import makes of it.
+//! What all calls share: the caches, the way to the origin, and what operators have chosen. Not for
+//! what an import makes of it.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use ordain_coherence::caches::Caches;
+use crate::options::Options;
 use ordain_coherence::Coherence;
+use ordain_coherence::caches::Caches;
 use ordain_coherence::far::Far;
 use ordain_coherence::origin::OriginReader;
-use crate::options::Options;
 
 pub struct Services {
     pub coherence: Arc<Coherence>,

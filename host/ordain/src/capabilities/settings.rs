@@ -1,12 +1,13 @@
-//! Import `settings`: what the guest is told of the configuration, and the name of exactly these values.
+//! Import `settings`: what the guest is told of the configuration, and the name of exactly these
+//! values.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ordain_coherence::caches::InForce;
 use crate::options::Options;
 use crate::request::EgressMode;
 use crate::world::bindings::{settings, types};
+use ordain_coherence::caches::InForce;
 
 /// What the guest needs of the configuration, and the name of exactly these values.
 pub struct GuestSettings {

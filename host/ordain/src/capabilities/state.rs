@@ -1,6 +1,6 @@
 //! One instance: who calls it now, what that call holds, and how much it may still do. A call's
-//! capabilities are bound to one tenant here, by [`HostState::begin`]; no import can name another. Not for
-//! what an import does.
+//! capabilities are bound to one tenant here, by [`HostState::begin`]; no import can name another.
+//! Not for what an import does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use super::limits::{HOST_CALLS_MAX, Limit, Limits};
 use super::settings::GuestSettings;
 use super::{Call, Services, Turn};
-use ordain_store::Record;
+use crate::world::bindings::types::{Tier, View as WitView};
 use ordain_coherence::caches::InForce;
 use ordain_coherence::far::FarFlight;
 use ordain_coherence::origin::OriginFlight;
+use ordain_coherence::shares::Whose;
 use ordain_coherence::window::View;
 use ordain_coherence::{Entry, Moment};
+use ordain_store::Record;
 use ordain_store::ids::{Key, Tenant};
-use ordain_coherence::shares::Whose;
-use crate::world::bindings::types::{Tier, View as WitView};
 
 /// Ticks of one call that are put down to an import that waited.
 const WAITS_MAX: u32 = 128;
@@ -63,8 +63,8 @@ pub struct HostState {
     /// How many such ticks are left: a guest that loops over imports is stopped all the same.
     waits: u32,
     pub(super) held: Vec<Held>,
-    /// Headers of unusable far values by key, which a later put may replace (rule A3), and when they
-    /// were seen.
+    /// Headers of unusable far values by key, which a later put may replace (rule A3), and when
+    /// they were seen.
     pub(super) seen: Vec<(Key, Vec<u8>, Moment)>,
     /// Shared replies stay findable until the call ends.
     pub(super) flights: (Option<FarFlight>, Option<OriginFlight>),

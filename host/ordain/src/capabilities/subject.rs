@@ -1,11 +1,11 @@
-//! A subject as the guest names it, still in its memory, and which names are none. Not for whose record it is
-//! (`link`, `near`).
+//! A subject as the guest names it, still in its memory, and which names are none. Not for whose
+//! record it is (`link`, `near`).
 
 use wasmtime::component::{ComponentType, Lift, WasmList, WasmStr};
 
 use super::Limit;
-use ordain_store::ids::{ID_LIMIT, USER_CONFIG};
 use crate::world::bindings::types::Scope;
+use ordain_store::ids::{ID_LIMIT, USER_CONFIG};
 
 /// Subjects of one look-up.
 const SUBJECTS_MAX: usize = 64;

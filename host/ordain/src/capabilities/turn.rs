@@ -1,6 +1,6 @@
-//! The turn of a call that computes for longer than a tick: it needs one of the places to compute in, out of
-//! the share of who pays for it, and gives way to others between ticks. Not for how long it may compute
-//! (`Limit`).
+//! The turn of a call that computes for longer than a tick: it needs one of the places to compute
+//! in, out of the share of who pays for it, and gives way to others between ticks. Not for how long
+//! it may compute (`Limit`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -7,10 +7,10 @@ use futures::StreamExt;
 
 use super::Ordain;
 use crate::answer::{Answer, ResolveError};
-use ordain_coherence::Moment;
-use ordain_store::ids::{Key, Kind, Tenant};
 use crate::request::{Request, TenantRequest};
+use ordain_coherence::Moment;
 use ordain_coherence::shares::Shares;
+use ordain_store::ids::{Key, Kind, Tenant};
 
 /// Tenants of all batches that are resolved at the same time.
 const TENANTS: usize = 32;
@@ -71,7 +71,8 @@ impl Ordain {
         let mut groups = futures::stream::iter(groups).buffer_unordered(TENANTS);
         let mut over = pin!(tokio::time::sleep(deadline));
         loop {
-            // Whoever is late costs nothing more: not even a turn that would have to go round for it.
+            // Whoever is late costs nothing more: not even a turn that would have to go round for
+            // it.
             let (indices, group) = tokio::select! {
                 biased;
                 () = &mut over => break,

@@ -1,5 +1,5 @@
-//! Components at run time: push one, try it in the shadow, promote it, roll back. The fleet's wish is
-//! kept in the origin and announced by the change log; every instance carries it out by itself
+//! Components at run time: push one, try it in the shadow, promote it, roll back. The fleet's wish
+//! is kept in the origin and announced by the change log; every instance carries it out by itself
 //! (`follow`). Not for what a component answers.
 
 mod candidate;

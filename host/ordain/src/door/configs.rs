@@ -1,20 +1,20 @@
-//! Configs through the front door: what holds, and one level at a time. Wires the guest's rules to the
-//! origin; decides nothing itself.
+//! Configs through the front door: what holds, and one level at a time. Wires the guest's rules to
+//! the origin; decides nothing itself.
 
 use tokio::time::Instant;
 
 use super::{Ordain, Patched, PutError, ReadError, Stored};
 use crate::answer::ResolveError;
+use crate::effective::EffectiveConfig;
+use crate::runtime::Check;
+use ordain_store::ids::{Key, Kind, Level, Tenant, User};
 use ordain_store::{
     Attribution, Change, HistoryEntry, Page, Precondition, Record, WriteError, Written,
 };
-use crate::effective::EffectiveConfig;
-use ordain_store::ids::{Key, Kind, Level, Tenant, User};
-use crate::runtime::Check;
 
 impl Ordain {
-    /// What holds for a user, or for the tenant where none is given: user, else tenant, else global, else
-    /// default, field by field. From the caches, as `resolve` answers.
+    /// What holds for a user, or for the tenant where none is given: user, else tenant, else
+    /// global, else default, field by field. From the caches, as `resolve` answers.
     pub async fn effective_config(
         &self,
         tenant: &Tenant,
@@ -35,8 +35,9 @@ impl Ordain {
         self.read_record(Key::config(level), min_revision).await
     }
 
-    /// Applies a JSON Merge Patch (RFC 7396: null clears a field) to one level; this instance answers by it
-    /// from now on (rule N4). Without a condition on the revision it is applied to whatever is there.
+    /// Applies a JSON Merge Patch (RFC 7396: null clears a field) to one level; this instance
+    /// answers by it from now on (rule N4). Without a condition on the revision it is applied to
+    /// whatever is there.
     pub async fn patch_config(
         &self,
         level: &Level,
@@ -48,7 +49,8 @@ impl Ordain {
         let runtime = &self.inner.runtime;
         // One at a time on this host: of many that read the same level only one could write it.
         let lock = self.inner.patching.of(&key);
-        // Hosts may lose against each other many times in a row: time is the limit, with some left to say so.
+        // Hosts may lose against each other many times in a row: time is the limit, with some left
+        // to say so.
         let until = Instant::now() + self.inner.options.request_deadline * 3 / 5;
         let Ok(_turn) = tokio::time::timeout_at(until, lock.lock()).await else {
             return Err(WriteError::Busy.into());

@@ -1,20 +1,22 @@
-//! Many policies in one go: in transactions that are short, so that other writes go on between them. Not for
-//! what an import looks like from outside (`http/import.rs`, `cli/import.rs`).
+//! Many policies in one go: in transactions that are short, so that other writes go on between
+//! them. Not for what an import looks like from outside (`http/import.rs`, `cli/import.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ImportError, Ordain};
-use ordain_store::{Attribution, WriteError, WrittenMany};
 use ordain_coherence::Moment;
-use ordain_store::ids::{Key, Tenant};
 use ordain_coherence::shares::{Place, Whose};
+use ordain_store::ids::{Key, Tenant};
+use ordain_store::{Attribution, WriteError, WrittenMany};
 
-/// Text of one transaction, at most: what is stored in about 100 ms, for which all other writes wait (O2).
+/// Text of one transaction, at most: what is stored in about 100 ms, for which all other writes
+/// wait (O2).
 const CHUNK: (usize, usize) = (16 << 10, 1 << 20);
 /// What a policy costs beside its text.
 const ROW: usize = 2 << 10;
-/// A transaction that took longer makes the next ones shorter, one that took less than half of it longer.
+/// A transaction that took longer makes the next ones shorter, one that took less than half of it
+/// longer.
 const MOMENT: Duration = Duration::from_millis(100);
 /// How often a transaction is tried again that others were in the way of, and the first pause.
 const TRIES: u32 = 6;
@@ -50,9 +52,9 @@ impl Imported {
 }
 
 impl Ordain {
-    /// Validates all, then stores all, in several transactions. Nothing is stored if one record is not
-    /// valid. `progress` is told how many are settled; after an error, the same import can be run again:
-    /// what is stored already stays as it is.
+    /// Validates all, then stores all, in several transactions. Nothing is stored if one record is
+    /// not valid. `progress` is told how many are settled; after an error, the same import can be
+    /// run again: what is stored already stays as it is.
     pub async fn import(
         &self,
         policies: &[(Tenant, String)],

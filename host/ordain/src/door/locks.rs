@@ -1,5 +1,5 @@
-//! A lock of each record that somebody changes by what it says, and of no other. Of this host alone: against
-//! others stands a condition on the revision.
+//! A lock of each record that somebody changes by what it says, and of no other. Of this host
+//! alone: against others stands a condition on the revision.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -1,5 +1,6 @@
-//! One running Ordain: what it is made of, and who pays for what is asked of it. Below all that it does: reading
-//! (`read`), writing (`write`), policies, configs, components. Not for starting one (`start`).
+//! One running Ordain: what it is made of, and who pays for what is asked of it. Below all that it
+//! does: reading (`read`), writing (`write`), policies, configs, components. Not for starting one
+//! (`start`).
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -7,17 +8,17 @@ use std::time::Duration;
 
 use super::components::Components;
 use super::locks::Locks;
-use ordain_store::Origin;
-use ordain_coherence::caches::Caches;
+use crate::options::Options;
+use crate::runtime::{ComponentInfo, Runtime};
 use ordain_coherence::Coherence;
 use ordain_coherence::auditor::Findings;
+use ordain_coherence::caches::Caches;
 use ordain_coherence::far::Far;
 use ordain_coherence::origin::OriginReader;
-use ordain_store::ids::Key;
-use crate::options::Options;
 use ordain_coherence::places::{Direct, Places};
-use crate::runtime::{ComponentInfo, Runtime};
 use ordain_coherence::shares::{Charge, Shares, Whose};
+use ordain_store::Origin;
+use ordain_store::ids::Key;
 use ordain_store::supervise::Tasks;
 
 /// One running Ordain: a component, its backends and its caches. Cheap to clone; stops when the

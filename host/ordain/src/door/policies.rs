@@ -1,17 +1,17 @@
-//! Policies through the front door: decisions by them, and one tenant's at a time. Wires the guest's rules to
-//! the origin; decides nothing itself.
+//! Policies through the front door: decisions by them, and one tenant's at a time. Wires the
+//! guest's rules to the origin; decides nothing itself.
 
 use std::sync::Arc;
 
 use super::{Ordain, PutError, ReadError, Stored};
 use crate::answer::{Answer, ResolveError};
+use crate::request::Request;
+use crate::runtime::{Check, InvalidRecord};
+use ordain_coherence::Entry;
+use ordain_store::ids::{Key, Kind, Tenant};
 use ordain_store::{
     Attribution, Change, HistoryEntry, Page, Precondition, Record, WriteError, Written,
 };
-use ordain_coherence::Entry;
-use ordain_store::ids::{Key, Kind, Tenant};
-use crate::request::Request;
-use crate::runtime::{Check, InvalidRecord};
 
 impl Ordain {
     /// Resolves one request within the request deadline.
@@ -25,8 +25,8 @@ impl Ordain {
         self.inner.runtime.resolve(whose, tenant, request).await
     }
 
-    /// Checks a record and returns its canonical text; stores nothing. At the expense of the tenant, if
-    /// there is one.
+    /// Checks a record and returns its canonical text; stores nothing. At the expense of the
+    /// tenant, if there is one.
     pub async fn validate(
         &self,
         tenant: Option<&Tenant>,

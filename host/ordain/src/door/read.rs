@@ -1,16 +1,16 @@
-//! Reading the origin for a caller who wants just that, and demands of a revision. Not for what is read of it
-//! (`policies`, `configs`), nor for answers out of the caches (`runtime`).
+//! Reading the origin for a caller who wants just that, and demands of a revision. Not for what is
+//! read of it (`policies`, `configs`), nor for answers out of the caches (`runtime`).
 
 use std::time::Duration;
 
 use super::ordain::{Ordain, whose};
 use super::{ReadError, Stored};
 use crate::answer::ResolveError;
-use ordain_store::{HistoryEntry, OriginError, Page, TenantEntry};
 use ordain_coherence::Moment;
-use ordain_store::ids::{Key, Kind, Tenant};
 use ordain_coherence::places::Places;
 use ordain_coherence::shares::{Place, Whose};
+use ordain_store::ids::{Key, Kind, Tenant};
+use ordain_store::{HistoryEntry, OriginError, Page, TenantEntry};
 
 impl Ordain {
     pub(super) async fn read_record(
@@ -68,7 +68,8 @@ impl Ordain {
         self.changes_now(key, before, limit, min_revision).await
     }
 
-    /// The same with a place in which the text of the page is made. Who waits for a revision has none yet.
+    /// The same with a place in which the text of the page is made. Who waits for a revision has
+    /// none yet.
     pub async fn long_page(
         &self,
         key: Key,
@@ -101,9 +102,9 @@ impl Ordain {
         Ok(page)
     }
 
-    /// Reads the origin for a caller who wants just that, unless it is known not to answer, or there is no
-    /// place for it in time. A failure makes nothing suspect: a list that takes too long says nothing of
-    /// short reads.
+    /// Reads the origin for a caller who wants just that, unless it is known not to answer, or
+    /// there is no place for it in time. A failure makes nothing suspect: a list that takes too
+    /// long says nothing of short reads.
     pub(super) async fn ask_origin<T>(
         &self,
         places: &Places,
@@ -122,8 +123,8 @@ impl Ordain {
         }
     }
 
-    /// Refuses at once to demand what cannot have been written yet: nobody waits for it, and no server is
-    /// asked.
+    /// Refuses at once to demand what cannot have been written yet: nobody waits for it, and no
+    /// server is asked.
     pub(super) fn check_demand(&self, kind: Kind, min_revision: u64) -> Result<(), ResolveError> {
         if self.inner.coherence.may_exist(min_revision) {
             return Ok(());

@@ -2,15 +2,15 @@
 //! instance alone. Not for what settings there are (`caches.rs`).
 
 use super::Ordain;
-use ordain_store::{Attribution, WriteError};
-use ordain_coherence::caches::{Setting, Value, ValueError};
 use ordain_coherence::Moment;
+use ordain_coherence::caches::{Setting, Value, ValueError};
 use ordain_coherence::shares::Whose;
+use ordain_store::{Attribution, WriteError};
 
 impl Ordain {
     /// Sets settings for the whole fleet, or removes what the fleet says of them (`None`). Every
-    /// instance obeys when its feed has come to the returned revision; this one has, as a rule, when
-    /// this returns. `None`: nothing had to be changed.
+    /// instance obeys when its feed has come to the returned revision; this one has, as a rule,
+    /// when this returns. `None`: nothing had to be changed.
     pub async fn set_settings(
         &self,
         changes: &[(Setting, Option<Value>)],

@@ -10,27 +10,27 @@ use tokio::sync::Semaphore;
 use super::components::{Components, Part, Stamp, read_signed};
 use super::ordain::{Inner, Ordain};
 use super::{ComponentInfo, batch};
-use ordain_store::memory::MemoryOrigin;
-use ordain_store::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};
-use ordain_store::redis::{Authorities, AuthoritiesError, OpenError, RedisFar};
-use ordain_store::{ChangeLog, Origin, OriginError};
-use ordain_coherence::caches::Caches;
 use crate::capabilities::Services;
-use ordain_coherence::auditor::{Auditor, Findings};
-use ordain_coherence::far::Far;
-use ordain_coherence::feed::Feed;
-use ordain_coherence::origin::OriginReader;
-use ordain_coherence::restamp::Restamper;
-use ordain_coherence::{Coherence, Moment};
 use crate::options::{Options, OriginChoice};
-use ordain_coherence::places::{Direct, Places};
 use crate::runtime::{
     EngineError, Generation, GuestEngine, LoadError, Loader, Room, Runtime, Vectors, VectorsError,
     inspect,
 };
-use ordain_store::secret::SecretUrl;
+use ordain_coherence::auditor::{Auditor, Findings};
+use ordain_coherence::caches::Caches;
+use ordain_coherence::far::Far;
+use ordain_coherence::feed::Feed;
+use ordain_coherence::origin::OriginReader;
+use ordain_coherence::places::{Direct, Places};
+use ordain_coherence::restamp::Restamper;
 use ordain_coherence::shares::Charge;
+use ordain_coherence::{Coherence, Moment};
+use ordain_store::memory::MemoryOrigin;
+use ordain_store::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};
+use ordain_store::redis::{Authorities, AuthoritiesError, OpenError, RedisFar};
+use ordain_store::secret::SecretUrl;
 use ordain_store::supervise::Tasks;
+use ordain_store::{ChangeLog, Origin, OriginError};
 
 /// Fills that wait for the feed at once; one more is dropped, which costs a later miss.
 const LATE_FILLS_MAX: usize = 256;
@@ -131,12 +131,9 @@ impl Ordain {
         Ordain::start_with(options, Some(Room::Pool)).await
     }
 
-    /// The same for one command, with rules or without: reserves nothing. Without rules no component is
-    /// loaded, and whatever asks for one fails.
-    pub async fn start_for_command(
-        options: Options,
-        rules: bool,
-    ) -> Result<Ordain, StartError> {
+    /// The same for one command, with rules or without: reserves nothing. Without rules no
+    /// component is loaded, and whatever asks for one fails.
+    pub async fn start_for_command(options: Options, rules: bool) -> Result<Ordain, StartError> {
         Ordain::start_with(options, rules.then_some(Room::OnDemand)).await
     }
 
@@ -235,8 +232,8 @@ impl Ordain {
         Ok(ordain)
     }
 
-    /// Waits, for a bounded time, until it is settled which component answers: after a start at which the
-    /// origin was slow, that may be a little later.
+    /// Waits, for a bounded time, until it is settled which component answers: after a start at
+    /// which the origin was slow, that may be a little later.
     pub async fn opened(&self, limit: Duration) {
         let look = async {
             while !self.inner.runtime.is_open() {
@@ -247,8 +244,8 @@ impl Ordain {
         let _ = tokio::time::timeout(limit, look).await;
     }
 
-    /// Finds out in the background whether far answers, if it is to be used. A command ends before it could
-    /// tell anybody.
+    /// Finds out in the background whether far answers, if it is to be used. A command ends before
+    /// it could tell anybody.
     fn look_at_far(&self, room: Option<Room>) {
         let in_use = self.inner.caches.in_force().far.any();
         if let Some(far) = self.inner.far.as_ref().filter(|_| in_use)
@@ -264,8 +261,8 @@ impl Ordain {
         self.inner.coherence.wait(0, long_ago, limit).await;
     }
 
-    /// The first answer is the promoted component's. If the origin cannot say yet which one that is,
-    /// there is no answer until it can.
+    /// The first answer is the promoted component's. If the origin cannot say yet which one that
+    /// is, there is no answer until it can.
     async fn take_promoted(&self) {
         let inner = &self.inner;
         self.know_the_log(COMPONENT_DEADLINE).await;
@@ -380,8 +377,8 @@ pub fn inspect_component(bytes: &[u8]) -> Result<ComponentInfo, InspectError> {
     Ok(inspect(&*GuestEngine::new(None, Room::OnDemand)?, bytes)?)
 }
 
-/// What a push checks of a component, without any database. Returns how many decision vectors it was
-/// asked.
+/// What a push checks of a component, without any database. Returns how many decision vectors it
+/// was asked.
 pub async fn check_component_file(
     options: &Options,
     bytes: Arc<[u8]>,

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{FeedStatus, NearStatus, Ordain, Status, TierStatus};
-use ordain_coherence::caches::Caches;
-use ordain_coherence::auditor::Findings;
-use ordain_coherence::{Coherence, Moment};
 use crate::counts::Counts;
+use ordain_coherence::auditor::Findings;
+use ordain_coherence::caches::Caches;
+use ordain_coherence::{Coherence, Moment};
 use ordain_store::ids::Kind;
 
 impl Ordain {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::ComponentReport;
-use ordain_store::{OriginError, Record, WriteError, Written};
-use ordain_coherence::BreakerStatus;
 use crate::runtime::InvalidRecord;
+use ordain_coherence::BreakerStatus;
 use ordain_store::supervise::TaskStatus;
+use ordain_store::{OriginError, Record, WriteError, Written};
 
 /// Why a record was not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Ordain;
-use ordain_store::{Attribution, Pruned, WriteError};
-use ordain_store::ids::Tenant;
 use ordain_coherence::shares::Whose;
+use ordain_store::ids::Tenant;
+use ordain_store::{Attribution, Pruned, WriteError};
 
 /// How a prune came to its end.
 enum End {
@@ -16,9 +16,9 @@ enum End {
 }
 
 impl Ordain {
-    /// Makes every instance drop what it has cached of a tenant, or (`None`) of all, by a row of the
-    /// log (rule F4): this one before this returns, the others as they see any write. To be done
-    /// after a change that got past the triggers of the database. Returns the row's revision.
+    /// Makes every instance drop what it has cached of a tenant, or (`None`) of all, by a row of
+    /// the log (rule F4): this one before this returns, the others as they see any write. To be
+    /// done after a change that got past the triggers of the database. Returns the row's revision.
     pub async fn purge(
         &self,
         tenant: Option<&Tenant>,
@@ -34,10 +34,10 @@ impl Ordain {
         .await
     }
 
-    /// Deletes rows of the log that were written before `before`, oldest first, but never those that
-    /// an instance which starts would load, the newest [`Options::window`](crate::options::Options).
-    /// In many short transactions, each of which is recorded in the log (rule F6). What an error
-    /// leaves undone, another call does.
+    /// Deletes rows of the log that were written before `before`, oldest first, but never those
+    /// that an instance which starts would load, the newest
+    /// [`Options::window`](crate::options::Options). In many short transactions, each of which is
+    /// recorded in the log (rule F6). What an error leaves undone, another call does.
     pub async fn prune(&self, before: SystemTime, by: &Attribution) -> Result<Pruned, WriteError> {
         match self.prune_for(before, by, Duration::MAX).await {
             (_, End::Failed(error)) => Err(error),

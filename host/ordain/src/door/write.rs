@@ -1,10 +1,10 @@
-//! Writing to the origin, so that this host answers by what is written from then on. Not for what may be
-//! written (the guest).
+//! Writing to the origin, so that this host answers by what is written from then on. Not for what
+//! may be written (the guest).
 
 use super::ordain::{Ordain, whose};
-use ordain_store::{Attribution, Change, Precondition, WriteError, Written};
-use ordain_store::ids::Key;
 use ordain_coherence::shares::Whose;
+use ordain_store::ids::Key;
+use ordain_store::{Attribution, Change, Precondition, WriteError, Written};
 
 impl Ordain {
     pub(super) async fn write(
@@ -24,8 +24,9 @@ impl Ordain {
         .await
     }
 
-    /// Runs a write of the origin, unless that is known not to answer or there is no place for it in time. It
-    /// goes on if the caller leaves: once it is committed, this host must know it before it answers anyone.
+    /// Runs a write of the origin, unless that is known not to answer or there is no place for it
+    /// in time. It goes on if the caller leaves: once it is committed, this host must know it
+    /// before it answers anyone.
     pub(super) async fn run_write<T: Send + 'static>(
         &self,
         whose: Whose,

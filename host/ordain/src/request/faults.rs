@@ -1,5 +1,5 @@
-//! What is wrong with a document, as a list that is bounded however much is wrong: an answer must not be
-//! many times as long as what was asked. Not for what is a fault.
+//! What is wrong with a document, as a list that is bounded however much is wrong: an answer must
+//! not be many times as long as what was asked. Not for what is a fault.
 
 use std::cell::Cell;
 
@@ -85,8 +85,8 @@ pub fn fault(pointer: impl Into<String>, message: impl Into<String>) -> Fault {
     }
 }
 
-/// The pointer of a member of the document (RFC 6901); of a name that is longer than any that is known,
-/// its beginning.
+/// The pointer of a member of the document (RFC 6901); of a name that is longer than any that is
+/// known, its beginning.
 pub fn pointer(name: &str) -> String {
     let cut = name.char_indices().nth(NAME_MAX).map(|(at, _)| at);
     let shown = &name[..cut.unwrap_or(name.len())];

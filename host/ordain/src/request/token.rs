@@ -1,5 +1,5 @@
-//! One JSON value as a token: any kind is taken, so that a wrong one is a fault among others and not
-//! the end of the parse.
+//! One JSON value as a token: any kind is taken, so that a wrong one is a fault among others and
+//! not the end of the parse.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,6 +1,6 @@
-//! What callers ask of a runtime: decisions, effective configs, and whether a record is valid. Counts what is
-//! answered, and offers decisions to a candidate in the shadow. Not for how the component is called (`judge`,
-//! `attempt`).
+//! What callers ask of a runtime: decisions, effective configs, and whether a record is valid.
+//! Counts what is answered, and offers decisions to a candidate in the shadow. Not for how the
+//! component is called (`judge`, `attempt`).
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use super::reply::Said;
 use super::runtime::Runtime;
 use crate::answer::{Answer, ResolveError};
 use crate::capabilities::Call;
-use ordain_coherence::{Entry, Moment};
 use crate::effective::EffectiveConfig;
-use ordain_store::ids::Tenant;
 use crate::request::Request;
 use ordain_coherence::shares::Whose;
+use ordain_coherence::{Entry, Moment};
+use ordain_store::ids::Tenant;
 
-/// Ticks that the guest may compute through without a break for the thread that it is on: then it goes on
-/// where it yields to others.
+/// Ticks that the guest may compute through without a break for the thread that it is on: then it
+/// goes on where it yields to others.
 const PROMPT_TICKS: u32 = 1;
 
 impl Runtime {

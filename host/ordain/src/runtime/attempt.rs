@@ -1,5 +1,5 @@
-//! Asks one generation: at once if it can answer so, else where it may wait for servers or compute for longer,
-//! if there is a place for that. Not for what follows if it fails (`judge`).
+//! Asks one generation: at once if it can answer so, else where it may wait for servers or compute
+//! for longer, if there is a place for that. Not for what follows if it fails (`judge`).
 
 use super::generation::Generation;
 use super::question::Question;
@@ -13,9 +13,10 @@ use ordain_coherence::Moment;
 const PATIENCE: u32 = 4;
 
 impl Runtime {
-    /// Asks one generation. First on a prompt instance, which answers near hits and cannot wait; only
-    /// if it wanted to wait, once more on a waiting one. If there is no place to wait in, a stale
-    /// answer is better than none. What computes for long is given more time only if `patient`.
+    /// Asks one generation. First on a prompt instance, which answers near hits and cannot wait;
+    /// only if it wanted to wait, once more on a waiting one. If there is no place to wait in, a
+    /// stale answer is better than none. What computes for long is given more time only if
+    /// `patient`.
     pub(super) async fn call_generation<Q: Question>(
         &self,
         generation: &Generation,
@@ -55,8 +56,9 @@ impl Runtime {
         Err(ResolveError::Overloaded)
     }
 
-    /// Answers a call that wants to wait for servers, as soon as there is a place for it; while it waited for
-    /// that, others may have fetched what it wants. Without a place a stale answer is better than none.
+    /// Answers a call that wants to wait for servers, as soon as there is a place for it; while it
+    /// waited for that, others may have fetched what it wants. Without a place a stale answer is
+    /// better than none.
     async fn call_with_place<Q: Question>(
         &self,
         generation: &Generation,

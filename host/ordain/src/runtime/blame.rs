@@ -1,5 +1,6 @@
-//! Whether a generation is to blame that there is no answer, and whether another one has a better one.
-//! Time is blamed only where another needs far less of it. Not for what follows from it (`judge`).
+//! Whether a generation is to blame that there is no answer, and whether another one has a better
+//! one. Time is blamed only where another needs far less of it. Not for what follows from it
+//! (`judge`).
 
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ pub const CLEARLY: u32 = 4;
 
 type Reply<Q> = Result<Said<<Q as Question>::Outcome>, ResolveError>;
 
-/// Why the component may be to blame that there is no answer; `None`: there is one, or the servers are
-/// to blame, or the caller.
+/// Why the component may be to blame that there is no answer; `None`: there is one, or the servers
+/// are to blame, or the caller.
 pub fn blame<Q: Question>(reply: &Reply<Q>, question: &Q) -> Option<String> {
     match reply {
         Err(ResolveError::Component(why)) => Some(why.clone()),
@@ -58,7 +59,8 @@ pub fn is_far_quicker(ticks: u32) -> bool {
     ticks.saturating_mul(CLEARLY) <= GUEST_TICKS
 }
 
-/// What a call returns, and for how long this thread was at it. Time of other threads does not count.
+/// What a call returns, and for how long this thread was at it. Time of other threads does not
+/// count.
 pub fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
     let now = || {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -1,5 +1,5 @@
-//! Bytes that are to become a component: what can be said of them without compiling, and why they are
-//! refused, now or later. Not for the steps of that (`loader`).
+//! Bytes that are to become a component: what can be said of them without compiling, and why they
+//! are refused, now or later. Not for the steps of that (`loader`).
 
 use sha2::{Digest, Sha256};
 

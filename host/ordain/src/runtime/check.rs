@@ -1,5 +1,5 @@
-//! What a guest is asked about a record that may be stored, what may not come back from it, and why a record
-//! is none. Not for who is asked.
+//! What a guest is asked about a record that may be stored, what may not come back from it, and why
+//! a record is none. Not for who is asked.
 
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, Func, TypedFunc};

@@ -1,7 +1,7 @@
 //! Compiled code on disk, so that a start need not compile. Found by digest of the component and
 //! settings of the engine; whatever is not exactly what this user's program wrote of that component
-//! (truncated, corrupted, of another version of Wasmtime, of another owner, of another component) is
-//! compiled again. An aid only: no failure here is an error.
+//! (truncated, corrupted, of another version of Wasmtime, of another owner, of another component)
+//! is compiled again. An aid only: no failure here is an error.
 
 pub mod seal;
 mod trusted;
@@ -83,7 +83,8 @@ impl CompiledCache {
         })
     }
 
-    /// The code in a file, if it is ours, whole, and of this component. `None`: there is no such file.
+    /// The code in a file, if it is ours, whole, and of this component. `None`: there is no such
+    /// file.
     fn sealed(
         &self,
         file: &Path,
@@ -157,10 +158,10 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>, String> {
 // The one thing that cannot be had without `unsafe`: Wasmtime runs what the bytes say.
 #[allow(unsafe_code)]
 pub fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes bear a seal by a key that only this user has, or that was made for the one process
-    // that compiled them: they are what this program made of a component, all of it (whoever can read
-    // that key can also replace the program). Wasmtime itself refuses code of another version or other
-    // settings.
+    // SAFETY: the bytes bear a seal by a key that only this user has, or that was made for the one
+    // process that compiled them: they are what this program made of a component, all of it
+    // (whoever can read that key can also replace the program). Wasmtime itself refuses code of
+    // another version or other settings.
     unsafe { Component::deserialize(engine, code) }
 }
 

@@ -1,5 +1,6 @@
-//! Compiling: in a process of its own with limits of memory and time, where this program can be started
-//! again, else here. What is plainly too much is refused before (`weighed`). Not for what becomes of the code.
+//! Compiling: in a process of its own with limits of memory and time, where this program can be
+//! started again, else here. What is plainly too much is refused before (`weighed`). Not for what
+//! becomes of the code.
 
 mod apart;
 mod weighed;

@@ -6,11 +6,11 @@ use crate::answer::{
     Answer, Egress, EgressRule, Provenance, Refusal, ResolveError, Route, Rule, Tier, Verdict,
 };
 use crate::effective::{Config, EffectiveConfig, Levels, MergeStrategy, PathStrategy, SetBy};
-use ordain_store::ids::Tenant;
 use crate::request::{Fault, Request};
 use crate::world::Outcome;
 use crate::world::bindings::types::Failure;
 use crate::world::bindings::{configs, resolver as wit, types};
+use ordain_store::ids::Tenant;
 
 pub fn request(request: &Request) -> wit::Request<'_> {
     wit::Request {

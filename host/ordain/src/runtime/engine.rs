@@ -1,5 +1,5 @@
-//! The Wasmtime engine: limits, room for instances, and the ticker behind the guest's time budget. One per
-//! process is enough; generations share it.
+//! The Wasmtime engine: limits, room for instances, and the ticker behind the guest's time budget.
+//! One per process is enough; generations share it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::capabilities::{HostState, link_prompt, link_waiting};
 
 /// Memory that one instance may use.
 pub const MEMORY_MAX: usize = 64 << 20;
-/// Behind each memory, without access: an index that is checked may have an offset up to here added to it
-/// that is not.
+/// Behind each memory, without access: an index that is checked may have an offset up to here added
+/// to it that is not.
 const GUARD: u64 = 2 << 20;
 /// Stack of one instance that may wait.
 const STACK: usize = 2 << 20;
@@ -80,7 +80,8 @@ impl GuestEngine {
     }
 }
 
-/// With a pool, or without one where there is no room for it: then each new instance asks the system.
+/// With a pool, or without one where there is no room for it: then each new instance asks the
+/// system.
 fn pooled() -> wasmtime::Result<Engine> {
     let why = match limits::address_space() {
         Some(limit) if limit < POOL + BESIDES => format!(
@@ -119,7 +120,8 @@ fn config() -> Config {
         // One thread compiles, and gives way to those that answer (`loader`).
         .parallel_compilation(false)
         .async_stack_size(STACK)
-        // What a memory may have, and no more: it never moves, and 1,024 of them have room anywhere.
+        // What a memory may have, and no more: it never moves, and 1,024 of them have room
+        // anywhere.
         .memory_reservation(MEMORY_MAX as u64)
         .memory_reservation_for_growth(0)
         .memory_may_move(false)

@@ -1,6 +1,7 @@
 //! A generation: one component, compiled, of a world that this host runs, and its instances. Calls
-//! return what the guest said; a trap, an overrun or nonsense is an error and costs the instance. Not
-//! for whether it answers well (`vectors`), nor for whether it is the one that answers (`lineup`).
+//! return what the guest said; a trap, an overrun or nonsense is an error and costs the instance.
+//! Not for whether it answers well (`vectors`), nor for whether it is the one that answers
+//! (`lineup`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -122,7 +123,8 @@ impl Generation {
         check("validate", validate, Check::fits)
     }
 
-    /// What stands where a component would, in a process that needs no rules: every call of it fails.
+    /// What stands where a component would, in a process that needs no rules: every call of it
+    /// fails.
     pub fn absent(services: Arc<Services>) -> Generation {
         let nothing = Linked {
             info: ComponentInfo {

@@ -1,5 +1,6 @@
-//! Instances that wait for their next call. Every thread has a place of its own first, so that threads
-//! which answer near hits do not meet there. Not for which instances may wait (`instances`).
+//! Instances that wait for their next call. Every thread has a place of its own first, so that
+//! threads which answer near hits do not meet there. Not for which instances may wait
+//! (`instances`).
 
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;

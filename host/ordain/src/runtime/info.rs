@@ -1,5 +1,5 @@
-//! What is to be known of a component, whatever its world is: digest, size, imports and exports. Not for
-//! whether this host runs it (`world`).
+//! What is to be known of a component, whatever its world is: digest, size, imports and exports.
+//! Not for whether this host runs it (`world`).
 
 use wasmtime::component::Component;
 

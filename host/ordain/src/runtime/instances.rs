@@ -16,8 +16,8 @@ use crate::world::bindings::{Policy, PolicyPre};
 
 /// Calls of one instance, after which its memory starts afresh.
 const CALLS_MAX: u32 = 1_000_000;
-/// Bytes that may pass from the guest to the host in one crossing of the border: answers of a batch of
-/// 1,000, or a canonical record, many times over.
+/// Bytes that may pass from the guest to the host in one crossing of the border: answers of a batch
+/// of 1,000, or a canonical record, many times over.
 const TRANSFER_MAX: usize = 8 << 20;
 
 pub struct Warm<T> {

@@ -1,5 +1,5 @@
-//! Asks the generation in force and, while it is watched, the one before: whose answer counts, whether the
-//! new one is to blame, and what follows from it. Not for how one of them is asked.
+//! Asks the generation in force and, while it is watched, the one before: whose answer counts,
+//! whether the new one is to blame, and what follows from it. Not for how one of them is asked.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::answer::ResolveError;
 use crate::capabilities::{Call, OVERTIME};
 use ordain_coherence::Moment;
 
-/// Ticks in which a generation shows how slow it is. More than one: a thread that shares its core with many
-/// has little of a tick for itself.
+/// Ticks in which a generation shows how slow it is. More than one: a thread that shares its core
+/// with many has little of a tick for itself.
 const JUDGED_TICKS: u32 = 3;
 
 impl Runtime {
-    /// Asks the generation in force; if it fails while it is watched, the one before. What computes for
-    /// long is asked of both at once before it is given more time.
+    /// Asks the generation in force; if it fails while it is watched, the one before. What computes
+    /// for long is asked of both at once before it is given more time.
     pub(super) async fn call_with_fallback<Q: Question>(
         &self,
         lineup: &Arc<Lineup>,
@@ -63,9 +63,9 @@ impl Runtime {
         }
     }
 
-    /// Whether one generation computes clearly longer than another at a question, every time that both are
-    /// asked it once more, one after the other on this thread. By its own time: others that compete for the
-    /// cores do not count.
+    /// Whether one generation computes clearly longer than another at a question, every time that
+    /// both are asked it once more, one after the other on this thread. By its own time: others
+    /// that compete for the cores do not count.
     async fn is_slower<Q: Question>(
         &self,
         slow: &Generation,

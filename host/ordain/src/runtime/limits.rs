@@ -1,5 +1,5 @@
-//! What the system lets this process have, and in which words it is told when that is too little: the
-//! component is not to blame then. Not for the limits of guests (`capabilities/limits`).
+//! What the system lets this process have, and in which words it is told when that is too little:
+//! the component is not to blame then. Not for the limits of guests (`capabilities/limits`).
 
 use rustix::process::{Resource, getrlimit};
 

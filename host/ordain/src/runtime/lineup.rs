@@ -1,7 +1,7 @@
 //! Which generation answers, and which others stand beside it: the one before, while the new one is
-//! watched, and a candidate that answers in the shadow. One lineup is replaced by another in one atomic
-//! store; calls under way end on the one that they began with. Not for who decides that
-//! (`ordain/components`).
+//! watched, and a candidate that answers in the shadow. One lineup is replaced by another in one
+//! atomic store; calls under way end on the one that they began with. Not for who decides that
+//! (`door/components`).
 
 use std::sync::Arc;
 

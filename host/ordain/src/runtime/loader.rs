@@ -1,7 +1,7 @@
 //! From bytes to a generation that may answer: size, signature, compiled code, world, decision
-//! vectors. On a thread that gives way to those that answer, and few at a time: what this instance wants for
-//! itself has a place of its own, so that no call keeps it waiting. What was loaded before is
-//! at hand again at once. Not for what becomes of it (`ordain/components`).
+//! vectors. On a thread that gives way to those that answer, and few at a time: what this instance
+//! wants for itself has a place of its own, so that no call keeps it waiting. What was loaded
+//! before is at hand again at once. Not for what becomes of it (`door/components`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,8 +61,8 @@ impl Loader {
         })
     }
 
-    /// Everything that must hold of a component before it may answer, for this instance itself: what it
-    /// starts with and what the fleet wants. `signature`: base64.
+    /// Everything that must hold of a component before it may answer, for this instance itself:
+    /// what it starts with and what the fleet wants. `signature`: base64.
     pub async fn load(
         self: &Arc<Self>,
         bytes: &Arc<[u8]>,
@@ -123,8 +123,8 @@ impl Loader {
         let (loader, bytes) = (self.clone(), bytes.clone());
         let runtime = tokio::runtime::Handle::current();
         let (tell, told) = tokio::sync::oneshot::channel();
-        // A thread of its own: priorities are of threads, and those of the pool are used again. It has
-        // the place until it ends, whether or not anybody still waits for it.
+        // A thread of its own: priorities are of threads, and those of the pool are used again. It
+        // has the place until it ends, whether or not anybody still waits for it.
         let work = move || {
             let _place = place;
             // Refused: then it takes its full share.

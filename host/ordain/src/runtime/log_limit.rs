@@ -1,5 +1,5 @@
-//! How many messages of one kind are logged in a second: a component that fails on every request must not
-//! fill a disk. Counts of failures are kept elsewhere, and whole.
+//! How many messages of one kind are logged in a second: a component that fails on every request
+//! must not fill a disk. Counts of failures are kept elsewhere, and whole.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

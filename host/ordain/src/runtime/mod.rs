@@ -1,10 +1,11 @@
-//! Calls of the component: takes an instance of the generation in force, binds it to a tenant, calls,
-//! and turns what comes back into an answer. Knows neither HTTP nor where records are kept, and does
-//! not decide which generation is in force (`ordain/components`).
+//! Calls of the component: takes an instance of the generation in force, binds it to a tenant,
+//! calls, and turns what comes back into an answer. Knows neither HTTP nor where records are kept,
+//! and does not decide which generation is in force (`door/components`).
 //!
-//! From the top: `answers` (what callers ask), `judge` (the generation in force, and the one before), `attempt`
-//! (one of them), `generation` and its `instances`. Beside them `loader` makes generations of `bytes`, with
-//! `compiler`, `compiled` and `vectors`; `lineup`, `watch` and `shadow` say which of them answer.
+//! From the top: `answers` (what callers ask), `judge` (the generation in force, and the one
+//! before), `attempt` (one of them), `generation` and its `instances`. Beside them `loader` makes
+//! generations of `bytes`, with `compiler`, `compiled` and `vectors`; `lineup`, `watch` and
+//! `shadow` say which of them answer.
 
 mod answers;
 mod attempt;

@@ -1,12 +1,11 @@
-//! What a guest is asked: one request, many of one tenant, or what config holds. The same call every
-//! time, and what may not come back from it. Not for who is asked.
+//! What a guest is asked: one request, many of one tenant, or what config holds. The same call
+//! every time, and what may not come back from it. Not for who is asked.
 
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, Func};
 
 use super::convert;
 use crate::capabilities::HostState;
-use ordain_store::ids::ID_LIMIT;
 use crate::request::Request;
 use crate::world::ExportIndices;
 use crate::world::Outcome;
@@ -14,6 +13,7 @@ use crate::world::bindings::Policy;
 use crate::world::bindings::configs::{self, Effective};
 use crate::world::bindings::resolver::{self as wit, Decision, Verdict};
 use crate::world::bindings::types::Failure;
+use ordain_store::ids::ID_LIMIT;
 
 /// Requests of a batch for which there is one tick more: the dearest records take so long.
 const REQUESTS_A_TICK: usize = 5;
@@ -59,7 +59,8 @@ pub trait Question: Sync {
     /// The revision that a request demands.
     fn demand(&self, index: usize) -> u64;
 
-    /// Whether it takes so long, probably, that it is not begun where nobody else has a turn meanwhile.
+    /// Whether it takes so long, probably, that it is not begun where nobody else has a turn
+    /// meanwhile.
     fn is_heavy(&self) -> bool {
         false
     }

@@ -1,6 +1,6 @@
-//! One runtime: which generations answer, and the places that their calls need. Below whoever asks: of one
-//! generation (`attempt`), of the one in force and the one before (`judge`), for a caller (`answers`). Not for
-//! who decides which generation answers (`ordain/components`).
+//! One runtime: which generations answer, and the places that their calls need. Below whoever asks:
+//! of one generation (`attempt`), of the one in force and the one before (`judge`), for a caller
+//! (`answers`). Not for who decides which generation answers (`door/components`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,8 @@ use crate::counts::Counts;
 use ordain_coherence::places::Places;
 use ordain_coherence::shares::Shares;
 
-/// Calls that wait for servers at once, and those of one tenant; a near hit needs none of these places.
+/// Calls that wait for servers at once, and those of one tenant; a near hit needs none of these
+/// places.
 const WAITING_MAX: usize = 512;
 const WAITING_EACH: usize = 8;
 
@@ -71,7 +72,8 @@ impl Runtime {
         self.lineup.load_full()
     }
 
-    /// Replaces the lineup, unless it is not `expected` any more. Calls under way end on the old one.
+    /// Replaces the lineup, unless it is not `expected` any more. Calls under way end on the old
+    /// one.
     pub fn swap(&self, expected: &Arc<Lineup>, lineup: Lineup) -> bool {
         let previous = self.lineup.compare_and_swap(expected, Arc::new(lineup));
         Arc::ptr_eq(&previous, expected)

@@ -1,5 +1,5 @@
-//! A deployment in memory for one component: its own origin, log, feed and near cache. What is asked
-//! there touches nothing else. Not for what is asked (`vectors`).
+//! A deployment in memory for one component: its own origin, log, feed and near cache. What is
+//! asked there touches nothing else. Not for what is asked (`vectors`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use super::check::{Check, InvalidRecord};
 use super::engine::GuestEngine;
 use super::generation::Generation;
 use super::runtime::Runtime;
-use ordain_store::memory::MemoryOrigin;
-use ordain_store::{Attribution, Change, Origin, Precondition};
-use ordain_coherence::caches::Caches;
 use crate::capabilities::Services;
+use crate::options::Options;
+use crate::request::EgressMode;
+use ordain_coherence::caches::Caches;
 use ordain_coherence::feed::Feed;
 use ordain_coherence::origin::OriginReader;
+use ordain_coherence::places::Places;
+use ordain_coherence::shares::Whose;
 use ordain_coherence::{Coherence, Moment};
 use ordain_store::ids::{Key, Level, Tenant};
-use crate::options::Options;
-use ordain_coherence::places::Places;
-use crate::request::EgressMode;
-use ordain_coherence::shares::Whose;
+use ordain_store::memory::MemoryOrigin;
+use ordain_store::{Attribution, Change, Origin, Precondition};
 
 /// For the feed to read a log in memory.
 const PATIENCE: Duration = Duration::from_secs(5);

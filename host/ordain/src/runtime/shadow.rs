@@ -1,7 +1,7 @@
-//! A candidate that answers a share of the live requests after the component in force has, and whose
-//! answers go to nobody: they are compared. It has one thread of low priority and a short queue;
-//! what does not fit is dropped, so no request ever waits for it, and under load it is the first to
-//! go. Not for what follows from the comparison (`ordain/components`).
+//! A candidate that answers a share of the live requests after the component in force has, and
+//! whose answers go to nobody: they are compared. It has one thread of low priority and a short
+//! queue; what does not fit is dropped, so no request ever waits for it, and under load it is the
+//! first to go. Not for what follows from the comparison (`door/components`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,10 +19,10 @@ use super::question::One;
 use super::reply::Prompt;
 use crate::answer::{Answer, ResolveError};
 use crate::capabilities::Call;
-use ordain_coherence::Moment;
-use ordain_store::ids::Tenant;
 use crate::request::Request;
+use ordain_coherence::Moment;
 use ordain_coherence::shares::Whose;
+use ordain_store::ids::Tenant;
 
 /// Answers that wait to be compared.
 const QUEUE: usize = 256;
@@ -156,8 +156,8 @@ impl Shadow {
         report
     }
 
-    /// Takes an answer to compare, perhaps. On the path of every request: what is not taken costs next
-    /// to nothing.
+    /// Takes an answer to compare, perhaps. On the path of every request: what is not taken costs
+    /// next to nothing.
     pub(super) fn offer(&self, tenant: &Tenant, request: &Request, answer: &Answer) {
         if self.plan.share < 1.0 && rand::rng().random::<f64>() >= self.plan.share {
             return;
@@ -249,8 +249,8 @@ impl Shadow {
 }
 
 fn compare_all(shadow: &Weak<Shadow>) {
-    // Not the lowest: it takes locks of near that live requests take, too. Refused: then it competes
-    // like any other thread.
+    // Not the lowest: it takes locks of near that live requests take, too. Refused: then it
+    // competes like any other thread.
     let _ = rustix::process::setpriority_process(None, 10);
     while let Some(shadow) = shadow.upgrade() {
         let cases = std::iter::from_fn(|| shadow.queue.pop());

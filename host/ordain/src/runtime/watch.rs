@@ -1,5 +1,6 @@
-//! A new generation on probation: whose requests it failed at, and who was answered. What one tenant
-//! alone sends never ends it, unless that is the only one that asks. Not for what is a fault (`blame`).
+//! A new generation on probation: whose requests it failed at, and who was answered. What one
+//! tenant alone sends never ends it, unless that is the only one that asks. Not for what is a fault
+//! (`blame`).
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -79,8 +80,8 @@ impl Watch {
         self.answered.note(tenant);
     }
 
-    /// Failures that count: of one of several tenants as many as make `TENANTS` of them, or all that
-    /// there are, too many together.
+    /// Failures that count: of one of several tenants as many as make `TENANTS` of them, or all
+    /// that there are, too many together.
     fn counted(&self, faults: &Faults) -> u32 {
         let each = match self.answered.count().min(TENANTS) {
             0 | 1 => u32::MAX,
@@ -110,8 +111,8 @@ impl Watch {
     }
 }
 
-/// About how many have asked: a bit for each, of which two may share one. On the path of every request,
-/// so what is known already is only read.
+/// About how many have asked: a bit for each, of which two may share one. On the path of every
+/// request, so what is known already is only read.
 struct Seen {
     hash: RandomState,
     bits: [AtomicU64; 64],

@@ -1,5 +1,5 @@
-//! The only `bindgen!` of the host. Names the types of the newest world and its exports; says nothing
-//! about what they mean (`wit/` does). Imports are linked by hand (`capabilities/link.rs`).
+//! The only `bindgen!` of the host. Names the types of the newest world and its exports; says
+//! nothing about what they mean (`wit/` does). Imports are linked by hand (`capabilities/link.rs`).
 
 wasmtime::component::bindgen!({
     path: "../../wit",

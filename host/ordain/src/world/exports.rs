@@ -1,4 +1,5 @@
-//! Where the exports of a component are, by the version of its world. Not for calling them (`runtime`).
+//! Where the exports of a component are, by the version of its world. Not for calling them
+//! (`runtime`).
 
 use wasmtime::component::{Component, ComponentExportIndex};
 

@@ -1,8 +1,8 @@
 //! What this host offers to components and wants of them, by name and version, and in which words a
 //! component is refused that wants something else. Not for what the names mean (`wit/`).
 
-/// Released versions of the package `ordain:policy` that this host runs, newest first. What a version
-/// offers is in `wit/` and `wit/released/`.
+/// Released versions of the package `ordain:policy` that this host runs, newest first. What a
+/// version offers is in `wit/` and `wit/released/`.
 pub const VERSIONS: [&str; 3] = ["0.3.0", "0.2.0", "0.1.0"];
 
 /// Interfaces that a component may import.

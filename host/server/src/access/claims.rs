@@ -1,6 +1,6 @@
-//! The claims of a token whose signature is good: until when it holds, for whom it is, and what it allows.
-//! Every claim that is looked at has one type; another is refused, never guessed at. Not for what claims are
-//! called (`names`).
+//! The claims of a token whose signature is good: until when it holds, for whom it is, and what it
+//! allows. Every claim that is looked at has one type; another is refused, never guessed at. Not
+//! for what claims are called (`names`).
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ const LATEST: f64 = (1_u64 << 53) as f64;
 const TENANTS_MAX: usize = 1000;
 /// Longest name of who asks, in code points: OpenID Connect allows 255 (Core 1.0, 2).
 const ACTOR_LIMIT: usize = 256;
-/// Names in the history that are Ordain's own: of what it does by itself, and of whoever is not asked.
+/// Names in the history that are Ordain's own: of what it does by itself, and of whoever is not
+/// asked.
 const RESERVED: [&str; 2] = ["ordain", "anonymous"];
 
 /// What tokens must say besides, and how they say it.
@@ -167,9 +168,9 @@ fn actor(claims: &Map<String, Value>) -> Result<String, Denied> {
     }
 }
 
-/// Why this cannot stand in the history as who has done something. `sql:` is how an edit in the database is told
-/// from one through the service, other names are of Ordain itself, and marks of direction would show a name
-/// as another one.
+/// Why this cannot stand in the history as who has done something. `sql:` is how an edit in the
+/// database is told from one through the service, other names are of Ordain itself, and marks of
+/// direction would show a name as another one.
 pub fn actor_fault(text: &str) -> Option<&'static str> {
     let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if text.is_empty()

@@ -1,5 +1,5 @@
-//! Why somebody is turned away. Not for who decides that (`token`, `keys`, `claims`, `principal`), nor for how it
-//! is answered (`http/gate.rs`).
+//! Why somebody is turned away. Not for who decides that (`token`, `keys`, `claims`, `principal`),
+//! nor for how it is answered (`http/gate.rs`).
 
 /// Why a request is turned away. Only words of our own: nothing of a token, a claim or a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
-//! Follows the file or the URL that keys come from: a file is looked at once a second, a URL is asked on a
-//! period, after a failure sooner and then less and less often, and when a token names a key that nobody knows.
-//! Whatever fails leaves the keys as they are. Not for what is done with keys (`verifier`).
+//! Follows the file or the URL that keys come from: a file is looked at once a second, a URL is
+//! asked on a period, after a failure sooner and then less and less often, and when a token names a
+//! key that nobody knows. Whatever fails leaves the keys as they are. Not for what is done with
+//! keys (`verifier`).
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,8 +67,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Reads the file, if that is what gives the keys; it must be in order: later on, the keys from before
-    /// would do. `configured` are keys that stay whatever the source gives.
+    /// Reads the file, if that is what gives the keys; it must be in order: later on, the keys from
+    /// before would do. `configured` are keys that stay whatever the source gives.
     pub fn new(source: Source, configured: Vec<Key>) -> Result<Follower, JwksError> {
         // What stands in for a URL has been looked at by nobody: that it is missing must be told.
         const NOTHING: [u8; 32] = [0; 32];
@@ -119,8 +120,8 @@ impl Follower {
         }
     }
 
-    /// Whether the URL is, or has just been, asked because of a token: whatever tokens name, at most
-    /// one look in half a minute is for them.
+    /// Whether the URL is, or has just been, asked because of a token: whatever tokens name, at
+    /// most one look in half a minute is for them.
     fn ask_for_unknown(&self) -> bool {
         if *self.pending.borrow() {
             return true;
@@ -140,8 +141,8 @@ impl Follower {
         self.asked.notify_one();
     }
 
-    /// After a token has named a key that is not known: whether the keys may be others by now. Waits for
-    /// the URL if it may be asked, and for whoever is asking it already.
+    /// After a token has named a key that is not known: whether the keys may be others by now.
+    /// Waits for the URL if it may be asked, and for whoever is asking it already.
     pub async fn refreshed(&self) -> bool {
         if !self.ask_for_unknown() {
             return false;
@@ -173,8 +174,9 @@ impl Follower {
         self.tasks.status()
     }
 
-    /// Looks at the file; if it has changed, its keys hold from now on, and those that left it no more. It is
-    /// read as a whole: keys are small, and times and sizes of files can be the same after a change.
+    /// Looks at the file; if it has changed, its keys hold from now on, and those that left it no
+    /// more. It is read as a whole: keys are small, and times and sizes of files can be the same
+    /// after a change.
     pub(super) fn look_at_file(&self) {
         let Some(path) = self.path() else {
             return;
@@ -212,7 +214,8 @@ impl Follower {
         }
     }
 
-    /// Asks the URL, and if what it answers has changed, its keys hold from now on. Whether it could be used.
+    /// Asks the URL, and if what it answers has changed, its keys hold from now on. Whether it
+    /// could be used.
     async fn look_at_url(&self) -> bool {
         let Source::Url { remote, .. } = &self.source else {
             return true;
@@ -311,7 +314,8 @@ async fn follow_url(follower: Weak<Follower>, asked: Arc<Notify>) {
     }
 }
 
-/// The pause after so many failures in a row: instances that failed together do not come back together.
+/// The pause after so many failures in a row: instances that failed together do not come back
+/// together.
 fn retry(failures: u32) -> Duration {
     let (first, longest) = RETRY;
     let pause = first

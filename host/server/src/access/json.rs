@@ -1,5 +1,5 @@
-//! JSON that means one thing only: an object with a member that comes twice is refused, at any depth, since
-//! another reader of the same text might take the other one.
+//! JSON that means one thing only: an object with a member that comes twice is refused, at any
+//! depth, since another reader of the same text might take the other one.
 
 use std::fmt;
 

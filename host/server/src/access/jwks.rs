@@ -1,6 +1,6 @@
-//! A set of keys (RFC 7517, `{"keys":[...]}`). Keys that cannot be used are left out, as section 5 asks for; what
-//! is no set, has nothing to check tokens by, or holds private keys is refused as a whole. Not for where
-//! a set comes from (`keyfile`, `remote`).
+//! A set of keys (RFC 7517, `{"keys":[...]}`). Keys that cannot be used are left out, as section 5
+//! asks for; what is no set, has nothing to check tokens by, or holds private keys is refused as a
+//! whole. Not for where a set comes from (`keyfile`, `remote`).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -104,8 +104,8 @@ impl Set {
         };
         for (number, item) in (1..).zip(&whole.keys) {
             let text = item.get();
-            // Also what is left out must not be public. Of members that come twice the last one is seen here, and
-            // the key is left out below.
+            // Also what is left out must not be public. Of members that come twice the last one is
+            // seen here, and the key is left out below.
             let seen: Value = serde_json::from_str(text).unwrap_or_default();
             let has = |name: &str| seen.get(name).is_some_and(|value| !value.is_null());
             if seen["kty"] != "oct" && PRIVATE.iter().any(|name| has(name)) {

@@ -1,5 +1,5 @@
-//! The keys that hold now, and how the file or the URL fares that gives them: `follow` changes both, `verifier`
-//! looks at them. Not for which of the keys checks a token (`keys`).
+//! The keys that hold now, and how the file or the URL fares that gives them: `follow` changes
+//! both, `verifier` looks at them. Not for which of the keys checks a token (`keys`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -38,7 +38,8 @@ impl Keyring {
         self.keys.load()
     }
 
-    /// These keys of the source hold from now on, and those that left it no more. How many there are now.
+    /// These keys of the source hold from now on, and those that left it no more. How many there
+    /// are now.
     pub fn replace(&self, set: Vec<Key>) -> usize {
         let keys = self.keys.load().with_set(set);
         let number = keys.len();

@@ -1,4 +1,5 @@
-//! All keys that hold at one time, and which of them may check a token. Not for where they come from.
+//! All keys that hold at one time, and which of them may check a token. Not for where they come
+//! from.
 
 use super::denied::Denied;
 use super::key::{Algorithm, Key};
@@ -36,10 +37,11 @@ impl Keys {
         self.configured.len() + self.set.as_ref().map_or(0, Vec::len)
     }
 
-    /// The keys that may check a token, at least one. With a set, a `kid` names a key of it, which must allow
-    /// the token's algorithm; keys of the configuration have no names. A provider that gives one name to
-    /// several keys means any of them. Without a `kid`, or without a set, there must be exactly one
-    /// key of the algorithm: which of several is meant is not found out by trying.
+    /// The keys that may check a token, at least one. With a set, a `kid` names a key of it, which
+    /// must allow the token's algorithm; keys of the configuration have no names. A provider that
+    /// gives one name to several keys means any of them. Without a `kid`, or without a set, there
+    /// must be exactly one key of the algorithm: which of several is meant is not found out by
+    /// trying.
     pub fn find(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<Vec<&Key>, Denied> {
         if let (Some(set), Some(kid)) = (&self.set, kid) {
             let named: Vec<&Key> = set

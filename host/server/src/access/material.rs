@@ -1,5 +1,5 @@
-//! What a key is made of, and whether that is enough to check tokens by. Not for which algorithms it is for
-//! (`key`) nor for the forms that it comes in (`der`, `jwks`).
+//! What a key is made of, and whether that is enough to check tokens by. Not for which algorithms
+//! it is for (`key`) nor for the forms that it comes in (`der`, `jwks`).
 
 use ring::agreement::{self, EphemeralPrivateKey, agree_ephemeral};
 use ring::hmac;
@@ -95,8 +95,9 @@ impl Material {
     }
 }
 
-/// Whether a point is one of the curve. Only an agreement tells: a signature that is wrong may be so for another
-/// reason. A set whose keys can check nothing must not take the place of one that can.
+/// Whether a point is one of the curve. Only an agreement tells: a signature that is wrong may be
+/// so for another reason. A set whose keys can check nothing must not take the place of one that
+/// can.
 fn is_on(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
     let point = agreement::UnparsedPublicKey::new(curve, point);
     let own = EphemeralPrivateKey::generate(curve, &SystemRandom::new());

@@ -1,5 +1,5 @@
-//! What a provider calls the claims that count here, and what its roles mean. Not for what follows from
-//! them (`claims`).
+//! What a provider calls the claims that count here, and what its roles mean. Not for what follows
+//! from them (`claims`).
 
 use serde_json::{Map, Value};
 
@@ -23,8 +23,9 @@ impl Default for Names {
     }
 }
 
-/// The claim of this name: the member that is called so, else the one at this path, whose steps are apart
-/// by dots and may have dots in them (`resource_access.my.client.roles`): the longest that is there counts.
+/// The claim of this name: the member that is called so, else the one at this path, whose steps are
+/// apart by dots and may have dots in them (`resource_access.my.client.roles`): the longest that is
+/// there counts.
 pub fn claim<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(name) {
         return Some(value);
@@ -44,8 +45,8 @@ pub fn is_scope(name: &str) -> bool {
     matches!(last, Some("scope" | "scp"))
 }
 
-/// Puts a value where [`claim`] finds it: at the path, or under the whole name if that is a URL or the path
-/// is taken.
+/// Puts a value where [`claim`] finds it: at the path, or under the whole name if that is a URL or
+/// the path is taken.
 pub fn put(claims: &mut Map<String, Value>, name: &str, value: Value) {
     let path = (!name.contains(['/', ':'])).then(|| name.split_once('.'));
     if let Some(Some((first, rest))) = path

@@ -1,13 +1,14 @@
-//! Principals and roles: who somebody is, and the one place that says what a role may do. Not for where
-//! that is asked (`http/gate.rs`).
+//! Principals and roles: who somebody is, and the one place that says what a role may do. Not for
+//! where that is asked (`http/gate.rs`).
 
 use std::sync::Arc;
 
 use super::denied::Denied;
-use ordain_store::ids::Tenant;
 use ordain_coherence::shares::Charge;
+use ordain_store::ids::Tenant;
 
-/// From the weakest to the strongest: of what is one tenant's, each may do what the one before it may.
+/// From the weakest to the strongest: of what is one tenant's, each may do what the one before it
+/// may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     Metrics,
@@ -110,8 +111,8 @@ impl Principal {
         }
     }
 
-    /// Who pays for what they ask. A token that may ask about several tenants does, too: it could make
-    /// them up.
+    /// Who pays for what they ask. A token that may ask about several tenants does, too: it could
+    /// make them up.
     pub fn charge(&self) -> Charge {
         match self.tenant().is_some() || *self == Principal::anonymous() {
             true => Charge::Tenants,

@@ -1,6 +1,6 @@
-//! Keys that a provider publishes: where they are, and one look at them over HTTPS. What comes is bounded in
-//! time and size, and comes from where the operator said: redirects are not followed. Not for when that
-//! is (`follow`) and not for what keys are good (`jwks`).
+//! Keys that a provider publishes: where they are, and one look at them over HTTPS. What comes is
+//! bounded in time and size, and comes from where the operator said: redirects are not followed.
+//! Not for when that is (`follow`) and not for what keys are good (`jwks`).
 
 use std::time::Duration;
 
@@ -152,7 +152,8 @@ impl Remote {
         let found: Option<Document> = found.and_then(|text| serde_json::from_str(text).ok());
         let found =
             found.ok_or_else(|| format!("{document} is no document with issuer and jwks_uri"))?;
-        // What calls itself by another name is another, or is asked under a name that tokens do not bear.
+        // What calls itself by another name is another, or is asked under a name that tokens do not
+        // bear.
         if found.issuer != name {
             let other: String = found.issuer.chars().take(200).collect();
             return Err(format!(

@@ -1,5 +1,6 @@
-//! The form of a token (RFC 7515, compact): three parts, and a header that says how it is signed. What the
-//! header says is a claim like any other: it chooses among keys that are known, and brings none.
+//! The form of a token (RFC 7515, compact): three parts, and a header that says how it is signed.
+//! What the header says is a claim like any other: it chooses among keys that are known, and brings
+//! none.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -33,8 +34,9 @@ impl<'a> Token<'a> {
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| no_token);
         let header = json::object(&decode(header)?);
         let header = header.ok_or(Denied::Invalid("the token's header is not a JSON object"))?;
-        // What must be understood is not. Where keys could be found (jwk, jku, x5u, x5c) is not looked at:
-        // nothing that a token brings says by which key it is checked, save the name of one that is known.
+        // What must be understood is not. Where keys could be found (jwk, jku, x5u, x5c) is not
+        // looked at: nothing that a token brings says by which key it is checked, save the name of
+        // one that is known.
         if header.contains_key("crit") {
             return Err(Denied::Invalid(
                 "the token's header has crit, which is not taken",

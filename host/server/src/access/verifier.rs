@@ -1,5 +1,5 @@
-//! Checks tokens by the keys that hold now, and remembers what was found good. Not for where keys come from
-//! (`follow`) and not for what a token means (`claims`).
+//! Checks tokens by the keys that hold now, and remembers what was found good. Not for where keys
+//! come from (`follow`) and not for what a token means (`claims`).
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -39,15 +39,16 @@ struct Good {
 
 pub struct Verifier {
     rules: Rules,
-    /// By a hash with a key of this process, so that nobody can choose what collides and no token is kept.
+    /// By a hash with a key of this process, so that nobody can choose what collides and no token
+    /// is kept.
     good: Cache<[u8; 32], Good>,
     hash: [u8; 32],
     pub(super) follower: Arc<Follower>,
 }
 
 impl Verifier {
-    /// Reads the file, if that is what gives the keys; it must be in order: later on, the keys from before
-    /// would do.
+    /// Reads the file, if that is what gives the keys; it must be in order: later on, the keys from
+    /// before would do.
     pub fn new(configured: Configured) -> Result<Verifier, JwksError> {
         let Configured {
             keys,
@@ -109,7 +110,8 @@ impl Verifier {
         }
         let (principal, span) = self.check(token, &keys, now)?;
         let principal = Arc::new(principal);
-        // Should the keys change in between, it bears the generation of the old ones and is of no use.
+        // Should the keys change in between, it bears the generation of the old ones and is of no
+        // use.
         let good = Good {
             principal: principal.clone(),
             span,
@@ -137,7 +139,8 @@ impl Verifier {
     }
 }
 
-/// Seconds since 1970. A clock before that finds every token not valid yet, or expired never: none starts.
+/// Seconds since 1970. A clock before that finds every token not valid yet, or expired never: none
+/// starts.
 fn now() -> f64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap_or_default().as_secs_f64()

@@ -1,5 +1,5 @@
-//! `ordain component`: which component holds the rules, is another one fit, and replacing it while it
-//! runs. Not for how that is shown (`component/show`).
+//! `ordain component`: which component holds the rules, is another one fit, and replacing it while
+//! it runs. Not for how that is shown (`component/show`).
 
 mod show;
 
@@ -14,8 +14,8 @@ use super::records::read_input;
 use super::reply::Failure;
 use super::target::{Call, Target, TargetArgs, environment};
 use crate::config::{fraction, whole};
-use ordain::options::OriginChoice;
 use ordain::door::{check_component_file, inspect_component};
+use ordain::options::OriginChoice;
 use ordain::runtime::signature;
 
 /// Look at the component that holds the rules, and replace it while it runs

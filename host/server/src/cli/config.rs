@@ -1,5 +1,5 @@
-//! `ordain config`: what holds, and the levels that it is merged from. Fields and values are the server's
-//! to judge; here they only become a merge patch.
+//! `ordain config`: what holds, and the levels that it is merged from. Fields and values are the
+//! server's to judge; here they only become a merge patch.
 
 use axum::http::Method;
 use clap::{Args, Subcommand};
@@ -283,7 +283,8 @@ fn show(answer: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Changes of a level, newest first, with what each of them changed. `before`: the one before all of these.
+/// Changes of a level, newest first, with what each of them changed. `before`: the one before all
+/// of these.
 fn history(items: &[Value], before: Option<&Value>) -> Result<(), Failure> {
     let older = items.iter().skip(1).map(Some).chain([before]);
     let row = |(item, older): (&Value, Option<&Value>)| {
@@ -297,7 +298,8 @@ fn history(items: &[Value], before: Option<&Value>) -> Result<(), Failure> {
     output::table(&head, &rows)
 }
 
-/// Fields that were set, and those that were cleared with a minus; the column is no wider than this, or one field.
+/// Fields that were set, and those that were cleared with a minus; the column is no wider than
+/// this, or one field.
 const CHANGED_WIDTH: usize = 60;
 
 fn changed(before: Option<&Value>, after: &Value) -> String {

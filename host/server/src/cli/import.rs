@@ -14,20 +14,20 @@ use super::reply::Failure;
 use super::reply::Reply;
 use super::target::{Call, Target, TargetArgs};
 use crate::access::Principal;
-use ordain_store::Attribution;
 use ordain::door::{ImportError, InvalidRecord, Ordain};
+use ordain_store::Attribution;
 use ordain_store::utf8;
 
 const PATH: &str = "/v1/policies/import";
-/// Policies between two lines of progress where there is no terminal, at least; and how many such lines
-/// a large import has.
+/// Policies between two lines of progress where there is no terminal, at least; and how many such
+/// lines a large import has.
 const STRIDE: usize = 1000;
 const LINES: usize = 20;
 
 /// Store many policies from a file: all of them, or none if one is not valid
 ///
-/// The file has one {"tenant":...,"policy":{...}} per line, or a JSON list of these, or a JSON object
-/// from tenant to record.
+/// The file has one {"tenant":...,"policy":{...}} per line, or a JSON list of these, or a JSON
+/// object from tenant to record.
 #[derive(clap::Args)]
 #[command(after_long_help = "\
 Examples:

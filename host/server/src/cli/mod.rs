@@ -41,7 +41,8 @@ struct Cli {
     #[arg(long, global = true)]
     json: bool,
 
-    /// What to log to standard error: error, warn, info, debug, or per module like info,ordain=debug
+    /// What to log to standard error: error, warn, info, debug, or per module like
+    /// info,ordain=debug
     #[arg(long, global = true, env = "ORDAIN_LOG", value_name = "FILTER")]
     log: Option<String>,
 
@@ -150,7 +151,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Parses `serve` again with the values of its file for defaults, and says where each value comes from.
+/// Parses `serve` again with the values of its file for defaults, and says where each value comes
+/// from.
 fn with_file(matches: clap::ArgMatches) -> Result<(clap::ArgMatches, Sources), Failure> {
     let Some(("serve", serve)) = matches.subcommand() else {
         return Ok((matches, Sources::default()));
@@ -253,7 +255,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 impl Migrate {
-    /// A flag wins over a variable, whichever of the two options it is: who names a database means that one.
+    /// A flag wins over a variable, whichever of the two options it is: who names a database means
+    /// that one.
     fn settle(&mut self, matches: &clap::ArgMatches) {
         let Some(("migrate", given)) = matches.subcommand() else {
             return;

@@ -222,7 +222,8 @@ fn written(reply: &Reply, tenant: &str, done: &str, json: bool) -> Result<(), Fa
 }
 
 impl PageArgs {
-    /// Prints one page, or all of them as if they were one; `print` is given what comes after it, too.
+    /// Prints one page, or all of them as if they were one; `print` is given what comes after it,
+    /// too.
     pub async fn walk(
         &self,
         target: &Target,

@@ -8,8 +8,8 @@ use super::target::{Call, TargetArgs};
 
 /// Make every instance drop what it has cached
 ///
-/// Needed after a change that got past the triggers of the database, so that nobody was told of it: by
-/// a superuser with session_replication_role = replica, or with triggers switched off. Ordinary
+/// Needed after a change that got past the triggers of the database, so that nobody was told of it:
+/// by a superuser with session_replication_role = replica, or with triggers switched off. Ordinary
 /// edits in psql, restarts and failovers need none. Costs one read of Postgres for each tenant that
 /// is asked for afterwards.
 #[derive(clap::Args)]

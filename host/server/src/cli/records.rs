@@ -1,5 +1,6 @@
-//! Files of policies: JSON lines, a list, or an object from tenant to record. Reads all of a file, what is in
-//! order and what is wrong with the rest; whether a record is valid is for the guest to say.
+//! Files of policies: JSON lines, a list, or an object from tenant to record. Reads all of a file,
+//! what is in order and what is wrong with the rest; whether a record is valid is for the guest to
+//! say.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! How a call ended: what the service answered, or why there is no answer or none that a command can use.
-//! Not for how that is printed (`output`).
+//! How a call ended: what the service answered, or why there is no answer or none that a command
+//! can use. Not for how that is printed (`output`).
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};

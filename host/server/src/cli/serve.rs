@@ -1,5 +1,5 @@
-//! `ordain serve`: checks the configuration, says what runs and why what does not, migrates, serves,
-//! and stops in order.
+//! `ordain serve`: checks the configuration, says what runs and why what does not, migrates,
+//! serves, and stops in order.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,13 +12,14 @@ use super::import;
 use super::output;
 use super::reply::Failure;
 use crate::access::Access;
-use ordain_coherence::caches::Caches;
 use crate::config::{Config, ConfigError, Draft, Settings, Source, Sources, UNIX, strangers};
 use crate::http::{self, Asked, Edge, Listener, NoRoom};
-use ordain::options::OriginChoice;
 use ordain::door::Ordain;
+use ordain::options::OriginChoice;
+use ordain_coherence::caches::Caches;
 
-/// Connections to Postgres beside those for reads and writes: for all tenants, feed, LISTEN, spare ones.
+/// Connections to Postgres beside those for reads and writes: for all tenants, feed, LISTEN, spare
+/// ones.
 const POSTGRES_MORE: usize = 12;
 /// Connections to Redis: the nodes of a cluster, and new ones beside old ones.
 const REDIS: usize = 32;
@@ -34,7 +35,8 @@ Examples:
 Every option has a variable and a line in ordain.toml; a flag wins over its variable, and that over the file.
 An empty variable counts as unset. All of them: docs/configuration.md")]
 pub struct Serve {
-    /// For development: no access control, policies in memory unless DATABASE_URL is set, loopback only
+    /// For development: no access control, policies in memory unless DATABASE_URL is set, loopback
+    /// only
     #[arg(long)]
     dev: bool,
 
@@ -42,7 +44,8 @@ pub struct Serve {
     #[arg(long)]
     no_migrate: bool,
 
-    /// Print the resulting configuration, secrets masked, and end; what is missing or wrong is told then
+    /// Print the resulting configuration, secrets masked, and end; what is missing or wrong is told
+    /// then
     #[arg(long)]
     print_config: bool,
 

@@ -1,5 +1,5 @@
-//! Whom a command talks to: a running server, or the same routes in this process on a database. Both
-//! take the same calls and give the same answers.
+//! Whom a command talks to: a running server, or the same routes in this process on a database.
+//! Both take the same calls and give the same answers.
 
 mod follow;
 
@@ -16,13 +16,13 @@ use tower::ServiceExt;
 use super::output;
 use super::reply::{Failure, Reply};
 use crate::access::Access;
-use ordain_store::Origin;
-use ordain_store::postgres::{Postgres, PostgresOptions, SchemaError};
 use crate::config::{Config, File, Reader, UNIX, faulty, prepared, socket_path, variable};
 use crate::http::{LINES, Service};
-use ordain_store::ids::Tenant;
-use ordain::options::{Options, OriginChoice};
 use ordain::door::Ordain;
+use ordain::options::{Options, OriginChoice};
+use ordain_store::Origin;
+use ordain_store::ids::Tenant;
+use ordain_store::postgres::{Postgres, PostgresOptions, SchemaError};
 use ordain_store::secret::{Secret, SecretUrl, masked_url};
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7171";
@@ -43,7 +43,8 @@ const REASON: &AsciiSet = &CONTROLS.add(b'%');
 /// Server or database to work with
 #[derive(clap::Args, Clone, Default)]
 pub struct TargetArgs {
-    /// A running server, also unix:/run/ordain.sock [env: ORDAIN_SERVER] [default: http://127.0.0.1:7171]
+    /// A running server, also unix:/run/ordain.sock [env: ORDAIN_SERVER] [default:
+    /// http://127.0.0.1:7171]
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
 
@@ -191,7 +192,8 @@ async fn database(url: SecretUrl, rules: bool) -> Result<Target, Failure> {
         migrate_url: None,
     };
     let mut options = config.options(origin).map_err(Failure::usage)?;
-    // One person waits, and the first call has to connect: better late than to be told to try again.
+    // One person waits, and the first call has to connect: better late than to be told to try
+    // again.
     options.origin_deadline = options.origin_deadline.max(PATIENCE / 3);
     options.request_deadline = options.request_deadline.max(PATIENCE / 2);
     let deadline = options.request_deadline;

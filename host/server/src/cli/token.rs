@@ -1,5 +1,5 @@
-//! `ordain token`: makes a token for development. In production an identity provider makes them; whoever
-//! has the key can be anybody. Not for what a token must say (`access`).
+//! `ordain token`: makes a token for development. In production an identity provider makes them;
+//! whoever has the key can be anybody. Not for what a token must say (`access`).
 
 use std::fs::File;
 use std::io::Read;
@@ -60,7 +60,8 @@ pub struct Token {
     #[arg(long, value_name = "NAME")]
     kid: Option<String>,
 
-    /// Private key in PEM to sign with: RSA, EC P-256, EC P-384 or Ed25519; not readable by everybody
+    /// Private key in PEM to sign with: RSA, EC P-256, EC P-384 or Ed25519; not readable by
+    /// everybody
     #[arg(long, value_name = "FILE")]
     key: Option<String>,
 

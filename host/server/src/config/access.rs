@@ -1,5 +1,5 @@
-//! What tokens are checked by: flags, variables and their checked form, in which no secret can be printed.
-//! Not for how tokens are checked (`access`).
+//! What tokens are checked by: flags, variables and their checked form, in which no secret can be
+//! printed. Not for how tokens are checked (`access`).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -29,8 +29,8 @@ pub struct AccessConfig {
     #[arg(long, env = "ORDAIN_JWT_HS256_SECRET", value_name = "SECRET")]
     pub jwt_hs256_secret: Option<Secret>,
 
-    /// Public key in PEM that tokens are checked by: RSA (RS256, RS384, RS512, PS256, PS384, PS512), EC P-256
-    /// (ES256), EC P-384 (ES384) or Ed25519 (EdDSA)
+    /// Public key in PEM that tokens are checked by: RSA (RS256, RS384, RS512, PS256, PS384,
+    /// PS512), EC P-256 (ES256), EC P-384 (ES384) or Ed25519 (EdDSA)
     #[arg(long, env = "ORDAIN_JWT_PUBLIC_KEY", value_name = "PEM")]
     pub jwt_public_key: Option<String>,
 
@@ -43,11 +43,13 @@ pub struct AccessConfig {
     #[arg(long, env = "ORDAIN_JWKS_URL", value_name = "URL")]
     pub jwks_url: Option<SecretUrl>,
 
-    /// Issuer whose keys tokens are checked by, found by OpenID Connect discovery; tokens must name it (iss)
+    /// Issuer whose keys tokens are checked by, found by OpenID Connect discovery; tokens must name
+    /// it (iss)
     #[arg(long, env = "ORDAIN_OIDC_ISSUER", value_name = "NAME")]
     pub oidc_issuer: Option<String>,
 
-    /// How often the keys of the URL or the issuer are read again; a key that nobody knows has them read sooner
+    /// How often the keys of the URL or the issuer are read again; a key that nobody knows has them
+    /// read sooner
     #[arg(long, env = "ORDAIN_JWKS_INTERVAL", default_value = "5m", value_parser = duration, value_name = "DURATION")]
     pub jwks_interval: Duration,
 

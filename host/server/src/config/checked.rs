@@ -9,12 +9,12 @@ use super::access::AccessSettings;
 use super::error::{ConfigError, FAR_KEY_MIN, Faults};
 use super::listen::Listen;
 use super::values::{given, given_secret, given_url, list};
-use ordain_store::ids::is_id;
 use ordain::options::{
     ComponentOptions, FEED_INTERVAL, InstanceMode, Options, OriginChoice, SignatureMode, Switches,
     default_compiled_cache, default_component,
 };
 use ordain::runtime::signature;
+use ordain_store::ids::is_id;
 use ordain_store::secret::{MASK, Secret, SecretUrl, misplaced};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,7 +278,8 @@ impl Draft {
         self.faults.unless(settings)
     }
 
-    /// Every setting under the name of its variable, secrets masked; none where a value cannot be read.
+    /// Every setting under the name of its variable, secrets masked; none where a value cannot be
+    /// read.
     pub fn shown(&self) -> Vec<(&'static str, Option<String>)> {
         let options = &self.options;
         let time = |duration| {

@@ -1,5 +1,5 @@
-//! What the claims of tokens are called and what they mean: options that the service and `ordain token` have
-//! in common. Not for what follows from claims (`access`).
+//! What the claims of tokens are called and what they mean: options that the service and `ordain
+//! token` have in common. Not for what follows from claims (`access`).
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ pub(super) const LIFETIME: &str = "ORDAIN_JWT_MAX_LIFETIME";
 /// How tokens say who may what
 #[derive(Clone, Args)]
 pub struct ClaimsConfig {
-    /// Claim with the role, or a list of roles of which the strongest counts: a member's whole name, else a path
-    /// like app_metadata.role
+    /// Claim with the role, or a list of roles of which the strongest counts: a member's whole
+    /// name, else a path like app_metadata.role
     #[arg(
         long,
         env = "ORDAIN_JWT_ROLE_CLAIM",

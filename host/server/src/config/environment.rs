@@ -1,6 +1,6 @@
-//! How the environment reaches the flags: empty variables count as unset, line ends at the end of values are
-//! none of theirs, values are never shown in help, and variables that nobody reads are named with the one
-//! that was probably meant.
+//! How the environment reaches the flags: empty variables count as unset, line ends at the end of
+//! values are none of theirs, values are never shown in help, and variables that nobody reads are
+//! named with the one that was probably meant.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -15,8 +15,8 @@ use super::service_links::is_service_link;
 /// Variables that are read outside of [`Config`](super::Config).
 const OTHERS: [&str; 3] = ["ORDAIN_SERVER", "ORDAIN_LOG", "ORDAIN_TOKEN"];
 
-/// The command with its variables made safe, its subcommands too. What a file gives as defaults must be in it
-/// already: variables win over it.
+/// The command with its variables made safe, its subcommands too. What a file gives as defaults
+/// must be in it already: variables win over it.
 pub fn prepared(command: Command) -> Command {
     command
         .mut_args(|argument| {
@@ -89,8 +89,8 @@ pub fn strangers(
     strangers
 }
 
-/// What is wrong with the values of variables that no flag of `arguments` overrides: the command line's parser
-/// would name one of them, by its flag.
+/// What is wrong with the values of variables that no flag of `arguments` overrides: the command
+/// line's parser would name one of them, by its flag.
 pub fn faulty(options: &Command, arguments: &[OsString]) -> Vec<String> {
     let is_given = |flag: &str| {
         arguments.iter().any(|argument| {

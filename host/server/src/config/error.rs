@@ -1,5 +1,5 @@
-//! What can be wrong with a configuration, in words that say what to do, and the gathering of all of it.
-//! Not for finding it (`checked`).
+//! What can be wrong with a configuration, in words that say what to do, and the gathering of all
+//! of it. Not for finding it (`checked`).
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

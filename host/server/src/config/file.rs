@@ -1,5 +1,6 @@
-//! `ordain.toml`: the same options as flags and variables, one a line. Every key and value is checked by the
-//! options' own parsers, and all that is wrong is told at once, with its line. Not for what values do.
+//! `ordain.toml`: the same options as flags and variables, one a line. Every key and value is
+//! checked by the options' own parsers, and all that is wrong is told at once, with its line. Not
+//! for what values do.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -110,7 +111,8 @@ impl File {
         let named = named.filter(|path| !path.as_os_str().is_empty());
         let path = match named {
             Some(path) => path.to_owned(),
-            // Also a link to nowhere and a file that cannot be looked at are there, and must be told.
+            // Also a link to nowhere and a file that cannot be looked at are there, and must be
+            // told.
             None if is_there(Path::new(NAME)) => NAME.into(),
             None => return Ok(None),
         };
@@ -146,8 +148,8 @@ impl File {
         Ok(Some(File { path, values }))
     }
 
-    /// The options with the values of the file as their defaults: a variable wins over them, and a flag
-    /// over that.
+    /// The options with the values of the file as their defaults: a variable wins over them, and a
+    /// flag over that.
     pub fn as_defaults(&self, options: Command) -> Command {
         self.values.iter().fold(options, |options, one| {
             options.mut_arg(&one.id, |option| option.default_value(one.value.clone()))

@@ -1,5 +1,5 @@
-//! Where the service listens: an address or a Unix socket, as text and checked. Not for listening itself
-//! (`http/listen.rs`), nor for who may be reachable (`checked`).
+//! Where the service listens: an address or a Unix socket, as text and checked. Not for listening
+//! itself (`http/listen.rs`), nor for who may be reachable (`checked`).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -23,7 +23,8 @@ fn only_one_with_all_words<'a>(given: &str, known: &[&'a str]) -> Option<&'a str
     all.next().filter(|_| all.next().is_none())
 }
 
-/// A name as the known ones are written: of `nearBytes`, `near_bytes` and `ORDAIN_NEAR_BYTES`, `near-bytes`.
+/// A name as the known ones are written: of `nearBytes`, `near_bytes` and `ORDAIN_NEAR_BYTES`,
+/// `near-bytes`.
 pub fn kebab(name: &str) -> String {
     let mut kebab = String::new();
     for c in name.chars() {

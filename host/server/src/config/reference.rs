@@ -1,5 +1,5 @@
-//! `docs/configuration.md`: every option, out of the definitions that parse them. Not for the help of
-//! commands (`cli`).
+//! `docs/configuration.md`: every option, out of the definitions that parse them. Not for the help
+//! of commands (`cli`).
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! Which options hold secrets, by id, and which are lists. Not for how they are masked where they are
-//! shown (`Settings::shown`).
+//! Which options hold secrets, by id, and which are lists. Not for how they are masked where they
+//! are shown (`Settings::shown`).
 
 use ordain_store::secret::masked_url;
 

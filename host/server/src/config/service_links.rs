@@ -1,5 +1,5 @@
-//! Variables that Kubernetes sets in every pod for each service beside it ("service links"): of a service
-//! whose name begins with `ordain` they begin as our options do. Not for options.
+//! Variables that Kubernetes sets in every pod for each service beside it ("service links"): of a
+//! service whose name begins with `ordain` they begin as our options do. Not for options.
 
 use std::net::IpAddr;
 

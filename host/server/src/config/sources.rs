@@ -1,5 +1,5 @@
-//! Where the value of each option comes from, to be shown beside it and to be named where it is wrong. Not
-//! for the values.
+//! Where the value of each option comes from, to be shown beside it and to be named where it is
+//! wrong. Not for the values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -61,8 +61,8 @@ impl Sources {
         self.0.get(variable).cloned().unwrap_or(Source::Default)
     }
 
-    /// Adds to a message where the options that it names are set: whoever wrote `bound` into a file does
-    /// not look for ORDAIN_BOUND.
+    /// Adds to a message where the options that it names are set: whoever wrote `bound` into a file
+    /// does not look for ORDAIN_BOUND.
     pub fn told(&self, message: &str) -> String {
         let mut told = message.to_owned();
         let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');

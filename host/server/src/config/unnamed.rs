@@ -1,5 +1,6 @@
-//! What is not taken from an `ordain.toml` that merely lies in the working directory, as a stranger's does in
-//! a folder that was unpacked or cloned. Not for what is wrong with a file (`file`).
+//! What is not taken from an `ordain.toml` that merely lies in the working directory, as a
+//! stranger's does in a folder that was unpacked or cloned. Not for what is wrong with a file
+//! (`file`).
 
 /// Who reads the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

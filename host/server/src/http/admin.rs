@@ -10,7 +10,8 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
 
-/// Every call and what is answered, as OpenAPI 3.1 has it. Tests hold it against the routes and against answers.
+/// Every call and what is answered, as OpenAPI 3.1 has it. Tests hold it against the routes and
+/// against answers.
 pub const OPENAPI: &str = include_str!("../../../../docs/openapi.json");
 
 pub async fn openapi() -> Response {

@@ -30,15 +30,16 @@ impl App {
         self.ordain.watermark()
     }
 
-    /// What comes before a report on this instance: it has no parameters, and a demanded revision is
-    /// known here.
+    /// What comes before a report on this instance: it has no parameters, and a demanded revision
+    /// is known here.
     pub async fn reads(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         input::Query::read(uri, &[])?;
         let min_revision = headers::min_revision(headers)?;
         Ok(self.ordain.known_up_to(min_revision).await?)
     }
 
-    /// The front door for whoever has passed, to change something: operators have places of their own.
+    /// The front door for whoever has passed, to change something: operators have places of their
+    /// own.
     pub fn front_door(&self, extensions: &Extensions) -> Result<Ordain, Problem> {
         match caller::principal(extensions)?.is_operator() {
             true => Ok(self.ordain.charged_to(Charge::Operator)),

@@ -15,8 +15,8 @@ use super::problem::Problem;
 use super::resolve::json;
 use super::state::Readiness;
 use super::{headers, input};
-use ordain_coherence::caches::{Setting, SettingReport, Source, Value};
 use ordain::request::{Faults, fault, pointer};
+use ordain_coherence::caches::{Setting, SettingReport, Source, Value};
 
 /// Largest body of a PATCH.
 const BODY_LIMIT: usize = 16 << 10;

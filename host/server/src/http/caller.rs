@@ -1,5 +1,5 @@
-//! Who calls: the principal that the gate has let pass, and in whose share the call holds what is short. Not
-//! for whether they may (`gate`).
+//! Who calls: the principal that the gate has let pass, and in whose share the call holds what is
+//! short. Not for whether they may (`gate`).
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ pub fn principal(extensions: &Extensions) -> Result<&Arc<Principal>, Problem> {
     })
 }
 
-/// In whose share a call holds what is short: its tenant's, if its token is bound to one, else its token's.
+/// In whose share a call holds what is short: its tenant's, if its token is bound to one, else its
+/// token's.
 pub fn payer(extensions: &Extensions) -> Result<Whose, Problem> {
     let principal = principal(extensions)?;
     Ok(match principal.tenant() {

@@ -1,5 +1,6 @@
-//! Bodies that arrive packed (`Content-Encoding`, RFC 9110 8.4): gzip, deflate and zstd, unpacked bit by bit
-//! so that no worker is held up, and only as far as the call takes bytes. Not for answers, which are small.
+//! Bodies that arrive packed (`Content-Encoding`, RFC 9110 8.4): gzip, deflate and zstd, unpacked
+//! bit by bit so that no worker is held up, and only as far as the call takes bytes. Not for
+//! answers, which are small.
 
 use std::io::{self, BufRead, Cursor, ErrorKind, Read};
 
@@ -21,7 +22,8 @@ const STRIDE: usize = 64 << 10;
 const WINDOW_MAX: u64 = 8 << 20;
 /// Blocks of a zstd frame that may be a small body: of those that end it some are empty.
 const BLOCKS: usize = 2;
-/// Blocks of a frame, and packed bytes of them, after which others have their turn: a block may be three bytes.
+/// Blocks of a frame, and packed bytes of them, after which others have their turn: a block may be
+/// three bytes.
 const TURN: (usize, u64) = (16, 16 << 10);
 /// Parts of one body, each packed by itself: to begin one costs far more than its few bytes.
 const PARTS_MAX: usize = 100;
@@ -64,7 +66,8 @@ fn unsupported(detail: String) -> Problem {
     Problem::new(status, "unsupported-encoding", detail)
 }
 
-/// The body as it was before it was packed, if that has at most `limit` bytes. One that is not small needs room.
+/// The body as it was before it was packed, if that has at most `limit` bytes. One that is not
+/// small needs room.
 pub async fn unpack(
     coding: Coding,
     packed: Bytes,
@@ -97,8 +100,8 @@ fn broken(why: impl std::fmt::Display) -> Problem {
     Problem::bad("malformed-encoding", detail)
 }
 
-/// The packed bytes, of which a stride is given at a time: parts of them may hold nothing, and a decoder looks
-/// for something until it is told that it has to wait.
+/// The packed bytes, of which a stride is given at a time: parts of them may hold nothing, and a
+/// decoder looks for something until it is told that it has to wait.
 struct Sips {
     whole: Cursor<Bytes>,
     left: usize,
@@ -164,7 +167,8 @@ impl Unpacked<'_, '_> {
         Err(Problem { detail, ..problem })
     }
 
-    /// Others have their turn before there is more. `is_large`: there is more than a stride's worth.
+    /// Others have their turn before there is more. `is_large`: there is more than a stride's
+    /// worth.
     async fn pause(&mut self, is_large: bool) -> Result<(), Problem> {
         if is_large && self.place.is_none() {
             // In this order: whoever has one of the few places to unpack in waits for nothing more.
@@ -216,7 +220,8 @@ impl Unpacked<'_, '_> {
             }
             Err(error) => return Err(broken(error)),
         }
-        // One block has at most 128 KiB, and may have nothing. What has come lies in the window for a while.
+        // One block has at most 128 KiB, and may have nothing. What has come lies in the window for
+        // a while.
         let one = || BlockDecodingStrategy::UptoBlocks(1);
         let mut since = (0, source.position());
         while !decoder.is_finished() {

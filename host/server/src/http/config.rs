@@ -1,6 +1,6 @@
 //! `/v1/tenants/{tenant}/config` (what holds) and the levels that it is merged from: `/v1/config`,
-//! `/v1/tenants/{tenant}/config/own` and `/v1/tenants/{tenant}/users/{user}/config`. Merging and patching
-//! are the guest's, conditions are the origin's; this file only translates.
+//! `/v1/tenants/{tenant}/config/own` and `/v1/tenants/{tenant}/users/{user}/config`. Merging and
+//! patching are the guest's, conditions are the origin's; this file only translates.
 
 use axum::extract::{Request, State};
 use axum::http::header::{ETAG, IF_NONE_MATCH};
@@ -16,8 +16,8 @@ use super::policy::{settle, settled, within};
 use super::problem::Problem;
 use super::resolve::{json, with_position};
 use super::{input, names};
-use ordain_store::ids::{Key, Level, User};
 use ordain::door::Patched;
+use ordain_store::ids::{Key, Level, User};
 
 /// Largest patch.
 const PATCH_LIMIT: usize = 16 << 10;

@@ -1,5 +1,5 @@
-//! In which of two text formats `/metrics` is read: OpenMetrics, or the classic one of Prometheus, which every
-//! scraper knows. Not for what is measured (`metrics`).
+//! In which of two text formats `/metrics` is read: OpenMetrics, or the classic one of Prometheus,
+//! which every scraper knows. Not for what is measured (`metrics`).
 
 use std::fmt::Write;
 
@@ -13,8 +13,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// What the client likes best (RFC 9110 12.5.1); if it likes both alike or says nothing, OpenMetrics, and
-    /// if it likes neither, the one that there is no scraper without.
+    /// What the client likes best (RFC 9110 12.5.1); if it likes both alike or says nothing,
+    /// OpenMetrics, and if it likes neither, the one that there is no scraper without.
     pub fn of(headers: &HeaderMap) -> Format {
         let (mut open, mut classic) = (Liking::default(), Liking::default());
         let mut said = false;
@@ -52,8 +52,8 @@ impl Format {
     }
 }
 
-/// How exactly a range has named a format, and how much it is liked, in thousandths: the most exact range
-/// counts, whatever others say.
+/// How exactly a range has named a format, and how much it is liked, in thousandths: the most exact
+/// range counts, whatever others say.
 #[derive(Default)]
 struct Liking((u8, u16));
 
@@ -90,7 +90,8 @@ fn thousandths(value: &str) -> u16 {
     (quality.clamp(0.0, 1.0) * 1000.0).round() as u16
 }
 
-/// The same in the classic format: counters are called as their samples are, and there is no end mark.
+/// The same in the classic format: counters are called as their samples are, and there is no end
+/// mark.
 fn classic(text: &str) -> String {
     let mut to = String::with_capacity(text.len() + 1024);
     let mut help = "";

@@ -1,6 +1,6 @@
-//! Who passes: every request comes by here before anything else looks at it, its body included. Who asks
-//! is settled first (401), then whether they may (403), and only then whether there is such a call (404, 405).
-//! Which call needs what is in `rules`, what a role may do in `access`.
+//! Who passes: every request comes by here before anything else looks at it, its body included. Who
+//! asks is settled first (401), then whether they may (403), and only then whether there is such a
+//! call (404, 405). Which call needs what is in `rules`, what a role may do in `access`.
 
 use std::sync::Arc;
 
@@ -26,7 +26,8 @@ pub fn admit(
         return if taken { Ok(None) } else { Err(Denial::Method) };
     }
     let principal = access.principal(token(headers))?;
-    // What names no tenant is nobody's own; whoever may do everything is told what is wrong with it.
+    // What names no tenant is nobody's own; whoever may do everything is told what is wrong with
+    // it.
     let tenant = || input::tenant(uri).map_or(String::new(), |tenant| tenant.as_str().to_owned());
     match found {
         Rule::Open | Rule::Resolve => {}
@@ -89,7 +90,8 @@ impl From<Denied> for Denial {
 }
 
 impl Denial {
-    /// The answer, after the body has had its chance to arrive; a client that asks first need not send it.
+    /// The answer, after the body has had its chance to arrive; a client that asks first need not
+    /// send it.
     pub async fn answer(self, request: Request) -> Response {
         let (head, body) = request.into_parts();
         if !head.headers.contains_key(EXPECT) {

@@ -38,7 +38,8 @@ impl RequestId {
         RequestId(given.cloned().unwrap_or_else(RequestId::fresh))
     }
 
-    /// UUID version 7, its random bits from the thread's generator: the system's costs a call each time.
+    /// UUID version 7, its random bits from the thread's generator: the system's costs a call each
+    /// time.
     fn fresh() -> HeaderValue {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let millis = since.unwrap_or_default().as_millis();
@@ -247,7 +248,8 @@ const MARKS: [&str; 11] = [
     "identity",
 ];
 
-/// The revision, if the tag is written the way we write it, or as a proxy has marked it, or several.
+/// The revision, if the tag is written the way we write it, or as a proxy has marked it, or
+/// several.
 fn revision(tag: &str) -> Option<u64> {
     let digits = tag.bytes().take_while(u8::is_ascii_digit).count();
     let (number, mut marks) = tag.split_at(digits);

@@ -1,5 +1,5 @@
-//! `POST /v1/policies/import`: one policy on each line in, what became of them on lines out, while it goes on.
-//! Only translates; `Ordain` checks and stores.
+//! `POST /v1/policies/import`: one policy on each line in, what became of them on lines out, while
+//! it goes on. Only translates; `Ordain` checks and stores.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use super::names::REVISION;
 use super::policy::RECORD_LIMIT;
 use super::problem::Problem;
 use super::{coding, headers, input};
-use ordain_store::WriteError;
-use ordain_store::ids::Tenant;
 use ordain::door::{Imported, Importer, InvalidRecord};
 use ordain::request::Fault;
+use ordain_store::WriteError;
+use ordain_store::ids::Tenant;
 use ordain_store::utf8;
 
 /// What the answer is, and what the body should be.
@@ -38,7 +38,8 @@ const STRIDE: u64 = 200;
 /// Broken lines that are shown, and faults of one of them; the others are counted.
 const SHOWN: u64 = 1000;
 const FAULTS_SHOWN: usize = 100;
-/// Text of all of them together, which is kept for a client that reads nothing before it has sent all.
+/// Text of all of them together, which is kept for a client that reads nothing before it has sent
+/// all.
 const SHOWN_BYTES: usize = 4 << 20;
 
 /// One policy of an import.
@@ -51,7 +52,8 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// What is wrong with a text that is none. Whoever shows it says which line: the parser saw only this one.
+    /// What is wrong with a text that is none. Whoever shows it says which line: the parser saw
+    /// only this one.
     pub fn fault(error: &serde_json::Error) -> String {
         let told = error
             .to_string()
@@ -244,7 +246,8 @@ impl Job {
         }
     }
 
-    /// The canonical text of a record, or what is wrong with it; an error if that cannot be told now.
+    /// The canonical text of a record, or what is wrong with it; an error if that cannot be told
+    /// now.
     async fn checked(
         &self,
         name: &str,

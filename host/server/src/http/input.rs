@@ -15,8 +15,8 @@ use super::edge::Stalled;
 use super::memory::{Held, Room, SMALL};
 use super::problem::Problem;
 use super::{coding, memory};
-use ordain_store::ids::{Level, Tenant, User};
 use ordain::request::Malformed;
+use ordain_store::ids::{Level, Tenant, User};
 use ordain_store::utf8;
 
 /// Time that a client has to send its body.
@@ -243,8 +243,8 @@ async fn collect(
     }
 }
 
-/// Lets the rest of a body that nobody wants arrive, for a while: a client that only reads after writing
-/// should see why.
+/// Lets the rest of a body that nobody wants arrive, for a while: a client that only reads after
+/// writing should see why.
 pub async fn drain(chunks: &mut BodyDataStream) {
     let read = async {
         let mut size = 0;

@@ -1,6 +1,6 @@
-//! Where connections come from: a TCP port or a Unix socket. A socket's file is this process's own: one
-//! that was left behind is replaced, one that somebody answers on is not, and it goes with the service.
-//! Not for what is said on a connection.
+//! Where connections come from: a TCP port or a Unix socket. A socket's file is this process's own:
+//! one that was left behind is replaced, one that somebody answers on is not, and it goes with the
+//! service. Not for what is said on a connection.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, ErrorKind};
@@ -60,7 +60,8 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Answers are small and awaited: none may wait for an acknowledgement of the one before.
+                // Answers are small and awaited: none may wait for an acknowledgement of the one
+                // before.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "TCP_NODELAY was refused");
                 }
@@ -107,9 +108,10 @@ pub struct SocketFile {
     identity: Identity,
 }
 
-/// Device, inode and the moment at which it was made: a number alone may soon name another file. That moment is
-/// the one of its last modification, as nothing is ever written to a socket's file. Its last change
-/// (`ctime`) would be another after a `chgrp` or `chmod`, which is how operators let callers in.
+/// Device, inode and the moment at which it was made: a number alone may soon name another file.
+/// That moment is the one of its last modification, as nothing is ever written to a socket's file.
+/// Its last change (`ctime`) would be another after a `chgrp` or `chmod`, which is how operators
+/// let callers in.
 type Identity = (u64, u64, i64, i64);
 
 impl Drop for SocketFile {
@@ -133,8 +135,8 @@ fn bind(path: &Path) -> Result<(UnixListener, SocketFile), String> {
         return Err(format!("there is no folder {}", folder.display()));
     }
     // Held by everybody who binds in this folder: between bind and listen, a socket looks like one
-    // that was left behind. Without it (some file systems have no locks) only two starts at the same
-    // moment could go wrong.
+    // that was left behind. Without it (some file systems have no locks) only two starts at the
+    // same moment could go wrong.
     let lock = File::open(folder);
     if let Ok(lock) = &lock {
         let _ = lock.lock();

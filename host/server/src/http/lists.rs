@@ -12,8 +12,8 @@ use super::policy::within;
 use super::problem::Problem;
 use super::resolve::json;
 use super::{headers, input};
-use ordain_store::{HistoryEntry, Page, TenantEntry};
 use ordain_store::ids::Key;
+use ordain_store::{HistoryEntry, Page, TenantEntry};
 
 const DEFAULT_LIMIT: u32 = 50;
 const LIMIT: u32 = 500;

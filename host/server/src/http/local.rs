@@ -1,8 +1,8 @@
-//! Who is served in development, where nobody needs a token: programs of this machine, and no web page that
-//! a browser on it happens to show. A page can make its browser send requests to any address; what it cannot
-//! do is choose the host that the browser says it asks (which a name that is made to point here shows), hide
-//! where it comes from, or say that its body is JSON without asking first. Not for access by tokens
-//! (`gate`).
+//! Who is served in development, where nobody needs a token: programs of this machine, and no web
+//! page that a browser on it happens to show. A page can make its browser send requests to any
+//! address; what it cannot do is choose the host that the browser says it asks (which a name that
+//! is made to point here shows), hide where it comes from, or say that its body is JSON without
+//! asking first. Not for access by tokens (`gate`).
 
 use std::net::IpAddr;
 
@@ -131,7 +131,8 @@ fn no_form(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(status, "unsupported-media-type", detail))
 }
 
-/// For calls that take bytes: `wanted`, or whatever a client calls them, but nothing that a form sends.
+/// For calls that take bytes: `wanted`, or whatever a client calls them, but nothing that a form
+/// sends.
 pub fn expect_no_form(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
     let kind = headers.get(CONTENT_TYPE).map(media_type);
     match kind.filter(|kind| FORMS.contains(&kind.as_str())) {

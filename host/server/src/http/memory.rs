@@ -1,6 +1,7 @@
-//! What callers can make an instance hold in memory: bodies until their calls are answered, and answers until
-//! they are taken. The one place that says how much that may be, and of whom. Not for where answers are counted
-//! and whose connection goes (`edge`), nor for limits of one body (`input`, `coding`).
+//! What callers can make an instance hold in memory: bodies until their calls are answered, and
+//! answers until they are taken. The one place that says how much that may be, and of whom. Not for
+//! where answers are counted and whose connection goes (`edge`), nor for limits of one body
+//! (`input`, `coding`).
 //!
 //! It is the memory of the process that is short, so what is here is the process's, too.
 
@@ -14,22 +15,26 @@ use super::problem::Problem;
 use ordain_coherence::places::Places;
 use ordain_coherence::shares::Place;
 
-/// Bytes of a body that are held without a place. All small calls fit in; the bounds on connections and on
-/// requests of one are the bound for these. Not more: with HTTP/2 a connection can hold 128 of them.
+/// Bytes of a body that are held without a place. All small calls fit in; the bounds on connections
+/// and on requests of one are the bound for these. Not more: with HTTP/2 a connection can hold 128
+/// of them.
 pub const SMALL: usize = 16 << 10;
-/// Bytes of answers that are made and not taken, of all connections: as many as 128 of the longest pages. Those
-/// that are taken are held for milliseconds, so what comes near that is of callers that take nothing.
+/// Bytes of answers that are made and not taken, of all connections: as many as 128 of the longest
+/// pages. Those that are taken are held for milliseconds, so what comes near that is of callers
+/// that take nothing.
 pub const ANSWERS: u64 = 128 << 20;
 
-/// Bodies above [`SMALL`] that are held at a time, and those of one caller; operators have as many as that beside
-/// them. With at most 4 MiB each (operators: 8 MiB) these are 256 MiB of all callers, 64 of one, and 128 of
-/// operators. Counted by bodies and not by bytes: whoever held a part of what it needs and waited for the rest
-/// could keep others who do the same from ever having all.
+/// Bodies above [`SMALL`] that are held at a time, and those of one caller; operators have as many
+/// as that beside them. With at most 4 MiB each (operators: 8 MiB) these are 256 MiB of all
+/// callers, 64 of one, and 128 of operators. Counted by bodies and not by bytes: whoever held a
+/// part of what it needs and waited for the rest could keep others who do the same from ever having
+/// all.
 const BODIES: (usize, usize) = (64, 16);
-/// Bodies that are unpacked at a time once they turn out to be large, and those of one caller: a few hundred
-/// bytes can ask for 4 MiB, and for a window of 8 MiB beside them.
+/// Bodies that are unpacked at a time once they turn out to be large, and those of one caller: a
+/// few hundred bytes can ask for 4 MiB, and for a window of 8 MiB beside them.
 const UNPACKED: (usize, usize) = (4, 2);
-/// Longest time that a body waits for either. Meanwhile it is not read: its client has to wait, too.
+/// Longest time that a body waits for either. Meanwhile it is not read: its client has to wait,
+/// too.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 static BODIES_HELD: LazyLock<Places> = LazyLock::new(|| Places::bodies(BODIES.0, BODIES.1));
@@ -112,7 +117,8 @@ impl<T> std::ops::Deref for Held<T> {
     }
 }
 
-/// Makes room for `more` bytes of at most `most` in all: twice as much as there was, but never beyond that.
+/// Makes room for `more` bytes of at most `most` in all: twice as much as there was, but never
+/// beyond that.
 pub fn grow(bytes: &mut Vec<u8>, more: usize, most: usize) {
     let needed = bytes.len() + more;
     if needed > bytes.capacity() {

@@ -1,5 +1,5 @@
-//! Names of headers and the forms of their values that errors need as well. Not for what requests bring in
-//! them (`headers`).
+//! Names of headers and the forms of their values that errors need as well. Not for what requests
+//! bring in them (`headers`).
 
 use axum::http::{HeaderName, HeaderValue};
 

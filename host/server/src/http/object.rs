@@ -1,5 +1,6 @@
-//! Small JSON objects as bodies: their members one by one, so that every fault of them can be named,
-//! members that come twice included. Not for records or requests, which have readers of their own.
+//! Small JSON objects as bodies: their members one by one, so that every fault of them can be
+//! named, members that come twice included. Not for records or requests, which have readers of
+//! their own.
 
 use std::fmt;
 

@@ -15,9 +15,9 @@ use super::problem::Problem;
 use super::resolve::{BODY_LIMIT, json, split, with_position};
 use super::{caller, input, names};
 use crate::access::Need;
-use ordain_store::{Precondition, Written};
 use ordain::door::{InvalidRecord, ReadError, Stored};
 use ordain::request::{self, Body};
+use ordain_store::{Precondition, Written};
 
 /// Largest record.
 pub const RECORD_LIMIT: usize = 256 << 10;
@@ -180,8 +180,8 @@ pub async fn settled<T>(
         })
 }
 
-/// Origins compare with one revision. Of several, the one that `stored` says is taken; should it change
-/// before the write, the write fails as it must.
+/// Origins compare with one revision. Of several, the one that `stored` says is taken; should it
+/// change before the write, the write fails as it must.
 pub async fn settle(
     condition: Condition,
     stored: impl Future<Output = Result<Stored, ReadError>>,

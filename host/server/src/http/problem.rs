@@ -1,5 +1,6 @@
-//! Errors of the HTTP interface: RFC 9457 problems with stable codes. The one place that knows which
-//! error has which status, and the one place that logs failures. Not for refusals, which are answers.
+//! Errors of the HTTP interface: RFC 9457 problems with stable codes. The one place that knows
+//! which error has which status, and the one place that logs failures. Not for refusals, which are
+//! answers.
 
 use axum::http::header::{
     ACCEPT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -10,10 +11,10 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::names::{REVISION, TAKEN, etag};
 use ordain::answer::ResolveError;
-use ordain_store::{OriginError, WriteError};
-use ordain_store::ids::{TenantError, UserError};
 use ordain::door::{InvalidRecord, PutError, ReadError};
 use ordain::request::{Fault, Malformed};
+use ordain_store::ids::{TenantError, UserError};
+use ordain_store::{OriginError, WriteError};
 
 /// Seconds after which a caller may try again.
 const RETRY_SECONDS: u32 = 1;

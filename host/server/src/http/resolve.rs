@@ -97,7 +97,8 @@ impl Outcome {
             .map(|answer| answer.provenance.position)
             .min();
         let mut answers = answers.iter();
-        // A stored record that breaks the rules has as many faults in each place where it is asked for.
+        // A stored record that breaks the rules has as many faults in each place where it is asked
+        // for.
         let room = Room::default();
         let problem = |mut problem: Problem| {
             request::cut(&mut problem.errors, &room);

@@ -15,7 +15,8 @@ use super::{admin, caches, component, config, import, lists, policy, resolve, up
 use crate::access::Access;
 use ordain::door::Ordain;
 
-/// All routes, as a service that is called without a listener, too. A new one needs a line in `rules`.
+/// All routes, as a service that is called without a listener, too. A new one needs a line in
+/// `rules`.
 pub fn service(ordain: Ordain, deadline: Duration, access: Access, edge: Arc<Edge>) -> Service {
     let app = App {
         ordain,

@@ -1,5 +1,6 @@
-//! Which call needs what: the one table that is asked before a request reaches its handler. A call that is
-//! not in it is for admins alone, so a path or a method that is forgotten here is hidden and not open.
+//! Which call needs what: the one table that is asked before a request reaches its handler. A call
+//! that is not in it is for admins alone, so a path or a method that is forgotten here is hidden
+//! and not open.
 
 use axum::http::Method;
 
@@ -22,7 +23,8 @@ pub enum Rule {
     None,
 }
 
-/// Path, method, rule. The first entry of a path also says who is told that it does not take a method.
+/// Path, method, rule. The first entry of a path also says who is told that it does not take a
+/// method.
 const RULES: &[(&str, &str, Rule)] = &[
     ("/v1/resolve", "POST", Rule::Resolve),
     ("/v1/tenants/{tenant}/policy", "GET", Rule::Read),
@@ -77,8 +79,8 @@ const RULES: &[(&str, &str, Rule)] = &[
     ("/openapi.json", "GET", Rule::Open),
 ];
 
-/// The rule of a call, and whether the path takes the method. Segments are compared as they are written, as
-/// the router does.
+/// The rule of a call, and whether the path takes the method. Segments are compared as they are
+/// written, as the router does.
 pub fn rule(method: &Method, path: &str) -> (Rule, bool) {
     let method = match method.as_str() {
         "HEAD" => "GET",

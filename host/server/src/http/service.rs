@@ -1,5 +1,5 @@
-//! What every request goes through before and after its handler. Not for what only some need: that is
-//! in the handlers.
+//! What every request goes through before and after its handler. Not for what only some need: that
+//! is in the handlers.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -27,9 +27,9 @@ use crate::access::{Denied, Principal};
 /// The one call that is made all the time.
 const RESOLVE: &str = "/v1/resolve";
 
-/// What holds for every request: it passes the gate, it has an id and its answer the same, and a panic is
-/// an answer too.
-/// Around the router and not a layer in it, which would cost every request two more boxed services.
+/// What holds for every request: it passes the gate, it has an id and its answer the same, and a
+/// panic is an answer too. Around the router and not a layer in it, which would cost every request
+/// two more boxed services.
 #[derive(Clone)]
 pub struct Service {
     app: App,
@@ -79,7 +79,8 @@ impl Service {
         gate::admit(&self.app.access, method, uri, request.headers())
     }
 
-    /// A token may name a key that its provider has published since: then it is looked at once more.
+    /// A token may name a key that its provider has published since: then it is looked at once
+    /// more.
     async fn refuse(self, request: Request, denial: Denial, id: RequestId) -> Response {
         let is_unknown = matches!(denial, Denial::Denied(Denied::UnknownKey));
         if !is_unknown || !self.app.access.refreshed().await {

@@ -1,5 +1,6 @@
-//! The state of an instance in JSON: every dependency, near and the feed, for `/v1/caches` and, without what
-//! servers are called and what they say, for `/readyz`. Not for the state itself (`ordain/status.rs`).
+//! The state of an instance in JSON: every dependency, near and the feed, for `/v1/caches` and,
+//! without what servers are called and what they say, for `/readyz`. Not for the state itself
+//! (`ordain/status.rs`).
 
 #[cfg(test)]
 mod tests;
@@ -9,13 +10,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::access::KeysState;
-use ordain_coherence::BreakerStatus;
 use ordain::door::{FeedStatus, NearStatus, Status, TierStatus};
+use ordain_coherence::BreakerStatus;
 
 #[derive(Serialize)]
 pub struct Readiness<'a> {
-    /// `ready`, `degraded` (answers are fresh, but slower, not for long, of another component than the
-    /// fleet wants, or tokens are checked by keys of before) or `unready`.
+    /// `ready`, `degraded` (answers are fresh, but slower, not for long, of another component than
+    /// the fleet wants, or tokens are checked by keys of before) or `unready`.
     pub status: &'static str,
     pub dependencies: Dependencies<'a>,
     /// For admins.
@@ -51,15 +52,15 @@ pub struct Dependencies<'a> {
 /// The file or URL of keys that tokens are checked by.
 #[derive(Serialize)]
 pub struct Keys {
-    /// `up`, `stale` (it cannot be used as it is now, the keys from before are), `down` (it has given none yet,
-    /// and there is no other) or `off`.
+    /// `up`, `stale` (it cannot be used as it is now, the keys from before are), `down` (it has
+    /// given none yet, and there is no other) or `off`.
     pub state: &'static str,
 }
 
 #[derive(Serialize)]
 pub struct Backend<'a> {
-    /// `up`, `down` (its breaker is open), `degraded` (it answers, and takes no values; or a part of it is
-    /// down) or `off`.
+    /// `up`, `down` (its breaker is open), `degraded` (it answers, and takes no values; or a part
+    /// of it is down) or `off`.
     pub state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<&'a str>,
@@ -290,8 +291,9 @@ impl Readiness<'_> {
         self
     }
 
-    /// For everybody: errors in a few words of our own, since those of drivers and files name users, addresses
-    /// and paths; and nothing that tells how many tenants there are, or how often they write.
+    /// For everybody: errors in a few words of our own, since those of drivers and files name
+    /// users, addresses and paths; and nothing that tells how many tenants there are, or how often
+    /// they write.
     pub fn public(mut self) -> Self {
         let Dependencies {
             origin, feed, far, ..

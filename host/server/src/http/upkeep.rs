@@ -1,5 +1,5 @@
-//! `POST /v1/caches/purge` and `POST /v1/log/prune`: what operators do to the log now and then. Only
-//! translates; `Ordain` does the work.
+//! `POST /v1/caches/purge` and `POST /v1/log/prune`: what operators do to the log now and then.
+//! Only translates; `Ordain` does the work.
 
 use std::time::SystemTime;
 
@@ -13,9 +13,9 @@ use super::policy::settled;
 use super::problem::Problem;
 use super::resolve::json;
 use super::{headers, input};
+use ordain::request::{Faults, fault, pointer};
 use ordain_store::Attribution;
 use ordain_store::ids::Tenant;
-use ordain::request::{Faults, fault, pointer};
 
 /// Largest body.
 const BODY_LIMIT: usize = 16 << 10;

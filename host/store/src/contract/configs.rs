@@ -1,8 +1,8 @@
 //! Contract of an origin for configs: levels with a key of their own, in columns with a type.
 
 use super::support::{of_tenant, of_user, put, put_config, somebody};
-use crate::{Change, Origin, Precondition, WriteError};
 use crate::ids::{Key, Level};
+use crate::{Change, Origin, Precondition, WriteError};
 
 /// Every field, once as small and once as large as it may be, and numbers in every notation that
 /// canonical JSON has: what is read is what was written, byte by byte.

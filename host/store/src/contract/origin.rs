@@ -3,10 +3,8 @@
 use super::support::{
     body, of_tenant, of_user, put, put_config, read_one, somebody, tenant, write,
 };
-use crate::{
-    Attribution, Change, Origin, OriginError, PAGE_BYTES, Precondition, WriteError,
-};
 use crate::ids::{Key, Level};
+use crate::{Attribution, Change, Origin, OriginError, PAGE_BYTES, Precondition, WriteError};
 
 /// O5: absent and present records, with the head of the log.
 pub async fn reads_carry_the_head(origin: &dyn Origin) {
@@ -113,7 +111,8 @@ pub async fn revisions_strictly_grow(origin: &dyn Origin) {
     }
 }
 
-/// Every precondition, on a record that is there and on one that is not; what fails changes nothing.
+/// Every precondition, on a record that is there and on one that is not; what fails changes
+/// nothing.
 pub async fn preconditions(origin: &dyn Origin) {
     use Precondition::{Absent, None as Nothing, Present, Revision};
     let there = put(origin, "there", "m1").await.revision;

@@ -1,10 +1,10 @@
-//! What the functions of the contract have in common: ids, records, and one call of an origin each. Not for what
-//! an origin must do.
+//! What the functions of the contract have in common: ids, records, and one call of an origin each.
+//! Not for what an origin must do.
 
 use std::sync::Arc;
 
-use crate::{Attribution, Change, Origin, Precondition, WriteError, Written};
 use crate::ids::{Key, Level, Tenant, User};
+use crate::{Attribution, Change, Origin, Precondition, WriteError, Written};
 
 /// A record that every origin takes.
 pub fn body(model: &str) -> Arc<str> {

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::support::{body, put, read_one, somebody, tenant};
-use crate::{ChangeLog, FleetSetting, LogRow, Origin, Pruned, WriteError};
 use crate::ids::Key;
+use crate::{ChangeLog, FleetSetting, LogRow, Origin, Pruned, WriteError};
 
 fn change(name: &str, value: Option<&str>) -> (String, Option<String>) {
     (name.to_owned(), value.map(str::to_owned))
@@ -184,7 +184,8 @@ async fn prune(origin: &dyn Origin, before: SystemTime, keep: u32) -> Pruned {
     panic!("pruning does not come to an end: {total:?}");
 }
 
-/// F6: the oldest rows, never the newest; recorded; and nobody takes the rest for the whole log (F2).
+/// F6: the oldest rows, never the newest; recorded; and nobody takes the rest for the whole log
+/// (F2).
 pub async fn a_pruned_log_keeps_its_newest_rows_and_shows_that_it_was_pruned(
     origin: &dyn Origin,
     log: &dyn ChangeLog,

@@ -4,10 +4,10 @@
 use std::time::SystemTime;
 
 use super::State;
+use crate::ids::Tenant;
 use crate::{
     Attribution, EVERYTHING, FleetSetting, LOG, PRUNE, PURGE, Pruned, SETTING, WriteError,
 };
-use crate::ids::Tenant;
 
 /// Longest name and value of a setting in bytes, as the CHECKs in Postgres have them.
 const NAME_LIMIT: usize = 63;

@@ -1,5 +1,6 @@
-//! Reads a database URL as libpq does: one host or several, IPv6 literals, sockets, lists in the query,
-//! `target_session_attrs`. The driver knows one host only. Not for connecting (`servers.rs`).
+//! Reads a database URL as libpq does: one host or several, IPv6 literals, sockets, lists in the
+//! query, `target_session_attrs`. The driver knows one host only. Not for connecting
+//! (`servers.rs`).
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -145,7 +146,8 @@ fn port_of(text: &str) -> Result<Option<u16>, String> {
     }
 }
 
-/// Through the driver's own reader, so that user, password and everything else mean what they mean there.
+/// Through the driver's own reader, so that user, password and everything else mean what they mean
+/// there.
 fn one(
     user: &str,
     host: &str,
@@ -216,7 +218,8 @@ impl Query {
                     query.rest.push_str(pair);
                     query.rest.push('&');
                 }
-                // No name, but a part of something that was meant otherwise: of a password, perhaps.
+                // No name, but a part of something that was meant otherwise: of a password,
+                // perhaps.
                 name if !is_word(name) => return Err(unreadable()),
                 // Its name only: a value may be a password under a mistyped name.
                 name => warn_of(name),

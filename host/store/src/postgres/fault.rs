@@ -64,7 +64,8 @@ pub fn is_broken(error: &sqlx::Error) -> bool {
     }
 }
 
-/// There is no free connection: of the role, the database, the server or a pooler. Poolers have no code for it.
+/// There is no free connection: of the role, the database, the server or a pooler. Poolers have no
+/// code for it.
 fn is_full(error: &sqlx::Error) -> bool {
     let Some(server) = error.as_database_error() else {
         return false;

@@ -1,6 +1,6 @@
-//! One connection and what it works as. A session of our own is brought into its state once; where a
-//! pooler may give the session to other programs after each transaction, every transaction brings what
-//! it needs along, and leaves nothing behind: no role, no time limits, no prepared statements.
+//! One connection and what it works as. A session of our own is brought into its state once; where
+//! a pooler may give the session to other programs after each transaction, every transaction brings
+//! what it needs along, and leaves nothing behind: no role, no time limits, no prepared statements.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use sqlx::{AssertSqlSafe, Connection};
 /// As whom a connection works. Neither owns anything (O3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// For one tenant at a time, which `ordain.tenant` names in each transaction: row level security
-    /// shows it no other's rows. Also for following the log.
+    /// For one tenant at a time, which `ordain.tenant` names in each transaction: row level
+    /// security shows it no other's rows. Also for following the log.
     Tenant,
     /// For what concerns all tenants.
     Fleet,

@@ -1,6 +1,6 @@
-//! LISTEN, on a connection of its own (F5): what wakes the feed before its next turn. Through a pooler only
-//! if a session is ours for as long as we are connected; otherwise the registration would stay behind in
-//! a session of other programs, and the feed polls. Not for reading the log.
+//! LISTEN, on a connection of its own (F5): what wakes the feed before its next turn. Through a
+//! pooler only if a session is ours for as long as we are connected; otherwise the registration
+//! would stay behind in a session of other programs, and the feed polls. Not for reading the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,10 +121,10 @@ async fn listen_once(
     }
 }
 
-/// Whether a pooler keeps a session for one client until that leaves, and cleans it up then. It says so
-/// itself only by what it does: the session of a client that has left is given `DISCARD`, one that is
-/// shared keeps the last statement. Nothing that could leak is done to find out; what is not seen counts
-/// as shared.
+/// Whether a pooler keeps a session for one client until that leaves, and cleans it up then. It
+/// says so itself only by what it does: the session of a client that has left is given `DISCARD`,
+/// one that is shared keeps the last statement. Nothing that could leak is done to find out; what
+/// is not seen counts as shared.
 async fn session_is_ours(options: &PgConnectOptions) -> Result<bool, ConnectError> {
     let work = async {
         let mut first = options.connect().await?;

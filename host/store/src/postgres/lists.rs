@@ -1,5 +1,5 @@
-//! Lists of the origin, page by page: tenants, policies, levels of config, histories. Each page is bounded in rows
-//! and in bytes. Not for reads of single records (`read.rs`).
+//! Lists of the origin, page by page: tenants, policies, levels of config, histories. Each page is
+//! bounded in rows and in bytes. Not for reads of single records (`read.rs`).
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use sqlx::postgres::{PgArguments, PgRow};
 use super::pool::Pool;
 use super::rows::{as_of, bind, for_tenant, id, number, rows, snapshot};
 use super::{Postgres, fault};
-use crate::{HistoryEntry, LevelPlace, OriginError, PAGE_BYTES, Page, TenantEntry};
 use crate::ids::Key;
+use crate::{HistoryEntry, LevelPlace, OriginError, PAGE_BYTES, Page, TenantEntry};
 
-/// One page: of `$rows`, which are one more than it may have, as many from the first on as have `$most`
-/// bytes together, and the first in any case. Those left out are counted (`found`) but never read: the
-/// length of a long text is known without it.
+/// One page: of `$rows`, which are one more than it may have, as many from the first on as have
+/// `$most` bytes together, and the first in any case. Those left out are counted (`found`) but
+/// never read: the length of a long text is known without it.
 macro_rules! page {
     ($rows:expr, $bytes:literal, $order:literal, $limit:literal, $most:literal) => {
         concat!(

@@ -1,5 +1,6 @@
-//! What the feed follows: the log and the settings of the fleet, read on a connection of its own (F2,
-//! F3, D1); LISTEN is `listen.rs`. Not for applying rows, nor for what a gap means: that is the feed's.
+//! What the feed follows: the log and the settings of the fleet, read on a connection of its own
+//! (F2, F3, D1); LISTEN is `listen.rs`. Not for applying rows, nor for what a gap means: that is
+//! the feed's.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -192,8 +193,9 @@ async fn within<T>(
         .unwrap_or(Err(OriginError::Late))
 }
 
-/// The rows of a read from position `from` on. A log that shows nothing from its beginning is an empty one
-/// only if no position was ever given out: otherwise it is not shown to us, and proves nothing.
+/// The rows of a read from position `from` on. A log that shows nothing from its beginning is an
+/// empty one only if no position was ever given out: otherwise it is not shown to us, and proves
+/// nothing.
 fn seen(rows: &[PgRow], from: i64) -> Result<Vec<LogRow>, OriginError> {
     let of_origin = |error: sqlx::Error| fault::of_origin(&error);
     let found = log_rows(rows).map_err(of_origin)?;

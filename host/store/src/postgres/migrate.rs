@@ -1,6 +1,7 @@
-//! Brings the schema up to date: roles, migrations, rights. Each step is one transaction that waits for a
-//! lock for a moment only and is tried again, since everybody who reads a table queues behind who waits
-//! for its lock. Nothing is left in the session: it may be a pooler's. The statements are in `migrations/`.
+//! Brings the schema up to date: roles, migrations, rights. Each step is one transaction that waits
+//! for a lock for a moment only and is tried again, since everybody who reads a table queues behind
+//! who waits for its lock. Nothing is left in the session: it may be a pooler's. The statements are
+//! in `migrations/`.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use super::servers::Servers;
 const ROLE: &str = include_str!("../../../../migrations/role.sql");
 const RIGHTS: &str = include_str!("../../../../migrations/rights.sql");
 
-/// Longest wait for one lock, and between two tries: running instances are to notice next to nothing.
+/// Longest wait for one lock, and between two tries: running instances are to notice next to
+/// nothing.
 const LOCK_WAIT: Duration = Duration::from_millis(100);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(1500));
 /// For all tries of one step.
@@ -32,8 +34,8 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS public._sqlx_migrations (version
      checksum bytea NOT NULL, execution_time bigint NOT NULL)";
 const DONE: &str = "INSERT INTO public._sqlx_migrations \
      (version, description, success, checksum, execution_time) VALUES ($1, $2, true, $3, $4)";
-/// Whose transactions hold tables. When a query began and what it does is hidden from roles that are not a
-/// member of `pg_read_all_stats` or of that one's role.
+/// Whose transactions hold tables. When a query began and what it does is hidden from roles that
+/// are not a member of `pg_read_all_stats` or of that one's role.
 const BLOCKERS: &str = "SELECT l.virtualtransaction AS held, a.pid, a.usename::text AS who, \
      a.application_name AS program, \
      to_char(a.query_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since \
@@ -152,8 +154,8 @@ async fn holders(connection: &mut PgConnection) -> Vec<(String, String)> {
 /// Applies the oldest migration that the database lacks; false: there is none.
 async fn next(connection: &mut PgConnection) -> Result<bool, SchemaError> {
     let of_driver = |error: sqlx::Error| failed(&error);
-    // Of several hosts one migrates and the others wait. The lock is the one that hosts of earlier releases
-    // take, for the same reason.
+    // Of several hosts one migrates and the others wait. The lock is the one that hosts of earlier
+    // releases take, for the same reason.
     let turn = "SELECT pg_try_advisory_xact_lock($1) AS ours, current_setting('transaction_read_only') = 'on' \
          AS read_only, to_regclass('public._sqlx_migrations') IS NOT NULL AS there";
     let name: String = sqlx::query_scalar("SELECT current_database()::text")
@@ -201,7 +203,8 @@ async fn next(connection: &mut PgConnection) -> Result<bool, SchemaError> {
     Ok(true)
 }
 
-/// What a backup does not bring along. Of the newest schema only: a newer program knows a newer one.
+/// What a backup does not bring along. Of the newest schema only: a newer program knows a newer
+/// one.
 async fn rights(connection: &mut PgConnection) -> Result<(), SchemaError> {
     let applied = super::schema::applied(connection).await?;
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max();

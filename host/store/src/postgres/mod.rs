@@ -1,9 +1,10 @@
-//! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` fills and `lists` lists
-//! (`rows` is how both ask), `write` changes records (`table` has the statements of each kind) and `upkeep`
-//! purges, prunes and sets what the fleet goes by (`work` and `transaction` are how both do it), `components`
-//! keeps files, `log` and `listen` are what the feed follows, `migrate` and `schema` see to the schema, `address`,
-//! `servers`, `link`, `pool` and `slots` to connections; `origin` says which of them does what is asked. Not for
-//! caching, nor for what a policy may say.
+//! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` fills
+//! and `lists` lists (`rows` is how both ask), `write` changes records (`table` has the statements
+//! of each kind) and `upkeep` purges, prunes and sets what the fleet goes by (`work` and
+//! `transaction` are how both do it), `components` keeps files, `log` and `listen` are what the
+//! feed follows, `migrate` and `schema` see to the schema, `address`, `servers`, `link`, `pool` and
+//! `slots` to connections; `origin` says which of them does what is asked. Not for caching, nor for
+//! what a policy may say.
 
 mod address;
 mod components;
@@ -53,8 +54,8 @@ pub struct PostgresOptions {
     pub deadline: Duration,
     /// Of a read of the log (rule F3).
     pub feed_deadline: Duration,
-    /// Connections for reads and writes of tenants; what concerns all of them has up to four more, feed
-    /// and LISTEN have one each.
+    /// Connections for reads and writes of tenants; what concerns all of them has up to four more,
+    /// feed and LISTEN have one each.
     pub connections: usize,
 }
 

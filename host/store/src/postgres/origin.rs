@@ -1,4 +1,5 @@
-//! What is asked of an origin and of its change log, each handed to the file that does it. Not for doing it.
+//! What is asked of an origin and of its change log, each handed to the file that does it. Not for
+//! doing it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -6,12 +7,12 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::{Postgres, lists, read};
+use crate::ids::{Key, Tenant};
 use crate::{
     Attribution, Audit, Change, ChangeLog, FleetSetting, HistoryEntry, LevelPlace, LogRow, Origin,
     OriginError, Page, Precondition, Pruned, Snapshot, StoredComponent, TenantEntry, WriteError,
     Written, WrittenMany,
 };
-use crate::ids::{Key, Tenant};
 
 #[async_trait]
 impl Origin for Postgres {

@@ -94,8 +94,9 @@ impl Pool {
         }
     }
 
-    /// Callers bound it by their deadline. Who has waited for most of it in vain gets none any more: there
-    /// would be no time left to use it, and a connection that is given up in the middle is lost.
+    /// Callers bound it by their deadline. Who has waited for most of it in vain gets none any
+    /// more: there would be no time left to use it, and a connection that is given up in the middle
+    /// is lost.
     pub async fn lease(&self) -> Result<Lease<'_>, ConnectError> {
         let patience = self.deadline * 3 / 5;
         let permit = tokio::time::timeout(patience, self.permits.acquire()).await;

@@ -10,8 +10,8 @@ use sqlx::postgres::{PgArguments, PgRow};
 use super::pool::Pool;
 use super::rows::{as_of, bind, for_tenant, id, number, rows, snapshot};
 use super::{Postgres, fault};
-use crate::{Audit, MIXED, OriginError, Record, Snapshot};
 use crate::ids::{Key, RecordName, Tenant};
+use crate::{Audit, MIXED, OriginError, Record, Snapshot};
 
 /// O5 for the policy of a tenant.
 const POLICY: &str = concat!(
@@ -22,8 +22,8 @@ const POLICY: &str = concat!(
      ON true"
 );
 
-/// The record that kind, scope and user of `k` name, as `r`. By plain columns: an index on expressions is not
-/// used under row level security.
+/// The record that kind, scope and user of `k` name, as `r`. By plain columns: an index on
+/// expressions is not used under row level security.
 macro_rules! named_record {
     () => {
         "LEFT JOIN LATERAL (\
@@ -114,8 +114,8 @@ impl Postgres {
         })
     }
 
-    /// The first column, as text (NULL: empty), of a statement on a connection of the pool for tenants, in the work of
-    /// `tenant`: for tests of what the database itself keeps apart.
+    /// The first column, as text (NULL: empty), of a statement on a connection of the pool for
+    /// tenants, in the work of `tenant`: for tests of what the database itself keeps apart.
     #[cfg(feature = "contract")]
     pub async fn seen_in_pool(
         &self,

@@ -1,5 +1,6 @@
-//! What all reads of the origin have in common: how a statement begins, how it is run on a connection of a pool,
-//! and whether its rows are to be believed (rules O5 and F3). Not for what is read (`read`, `lists`, `log`).
+//! What all reads of the origin have in common: how a statement begins, how it is run on a
+//! connection of a pool, and whether its rows are to be believed (rules O5 and F3). Not for what is
+//! read (`read`, `lists`, `log`).
 
 use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -11,8 +12,8 @@ use super::servers::IS_REPLICA;
 use crate::OriginError;
 use crate::ids::Tenant;
 
-/// What every read says of its snapshot, and as whom it was made. The head is that of the whole log,
-/// whoever reads.
+/// What every read says of its snapshot, and as whom it was made. The head is that of the whole
+/// log, whoever reads.
 macro_rules! snapshot {
     () => {
         "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, \
@@ -22,9 +23,9 @@ macro_rules! snapshot {
 
 /// Begins the work of the tenant `$1` ('': of the fleet) and shows its id as `t.tenant`.
 ///
-/// Row level security looks at `ordain.tenant` when a table is read, so it must be set by then. What
-/// follows therefore reads tables only in LATERAL subqueries that need `t.tenant` and that OFFSET or LIMIT
-/// keep the planner from taking apart: they cannot run before there is one.
+/// Row level security looks at `ordain.tenant` when a table is read, so it must be set by then.
+/// What follows therefore reads tables only in LATERAL subqueries that need `t.tenant` and that
+/// OFFSET or LIMIT keep the planner from taking apart: they cannot run before there is one.
 macro_rules! for_tenant {
     () => {
         " FROM (SELECT set_config('ordain.tenant', $1, true) AS tenant OFFSET 0) t "

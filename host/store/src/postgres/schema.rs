@@ -1,4 +1,5 @@
-//! Tells whether schema and roles are what this program needs. Changes nothing: that is `migrate.rs`.
+//! Tells whether schema and roles are what this program needs. Changes nothing: that is
+//! `migrate.rs`.
 
 use std::time::Duration;
 
@@ -66,8 +67,8 @@ pub enum SchemaStatus {
     },
 }
 
-/// Statements that make the roles what they must be, one for each that is not: they must not get past row
-/// level security, by themselves or by what they are members of.
+/// Statements that make the roles what they must be, one for each that is not: they must not get
+/// past row level security, by themselves or by what they are members of.
 pub const UNSOUND_ROLES: &str = "SELECT format('ALTER ROLE %I NOSUPERUSER NOBYPASSRLS NOCREATEROLE \
      NOREPLICATION', rolname) AS remedy FROM pg_catalog.pg_roles \
      WHERE rolname IN ('ordain_tenant', 'ordain_service') \
@@ -128,8 +129,8 @@ pub async fn status(servers: &Servers) -> Result<SchemaStatus, SchemaError> {
     })
 }
 
-/// What has run in the database, and was what this program has under that number. A host of the previous
-/// version must be able to restart during a roll-out: what is not known is no fault.
+/// What has run in the database, and was what this program has under that number. A host of the
+/// previous version must be able to restart during a roll-out: what is not known is no fault.
 pub async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, SchemaError> {
     let of_driver = |error: sqlx::Error| failed(&error);
     let rows = sqlx::query("SELECT version, checksum FROM public._sqlx_migrations WHERE success");
@@ -153,7 +154,8 @@ pub async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, SchemaEr
     Ok(versions)
 }
 
-/// Waits for a server that says it is starting, or has no free connection; any other failure is final.
+/// Waits for a server that says it is starting, or has no free connection; any other failure is
+/// final.
 pub async fn connect(servers: &Servers) -> Result<Link, SchemaError> {
     let until = Instant::now() + CONNECT_DEADLINE;
     loop {

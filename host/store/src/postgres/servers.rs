@@ -1,6 +1,7 @@
 //! Connects to the server that is wanted: of several hosts the one that is the primary, as found by
-//! asking, and again after a failover. Finds out whether a connection is a session of our own on it, or
-//! goes through something that shares sessions among clients. Not for keeping connections (`pool.rs`).
+//! asking, and again after a failover. Finds out whether a connection is a session of our own on
+//! it, or goes through something that shares sessions among clients. Not for keeping connections
+//! (`pool.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +15,8 @@ use super::address::{Address, Wanted};
 use super::fault::ConnectError;
 use super::link::{Link, Role};
 
-/// Name of a setting that the server sees at the beginning of a session only if nobody is between us.
+/// Name of a setting that the server sees at the beginning of a session only if nobody is between
+/// us.
 const OWN: &str = "ordain.session";
 
 pub struct Servers {
@@ -60,8 +62,8 @@ impl Servers {
         })
     }
 
-    /// Connects within `limit`. Hosts have a share of it each: one that swallows every packet must not
-    /// keep us from the next. `role`: none for a connection as whoever connects.
+    /// Connects within `limit`. Hosts have a share of it each: one that swallows every packet must
+    /// not keep us from the next. `role`: none for a connection as whoever connects.
     pub async fn connect(
         &self,
         role: Option<Role>,
@@ -174,8 +176,9 @@ impl Host {
     }
 }
 
-/// Poolers have no common words or codes for it, so without the setting is tried as well. Not where the server
-/// itself has spoken: of passwords, of databases that are not there, of limits, of its start and end.
+/// Poolers have no common words or codes for it, so without the setting is tried as well. Not where
+/// the server itself has spoken: of passwords, of databases that are not there, of limits, of its
+/// start and end.
 fn may_refuse_settings(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().map(|server| server.code());
     code.is_some_and(|code| {
@@ -200,8 +203,8 @@ struct Found {
     bypasses: bool,
 }
 
-/// One round trip: looks at the session, and only if it is our own, brings it into the state that we
-/// work in. The server then gives up a little after we did: a statement nobody waits for, or a
+/// One round trip: looks at the session, and only if it is our own, brings it into the state that
+/// we work in. The server then gives up a little after we did: a statement nobody waits for, or a
 /// transaction whose client froze with the lock of the log in its hands (O4).
 async fn settle(
     connection: &mut PgConnection,

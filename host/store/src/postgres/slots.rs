@@ -1,6 +1,6 @@
-//! When the server gives fewer connections than the pools want (limits of the role, of the database, of
-//! the server, of a pooler): whoever wants one then waits for one that exists, and those who have none
-//! get one from those who have several. Not for how many a pool wants.
+//! When the server gives fewer connections than the pools want (limits of the role, of the
+//! database, of the server, of a pooler): whoever wants one then waits for one that exists, and
+//! those who have none get one from those who have several. Not for how many a pool wants.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
@@ -21,8 +21,8 @@ pub struct Slots {
     /// Somebody waits and has no connection.
     wanted: AtomicBool,
     pools: Mutex<Vec<Weak<dyn Spare>>>,
-    /// Of those who try to connect while there is nothing to be had: a server that is full must not be
-    /// flooded with tries.
+    /// Of those who try to connect while there is nothing to be had: a server that is full must not
+    /// be flooded with tries.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -79,8 +79,8 @@ impl Slots {
     }
 }
 
-/// Connects for somebody who has one connection or none: where there is none to be had, waits for one that
-/// others give up. Callers bound it by their deadline.
+/// Connects for somebody who has one connection or none: where there is none to be had, waits for
+/// one that others give up. Callers bound it by their deadline.
 pub async fn wait_for<T, F>(slots: &Slots, connect: impl Fn() -> F) -> Result<T, ConnectError>
 where
     F: Future<Output = Result<T, ConnectError>>,

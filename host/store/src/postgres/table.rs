@@ -1,8 +1,8 @@
-//! The statements of the tables of records, a table for each kind; the columns of configs are the fields of a
-//! level. Not for what the fields mean: that is the guest's.
+//! The statements of the tables of records, a table for each kind; the columns of configs are the
+//! fields of a level. Not for what the fields mean: that is the guest's.
 
-/// The statements of the table of one kind of record. All but the last return `created`, and `kept`:
-/// whether what the table says now is what was written.
+/// The statements of the table of one kind of record. All but the last return `created`, and
+/// `kept`: whether what the table says now is what was written.
 pub struct Statements {
     pub upsert: &'static str,
     pub insert: &'static str,
@@ -52,8 +52,8 @@ macro_rules! fields {
     };
 }
 
-/// The level of tenant `$1` and user `$2`, NULL where there is none. By plain columns: an index on expressions
-/// is not used under row level security.
+/// The level of tenant `$1` and user `$2`, NULL where there is none. By plain columns: an index on
+/// expressions is not used under row level security.
 macro_rules! this_level {
     () => {
         " WHERE ((c.tenant = $1::text AND c.user_id = $2::text) \
@@ -117,6 +117,7 @@ pub const CONFIGS: Statements = Statements {
     revision: concat!("SELECT c.revision FROM public.configs c", this_level!()),
 };
 
-/// Why a level is rejected that the table cannot say as it is: nothing of it may be lost in silence.
+/// Why a level is rejected that the table cannot say as it is: nothing of it may be lost in
+/// silence.
 pub const NOT_KEPT: &str = "the table of configs cannot keep this level as it is: it has no column for one \
      of the fields, or the text is not canonical";

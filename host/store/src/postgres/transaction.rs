@@ -1,6 +1,7 @@
-//! One transaction of a write, in the steps of rule O4, three round trips: it begins and takes the lock of the
-//! log, does the work that it is given, reads the revision and commits; it is tried again where that is safe.
-//! Not for what the work is (`work.rs`). The application writes no log row and no revision: triggers do (O3).
+//! One transaction of a write, in the steps of rule O4, three round trips: it begins and takes the
+//! lock of the log, does the work that it is given, reads the revision and commits; it is tried
+//! again where that is safe. Not for what the work is (`work.rs`). The application writes no log
+//! row and no revision: triggers do (O3).
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use super::link::{self, Link};
 use super::rows::number;
 use super::work::{Committed, Stop, Terms, Transaction, Work};
 use super::{Postgres, fault};
-use crate::{OriginError, WriteError};
 use crate::ids::Tenant;
+use crate::{OriginError, WriteError};
 
 /// How often a transaction that lost against another is tried again (O4).
 const TRIES: u32 = 5;

@@ -7,8 +7,8 @@ use sqlx::Row;
 
 use super::Postgres;
 use super::work::{Stop, Terms, Transaction, Work};
-use crate::{Attribution, Pruned, WriteError};
 use crate::ids::Tenant;
+use crate::{Attribution, Pruned, WriteError};
 
 const SET: &str = "INSERT INTO public.settings (name, value) VALUES ($1, $2) \
      ON CONFLICT (name) DO UPDATE SET value = excluded.value";
@@ -92,8 +92,8 @@ struct Set<'a> {
 impl Work for Set<'_> {
     type Done = ();
 
-    /// `Absent` if none of them changes anything. The lock of the log is held: what is compared here
-    /// stays so until the commit.
+    /// `Absent` if none of them changes anything. The lock of the log is held: what is compared
+    /// here stays so until the commit.
     async fn run(&self, transaction: &mut Transaction<'_>) -> Result<(), Stop> {
         for (name, expected) in self.only_if {
             let row = transaction.fetch(sqlx::query(VALUE).bind(name)).await?;
@@ -141,8 +141,9 @@ struct Prune {
 impl Work for Prune {
     /// Rows that were deleted from the log.
     type Done = u64;
-    /// It deletes before it takes the lock of the log, or it would stop all writes. It takes it as its last
-    /// act, and the head that is read before COMMIT is then the position of the row that records the prune.
+    /// It deletes before it takes the lock of the log, or it would stop all writes. It takes it as
+    /// its last act, and the head that is read before COMMIT is then the position of the row that
+    /// records the prune.
     const LOCKS_FIRST: bool = false;
 
     /// `Absent` if no row is old enough.

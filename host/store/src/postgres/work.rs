@@ -1,22 +1,23 @@
-//! The work that a transaction is given: on what terms, what it may do, and how it may end. Not for how a
-//! transaction begins and commits (`transaction.rs`).
+//! The work that a transaction is given: on what terms, what it may do, and how it may end. Not for
+//! how a transaction begins and commits (`transaction.rs`).
 
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
 
-use crate::{Attribution, WriteError};
 use crate::ids::Tenant;
+use crate::{Attribution, WriteError};
 
-/// What is done in a transaction. No closure: of a future of one that borrows, the compiler cannot tell that it
-/// may be sent to another thread.
+/// What is done in a transaction. No closure: of a future of one that borrows, the compiler cannot
+/// tell that it may be sent to another thread.
 pub trait Work: Sync {
     type Done: Send;
     /// Whether the lock of the log is taken before the work. If not, the work takes it.
     const LOCKS_FIRST: bool = true;
 
-    /// May be called several times, each time in another transaction: those before have changed nothing.
+    /// May be called several times, each time in another transaction: those before have changed
+    /// nothing.
     fn run(
         &self,
         transaction: &mut Transaction<'_>,

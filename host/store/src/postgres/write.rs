@@ -1,5 +1,5 @@
-//! Writes of records, one or many, each a transaction (`transaction.rs`). Not for the statements of each kind
-//! (`table.rs`).
+//! Writes of records, one or many, each a transaction (`transaction.rs`). Not for the statements of
+//! each kind (`table.rs`).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,10 +10,8 @@ use super::Postgres;
 use super::rows::number;
 use super::table::{CONFIGS, NOT_KEPT, POLICIES};
 use super::work::{Stop, Terms, Transaction, Work};
-use crate::{
-    Attribution, Change, NAMELESS, Precondition, WriteError, Written, WrittenMany,
-};
 use crate::ids::{Key, RecordName, Tenant};
+use crate::{Attribution, Change, NAMELESS, Precondition, WriteError, Written, WrittenMany};
 
 /// What is stored as it is given is left alone: an import that is run again changes nothing twice.
 const UPSERT_MANY: &str = "INSERT INTO public.policies (tenant, body) \

@@ -1,5 +1,5 @@
-//! Redis Cluster: each command goes to the node of its key, over a link of that node's own. So a node
-//! that hangs or is gone costs nothing but its own keys. Redirections are followed; which node
+//! Redis Cluster: each command goes to the node of its key, over a link of that node's own. So a
+//! node that hangs or is gone costs nothing but its own keys. Redirections are followed; which node
 //! serves what is asked anew, in the background, whenever a reply hints that it has changed.
 //!
 //! The driver's own cluster connection is not used: while one node hangs it lets every caller of

@@ -1,8 +1,8 @@
 //! A new connection to a Redis server: made, logged in, and known to answer. Not for looking after
 //! it (`link.rs`).
 //!
-//! The login is ours, not the driver's: that one says `Password authentication failed` of whatever a
-//! server answers, a lack of room or its protected mode included.
+//! The login is ours, not the driver's: that one says `Password authentication failed` of whatever
+//! a server answers, a lack of room or its protected mode included.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //! again whenever it fails. Not for what is asked over it, nor for which server to ask.
 //!
 //! The connection is looked after here, not by the driver's manager: that one never connects again
-//! after an error other than of I/O (a wrong password that was put right), and lets callers wait for
-//! a server that is known to be down.
+//! after an error other than of I/O (a wrong password that was put right), and lets callers wait
+//! for a server that is known to be down.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -122,8 +122,8 @@ impl Link {
                     Err(error) => {
                         if error.is_unrecoverable_error() || error.is_io_error() {
                             self.reconnect(Some(current), State::Connecting);
-                            // Servers and balancers end connections that were idle, and only the next
-                            // call shows it. What is asked of far may be asked twice.
+                            // Servers and balancers end connections that were idle, and only the
+                            // next call shows it. What is asked of far may be asked twice.
                             if std::mem::take(&mut again) {
                                 continue;
                             }
@@ -240,8 +240,8 @@ impl Link {
     }
 }
 
-/// Tries until there is a connection, or nobody has the link any more. Each outage of a server is two
-/// lines in the log, beside those of the breaker, which warns: there may be several servers.
+/// Tries until there is a connection, or nobody has the link any more. Each outage of a server is
+/// two lines in the log, beside those of the breaker, which warns: there may be several servers.
 async fn connect(link: Weak<Link>) {
     let mut pause = FIRST_PAUSE;
     let mut outage: Option<Outage> = None;

@@ -1,6 +1,6 @@
-//! The far cache in Redis, one server, one that sentinels name, or a cluster, with or without TLS: values under a key for a
-//! time (rules A1 to A6). Not for what makes a value usable: whatever Redis answers is judged
-//! elsewhere.
+//! The far cache in Redis, one server, one that sentinels name, or a cluster, with or without TLS:
+//! values under a key for a time (rules A1 to A6). Not for what makes a value usable: whatever
+//! Redis answers is judged elsewhere.
 
 mod address;
 mod cluster;
@@ -39,8 +39,8 @@ pub fn check_url(url: &str) -> Result<(), String> {
 
 /// A4. What is stored and cannot be read, of another type included, is overwritten. Digits are
 /// compared as numbers: they are below 2^53, and the order of strings depends on the locale. Errors
-/// are caught and returned, with the command: servers before 7 wrap those that are not, and hide their
-/// kind, and what a script may not do is an error without a name.
+/// are caught and returned, with the command: servers before 7 wrap those that are not, and hide
+/// their kind, and what a script may not do is an error without a name.
 static PUT: LazyLock<(String, Script)> = LazyLock::new(|| {
     let last = FAR_HEADER - 1;
     let source = format!(
@@ -177,8 +177,8 @@ impl RedisFar {
         self.tls
     }
 
-    /// A put over a new connection was taken: the address may lead to another server now, so look-ups
-    /// go there as well, though the one that they ask still answers.
+    /// A put over a new connection was taken: the address may lead to another server now, so
+    /// look-ups go there as well, though the one that they ask still answers.
     fn follow_writes(&self) {
         let (Servers::One(reads), Servers::One(writes)) = (&self.reads, &self.writes) else {
             return;

@@ -1,5 +1,6 @@
-//! Which servers cannot be reached: there are several connections to each, and the log says it once when the
-//! first of them is lost, and once when the last is back. Not for what is done about it (`link.rs`).
+//! Which servers cannot be reached: there are several connections to each, and the log says it once
+//! when the first of them is lost, and once when the last is back. Not for what is done about it
+//! (`link.rs`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Default)]
 pub struct Outages(Mutex<HashMap<String, usize>>);
 
-/// Of one connection. It ends when this is dropped, also of a connection that nobody wants any more.
+/// Of one connection. It ends when this is dropped, also of a connection that nobody wants any
+/// more.
 pub struct Outage {
     all: Arc<Outages>,
     place: String,

@@ -33,7 +33,8 @@ pub struct Sentinels {
 }
 
 impl Sentinels {
-    /// A connection to the server that most of them call the primary, of those that prove to be one.
+    /// A connection to the server that most of them call the primary, of those that prove to be
+    /// one.
     pub async fn connect(&self, tls: Option<&Tls>) -> Result<Connection, String> {
         let mut failed = String::new();
         for node in self.primaries(tls).await? {

@@ -1,5 +1,5 @@
-//! Where a server of Redis is, and which node of a Redis Cluster serves which keys: what `CLUSTER SLOTS` and
-//! redirections say. Not for connections.
+//! Where a server of Redis is, and which node of a Redis Cluster serves which keys: what `CLUSTER
+//! SLOTS` and redirections say. Not for connections.
 
 use std::fmt;
 

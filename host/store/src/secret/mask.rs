@@ -1,11 +1,12 @@
-//! What may be shown of a URL. Only what has the form of a host, a port, a path or a value that is known to
-//! be harmless is shown; a password that was not encoded as it should be may reach into any of them. Not for
-//! what a URL means (`backends`).
+//! What may be shown of a URL. Only what has the form of a host, a port, a path or a value that is
+//! known to be harmless is shown; a password that was not encoded as it should be may reach into
+//! any of them. Not for what a URL means (`postgres`, `redis`).
 
 /// What is shown in place of a secret.
 pub const MASK: &str = "***";
 
-/// Parameters whose values are shown; the others are masked, with their names if nobody knows those.
+/// Parameters whose values are shown; the others are masked, with their names if nobody knows
+/// those.
 const HARMLESS: &[&str] = &[
     "application_name",
     "channel_binding",
@@ -63,7 +64,8 @@ const KNOWN: &[&str] = &[
 /// Schemes whose user may stand alone; elsewhere what stands there alone may be a password.
 const WITH_USERS: [&str; 2] = ["postgres", "postgresql"];
 
-/// A URL as it may be shown. What does not look like one is masked as a whole, for it may be anything.
+/// A URL as it may be shown. What does not look like one is masked as a whole, for it may be
+/// anything.
 pub fn masked_url(url: &str) -> String {
     let parts = url
         .split_once("://")
@@ -202,9 +204,10 @@ fn is_plain(text: &str, signs: &str) -> bool {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use proptest::prelude::*;
 
+    use super::super::random::{MARK, url};
     use super::*;
 
     #[test]
@@ -314,48 +317,6 @@ pub mod tests {
             ("", "***"),
         ] {
             assert_eq!(masked_url(url), shown, "{url}");
-        }
-    }
-
-    /// In every secret of a random URL.
-    pub const MARK: &str = "Zs3cretZ";
-
-    /// Text with the mark in it, and signs around it that have a meaning in a URL.
-    fn secret() -> impl Strategy<Value = String> {
-        let around = "[a-z0-9@:/?#&=%+,;!$ \\[\\]\\\\]{0,6}";
-        (around, around).prop_map(|(before, after)| format!("{before}{MARK}{after}"))
-    }
-
-    fn encoded(text: &str) -> String {
-        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-    }
-
-    prop_compose! {
-        pub fn url()(
-            scheme in prop::sample::select(vec![
-                "postgres", "postgresql", "redis", "rediss", "redis+unix", "unix",
-                "redis+cluster", "rediss+cluster", "redis+sentinel", "valkey", "https",
-            ]),
-            user in "[a-z]{0,4}(@corp|%40corp)?",
-            secret in secret(),
-            is_encoded in any::<bool>(),
-            hosts in prop::sample::select(vec!["db", "db:5432", "a:1,b:2", "[::1]:7", "", "%2Frun"]),
-            path in prop::sample::select(vec!["", "/", "/x", "/main/0", "/run/r.sock"]),
-            name in prop::sample::select(vec![
-                "password", "pass", "sslpassword", "passfile", "options", "sentinelPassword", "token",
-                "PASSWORD", "p%61ss", "anything",
-            ]),
-            others in prop::sample::select(vec!["", "user=me@corp&", "sslmode=require&", "db=1&x&"]),
-            place in 0..5,
-        ) -> String {
-            let secret = if is_encoded { encoded(&secret) } else { secret };
-            match place {
-                0 => format!("{scheme}://{user}:{secret}@{hosts}{path}"),
-                1 => format!("{scheme}://{user}:{secret}@{hosts}{path}?{others}db=1"),
-                2 => format!("{scheme}://{hosts}{path}?{others}{name}={secret}"),
-                3 => format!("{scheme}://{hosts}{path}?{name}={secret}&user=me@corp"),
-                _ => format!("{scheme}://{user}:x@{hosts}{path}?db=1#{secret}"),
-            }
         }
     }
 

@@ -1,10 +1,10 @@
 //! axum and nothing else: a handler that parses the same requests and prints the same answers, in a
 //! process of its own (`ordain-bench --bare`), with tokio and the sockets set as Ordain sets them.
 //!
-//! Equal: the framework and its version, the JSON that comes and goes, a list of requests or one. Less:
-//! nothing is decided (every field of the answer but the echo of the request is written down here), what
-//! is wrong with a request is not said, an answer has neither `X-Request-Id` nor `Ordain-Revision`, and
-//! a panic would close the connection.
+//! Equal: the framework and its version, the JSON that comes and goes, a list of requests or one.
+//! Less: nothing is decided (every field of the answer but the echo of the request is written down
+//! here), what is wrong with a request is not said, an answer has neither `X-Request-Id` nor
+//! `Ordain-Revision`, and a panic would close the connection.
 
 use std::io::Write as _;
 

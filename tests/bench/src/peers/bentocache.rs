@@ -37,8 +37,8 @@ const FILES: [(&str, &str); 5] = [
 pub struct Bentocache(Result<PathBuf, String>);
 
 impl Bentocache {
-    /// Below the folder of the build; downloads only what is not there yet. A machine without Node, or
-    /// without a network, measures everything else.
+    /// Below the folder of the build; downloads only what is not there yet. A machine without Node,
+    /// or without a network, measures everything else.
     pub async fn install(build: &Path) -> Bentocache {
         let folder = build.join("bench/bentocache");
         let installed = install(&folder).await;
@@ -53,7 +53,8 @@ impl Bentocache {
         Finding::new(id, "bentocache").note(format!("not run: {why}"))
     }
 
-    /// Two instances on an empty database and an empty Redis; the inner error says why there are none.
+    /// Two instances on an empty database and an empty Redis; the inner error says why there are
+    /// none.
     pub async fn pair(
         &self,
         servers: &Servers,
@@ -156,8 +157,8 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// As `propagation` does with instances in this process; with `cut`, the reader's listener loses
-    /// its connection just before each write.
+    /// As `propagation` does with instances in this process; with `cut`, the reader's listener
+    /// loses its connection just before each write.
     pub async fn case(
         &mut self,
         writes: usize,

@@ -2,8 +2,8 @@
 //! kept valid by the same feed.
 //!
 //! Equal: the clock's reading, watermark and proof, the look-up in near, the copy confirmed by its
-//! fill number, routing and egress, and an owned decision. Less: no WebAssembly, no border to cross,
-//! and the host's echo of the request in its answer is not made.
+//! fill number, routing and egress, and an owned decision. Less: no WebAssembly, no border to
+//! cross, and the host's echo of the request in its answer is not made.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use guest::ports::{
 };
 use guest::resolve::{Instance, resolve};
 use guest::words::{self, Decision, EgressMode, Failure, Tier, Verdict};
-use ordain_store::memory::MemoryOrigin;
-use ordain_store::{Attribution, Change, Origin, Precondition};
+use ordain::options::Options;
+use ordain::request::Request;
 use ordain_coherence::caches::Caches;
 use ordain_coherence::feed::Feed;
 use ordain_coherence::origin::OriginReader;
+use ordain_coherence::places::Places;
 use ordain_coherence::{Coherence, Entry, Moment};
 use ordain_store::ids::Key;
-use ordain::options::Options;
-use ordain_coherence::places::Places;
-use ordain::request::Request;
+use ordain_store::memory::MemoryOrigin;
+use ordain_store::{Attribution, Change, Origin, Precondition};
 
 use crate::decision;
 

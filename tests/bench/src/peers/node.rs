@@ -1,5 +1,5 @@
-//! A program of Node as a child process: commands as JSON lines on its standard input, answers on its
-//! standard output. It ends with its input.
+//! A program of Node as a child process: commands as JSON lines on its standard input, answers on
+//! its standard output. It ends with its input.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The caching algorithm of the project that Ordain replaces, written anew from its description: a
-//! record in Redis for 300 seconds; a miss reads the database and stores what it found; a write stores
-//! in the database and then deletes the key; no record is not cached; no single-flight, no lease, no
-//! deadline, and a fault of Redis means "ask the database". It has no cache in process.
+//! record in Redis for 300 seconds; a miss reads the database and stores what it found; a write
+//! stores in the database and then deletes the key; no record is not cached; no single-flight, no
+//! lease, no deadline, and a fault of Redis means "ask the database". It has no cache in process.
 //!
 //! In its favour: Postgres is asked directly (it went through an HTTP gateway), and nothing is
 //! resolved: the record is decoded, that is all.

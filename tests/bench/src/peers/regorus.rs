@@ -1,10 +1,10 @@
 //! regorus: the same decision in Rego, by the interpreter's `eval_rule`.
 //!
 //! Equal: the record (the same JSON, as data under the tenant's name), the request, and the answer:
-//! provider, model, temperature, maxTokens, requested and effective egress mode. In its favour: data
-//! are there already, so nothing has to be proven current; the input is a finished value; globs are
-//! compared as prefixes, since all of ours end in their only `*` (the `glob.match` of Rego is
-//! slower); which level decided a field is not said.
+//! provider, model, temperature, maxTokens, requested and effective egress mode. In its favour:
+//! data are there already, so nothing has to be proven current; the input is a finished value;
+//! globs are compared as prefixes, since all of ours end in their only `*` (the `glob.match` of
+//! Rego is slower); which level decided a field is not said.
 
 use anyhow::Context as _;
 use ordain::request::Request;

@@ -1,6 +1,6 @@
-//! The ratios of a run as a picture: one bar for each comparison, from 1 (as fast as the peer) to the
-//! left if Ordain takes less time, to the right if it takes more. Plain SVG with colours for light and for
-//! dark pages. Not for what has no peer.
+//! The ratios of a run as a picture: one bar for each comparison, from 1 (as fast as the peer) to
+//! the left if Ordain takes less time, to the right if it takes more. Plain SVG with colours for
+//! light and for dark pages. Not for what has no peer.
 
 use std::fmt::Write as _;
 

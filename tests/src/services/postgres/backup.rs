@@ -1,5 +1,5 @@
-//! Backups as operators make them: `pg_dump` as text or as an archive, and `psql` or `pg_restore` with it on
-//! another server.
+//! Backups as operators make them: `pg_dump` as text or as an archive, and `psql` or `pg_restore`
+//! with it on another server.
 
 use std::path::Path;
 
@@ -27,8 +27,8 @@ impl Postgres {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    /// `pg_restore` with an archive and these options. It fails if anything did, roles that are not there
-    /// included, and has restored the rest: what it told.
+    /// `pg_restore` with an archive and these options. It fails if anything did, roles that are not
+    /// there included, and has restored the rest: what it told.
     pub fn restore_archive(&self, database: &str, archive: &[u8], options: &[&str]) -> String {
         let (_file, path) = self.file(archive);
         let mut restore = self.command("pg_restore");

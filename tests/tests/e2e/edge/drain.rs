@@ -1,5 +1,5 @@
-//! How an instance goes: what waits for its peer does not delay a stop, a drain tells load balancers first,
-//! SIGHUP is no stop.
+//! How an instance goes: what waits for its peer does not delay a stop, a drain tells load
+//! balancers first, SIGHUP is no stop.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! How much memory callers can take: with bodies that they do not finish, bodies that are dear to unpack, and
-//! answers that they do not read. Each time somebody else is served beside them.
+//! How much memory callers can take: with bodies that they do not finish, bodies that are dear to
+//! unpack, and answers that they do not read. Each time somebody else is served beside them.
 
 use std::io::Write;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Real proxies in front: connections that are kept alive, headers that are rewritten, HTTP/2 behind them,
-//! and an instance that goes while requests come.
+//! Real proxies in front: connections that are kept alive, headers that are rewritten, HTTP/2
+//! behind them, and an instance that goes while requests come.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! Components of another world than the host's: `ordain serve` does not start with them, and names what
-//! does not fit.
+//! Components of another world than the host's: `ordain serve` does not start with them, and names
+//! what does not fit.
 
 use ordain_tests::components::made;
 

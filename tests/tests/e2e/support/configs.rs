@@ -44,8 +44,8 @@ pub async fn effective(app: &Client, tenant: &str, user: Option<&str>, min_revis
         .await
 }
 
-/// The answer without provenance, for levels from the weakest to the strongest: user, else tenant, else global,
-/// else the default.
+/// The answer without provenance, for levels from the weakest to the strongest: user, else tenant,
+/// else global, else the default.
 pub fn oracle(levels: &[(&str, &Map<String, Value>)]) -> Value {
     let defaults = json!({
         "mergeCompressionStrategy": "moderate", "mergeMaxMessages": 100, "mergePreservePinned": true,

@@ -1,5 +1,5 @@
-//! The candidate on this instance: set to answer in the shadow, and promoted when it has answered well for long
-//! enough. Not for what answering well is (`runtime/shadow`).
+//! The candidate on this instance: set to answer in the shadow, and promoted when it has answered
+//! well for long enough. Not for what answering well is (`runtime/shadow`).
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Pushes, promotes, rolls back and withdraws components: changes of what the fleet wants, which this instance
-//! carries out before it answers, if it can in time. Not for how it does (`follow`).
+//! Pushes, promotes, rolls back and withdraws components: changes of what the fleet wants, which
+//! this instance carries out before it answers, if it can in time. Not for how it does (`follow`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use super::fleet::{self, Changes, Fleet};
 use super::report::ComponentReport;
 use super::state::Part;
 use super::types::{Changed, ComponentError, Intent};
-use ordain_store::{Attribution, StoredComponent, WriteError};
-use ordain_coherence::Moment;
 use crate::door::Ordain;
+use ordain_coherence::Moment;
 use ordain_coherence::shares::Whose;
+use ordain_store::{Attribution, StoredComponent, WriteError};
 
 impl Ordain {
-    /// Checks a component, keeps it in the origin, and has the fleet try or run it. `signature`: base64
-    /// of Ed25519 over the bytes.
+    /// Checks a component, keeps it in the origin, and has the fleet try or run it. `signature`:
+    /// base64 of Ed25519 over the bytes.
     pub async fn push_component(
         &self,
         bytes: Arc<[u8]>,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::types::ComponentError;
-use ordain_store::LevelPlace;
-use ordain_coherence::Moment;
 use crate::door::Ordain;
 use crate::runtime::{Check, InvalidRecord, LoadError};
+use ordain_coherence::Moment;
+use ordain_store::LevelPlace;
 
 /// Records that are validated between two looks at the clock.
 const PAGE: u32 = 100;
@@ -70,8 +70,8 @@ pub struct Checked {
 }
 
 impl Ordain {
-    /// Checks a component as a push does, and shows it stored records, policies and then configs, those after
-    /// the cursor `after`, for as long as `patience`. Changes nothing.
+    /// Checks a component as a push does, and shows it stored records, policies and then configs,
+    /// those after the cursor `after`, for as long as `patience`. Changes nothing.
     pub async fn check_component(
         &self,
         bytes: Arc<[u8]>,

@@ -1,7 +1,8 @@
-//! A component that failed here: this instance has left it already, and whether the fleet does is settled
-//! among the instances. The first that leaves it says so in the settings; one that it answers well may
-//! object within a few seconds; nobody does, or a second one has left it, too: then the fleet returns. Not
-//! for when an instance leaves a component (`runtime/watch`), nor for what it does then (`leave`).
+//! A component that failed here: this instance has left it already, and whether the fleet does is
+//! settled among the instances. The first that leaves it says so in the settings; one that it
+//! answers well may object within a few seconds; nobody does, or a second one has left it, too:
+//! then the fleet returns. Not for when an instance leaves a component (`runtime/watch`), nor for
+//! what it does then (`leave`).
 
 use std::time::{Duration, Instant};
 

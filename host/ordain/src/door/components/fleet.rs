@@ -1,9 +1,9 @@
-//! Which component the fleet wants, as its settings say (rows of the logged table `settings`), and the
-//! changes of these settings that a push, a promotion or a rollback is. Not for carrying them out
-//! (`follow`).
+//! Which component the fleet wants, as its settings say (rows of the logged table `settings`), and
+//! the changes of these settings that a push, a promotion or a rollback is. Not for carrying them
+//! out (`follow`).
 
-use ordain_store::{COMPONENT_SETTINGS, FleetSetting};
 use crate::runtime::Plan;
+use ordain_store::{COMPONENT_SETTINGS, FleetSetting};
 
 /// Instead of a digest: what each instance has in its own file.
 pub const FILE: &str = "file";
@@ -202,8 +202,8 @@ impl Fleet {
         }
     }
 
-    /// Makes a component the one that all run. A candidate that is another stays one; what runs already
-    /// is left as it is, and so is what it could be rolled back to.
+    /// Makes a component the one that all run. A candidate that is another stays one; what runs
+    /// already is left as it is, and so is what it could be rolled back to.
     pub fn promote(&self, digest: &str) -> Changes {
         let mut promotion = match &self.candidate {
             Some(candidate) if candidate.digest == digest => self.withdraw(),

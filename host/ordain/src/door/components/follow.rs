@@ -1,6 +1,7 @@
-//! Carries out on this instance what the fleet wants of components, in one task: what is at hand (`shelf`) is
-//! swapped in (`swap`), tried (`candidate`) or left (`leave`). What cannot be done leaves everything as it is, and
-//! is told. Not for the fleet's wish (`fleet`) nor for a single swap (`runtime/lineup`).
+//! Carries out on this instance what the fleet wants of components, in one task: what is at hand
+//! (`shelf`) is swapped in (`swap`), tried (`candidate`) or left (`leave`). What cannot be done
+//! leaves everything as it is, and is told. Not for the fleet's wish (`fleet`) nor for a single
+//! swap (`runtime/lineup`).
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -10,8 +11,8 @@ use super::fleet::{FILE, Fleet};
 use super::shelf::Missing;
 use super::state::Components;
 use super::types::Trouble;
-use ordain_store::FleetSetting;
 use crate::runtime::Runtime;
+use ordain_store::FleetSetting;
 
 /// Between two tries to fetch what the origin did not give.
 const RETRY: Duration = Duration::from_secs(1);

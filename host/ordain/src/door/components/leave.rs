@@ -1,5 +1,6 @@
-//! What an instance does when a component has failed: notes that it runs the one before, tells the fleet, and
-//! objects where the component answers well here. Not for when the fleet returns (`doubt`).
+//! What an instance does when a component has failed: notes that it runs the one before, tells the
+//! fleet, and objects where the component answers well here. Not for when the fleet returns
+//! (`doubt`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,5 +1,5 @@
-//! What runs, what is wanted and how a candidate does, as HTTP, command line and metrics show it. Not
-//! for deciding anything.
+//! What runs, what is wanted and how a candidate does, as HTTP, command line and metrics show it.
+//! Not for deciding anything.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::state::Components;
 use super::types::ComponentError;
-use ordain_store::{OriginError, StoredComponent};
 use crate::runtime::{Generation, LoadError, Runtime, digest};
+use ordain_store::{OriginError, StoredComponent};
 
 /// Why a component is not at hand.
 pub enum Missing {
@@ -67,7 +67,8 @@ impl Components {
     }
 }
 
-/// Whoever can write past the table's CHECK must not choose what runs under a name that others trust.
+/// Whoever can write past the table's CHECK must not choose what runs under a name that others
+/// trust.
 fn check_name(asked: &str, stored: &StoredComponent) -> Result<(), LoadError> {
     let found = digest(&stored.bytes);
     match found == asked {

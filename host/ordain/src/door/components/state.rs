@@ -1,5 +1,5 @@
-//! What one instance knows of components: what it runs and why, what it has tried, what went wrong; and how it
-//! says something to the fleet. Not for carrying out what is wanted (`follow`).
+//! What one instance knows of components: what it runs and why, what it has tried, what went wrong;
+//! and how it says something to the fleet. Not for carrying out what is wanted (`follow`).
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -12,9 +12,9 @@ use super::doubt::Failed;
 use super::file::Stamp;
 use super::fleet::{Changes, Fleet, Named};
 use super::types::Trouble;
-use ordain_store::{Attribution, FleetSetting, Origin, WriteError};
 use crate::options::ComponentOptions;
 use crate::runtime::{Generation, Loader};
+use ordain_store::{Attribution, FleetSetting, Origin, WriteError};
 
 /// Who changes the fleet's settings by itself.
 const ACTOR: &str = "ordain";
@@ -111,8 +111,8 @@ impl Components {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until what is known to be wanted has been carried out; false if that took longer, or could
-    /// not be done.
+    /// Waits until what is known to be wanted has been carried out; false if that took longer, or
+    /// could not be done.
     pub async fn wait_until_settled(&self, part: Part, limit: Duration) -> bool {
         let mut done = self.done.subscribe();
         let is_done = |done: &Done| match (self.known(), part) {

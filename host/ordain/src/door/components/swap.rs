@@ -1,4 +1,5 @@
-//! Makes another component the one that answers on this instance. Not for which one that is (`follow`).
+//! Makes another component the one that answers on this instance. Not for which one that is
+//! (`follow`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,9 +9,9 @@ use super::state::Components;
 use crate::runtime::{Generation, Lineup, Runtime, Watch};
 
 impl Components {
-    /// Makes a generation the one that answers. `watched`: with the one that was good so far at hand;
-    /// that is the one that answers now, or the one behind it if that is watched itself, or, where the
-    /// lineup has none, `previous`.
+    /// Makes a generation the one that answers. `watched`: with the one that was good so far at
+    /// hand; that is the one that answers now, or the one behind it if that is watched itself, or,
+    /// where the lineup has none, `previous`.
     pub(super) fn swap(
         &self,
         runtime: &Runtime,

@@ -1,12 +1,12 @@
-//! What a push, a promotion or a rollback is given and says, and what is said of a component that does not do
-//! what the fleet wants. Not for what an instance runs (`report`).
+//! What a push, a promotion or a rollback is given and says, and what is said of a component that
+//! does not do what the fleet wants. Not for what an instance runs (`report`).
 
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use ordain_store::{OriginError, WriteError};
 use crate::runtime::{LoadError, Plan};
+use ordain_store::{OriginError, WriteError};
 
 /// What becomes of a component that was pushed.
 #[derive(Debug, Clone, Copy, PartialEq)]

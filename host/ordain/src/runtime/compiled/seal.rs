@@ -1,5 +1,6 @@
-//! Seals over compiled code: who has the key made it, of this very component, with these settings. Wasmtime
-//! runs whatever compiled code says, so nothing unsealed reaches it. Not for where code is kept (`compiled`).
+//! Seals over compiled code: who has the key made it, of this very component, with these settings.
+//! Wasmtime runs whatever compiled code says, so nothing unsealed reaches it. Not for where code is
+//! kept (`compiled`).
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::io::{ErrorKind, Write};
@@ -124,7 +125,8 @@ fn read(path: &Path) -> Result<Option<SealKey>, String> {
         .map_err(|_| format!("{FILE} is no key: remove it"))
 }
 
-/// Linked into place: whoever reads sees all of it or nothing, and of two that begin at once one wins.
+/// Linked into place: whoever reads sees all of it or nothing, and of two that begin at once one
+/// wins.
 fn make(folder: &Path, path: &Path) -> std::io::Result<()> {
     let new = folder.join(format!("{}.new", uuid::Uuid::now_v7()));
     let mut file = std::fs::OpenOptions::new()

@@ -1,5 +1,5 @@
-//! Whether a file or a folder is this user's own, and nobody else can put another in its place. Not for what
-//! is in it.
+//! Whether a file or a folder is this user's own, and nobody else can put another in its place. Not
+//! for what is in it.
 
 use std::collections::VecDeque;
 use std::fs::Metadata;
@@ -44,8 +44,8 @@ fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Every folder and every link on the way to `path` is of this user or of root, and others cannot rename
-/// what lies in it.
+/// Every folder and every link on the way to `path` is of this user or of root, and others cannot
+/// rename what lies in it.
 fn trusted_way(path: &Path) -> Result<(), String> {
     let mut left: VecDeque<PathBuf> = parts(path);
     let mut at = PathBuf::from("/");

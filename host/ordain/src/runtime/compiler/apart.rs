@@ -1,6 +1,7 @@
-//! Compiling in a process of its own: this program, started again, with limits of memory and time. It gets a
-//! key and a component on standard input, and gives the code back under a seal by that key: what else may
-//! come out of the pipe is not run. Not for whether a component is worth it (`weighed`).
+//! Compiling in a process of its own: this program, started again, with limits of memory and time.
+//! It gets a key and a component on standard input, and gives the code back under a seal by that
+//! key: what else may come out of the pipe is not run. Not for whether a component is worth it
+//! (`weighed`).
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -55,9 +56,9 @@ pub enum Apart {
     Impossible,
 }
 
-/// To be called first in `main`: from then on components are compiled in a process of its own, which is this
-/// program. If it was started for that, it does so and has the code to exit with. A program that does not call
-/// it compiles in itself.
+/// To be called first in `main`: from then on components are compiled in a process of its own,
+/// which is this program. If it was started for that, it does so and has the code to exit with. A
+/// program that does not call it compiles in itself.
 pub fn compile_apart() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().as_deref() == Some(OsStr::new(ARGUMENT)) && arguments.next().is_none() {
@@ -111,7 +112,8 @@ fn outcome(mut child: Child, bytes: &[u8], key: &SealKey) -> Apart {
     let (tell, told) = channel();
     let output = std::thread::scope(|threads| {
         let feed = move || {
-            // Closes the pipe when it ends. A process that has ended does not read: its status says why.
+            // Closes the pipe when it ends. A process that has ended does not read: its status says
+            // why.
             let _ = stdin
                 .write_all(key.bytes())
                 .and_then(|()| stdin.write_all(bytes));

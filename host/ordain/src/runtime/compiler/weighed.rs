@@ -1,6 +1,6 @@
-//! A look at a component before it is compiled: how much there is of each thing that compiling takes time and
-//! memory for. The limits are many times what a component with rules has. Not for whether it is valid: that is
-//! for the compiler to say.
+//! A look at a component before it is compiled: how much there is of each thing that compiling
+//! takes time and memory for. The limits are many times what a component with rules has. Not for
+//! whether it is valid: that is for the compiler to say.
 
 use wasmparser::{Parser, Payload};
 

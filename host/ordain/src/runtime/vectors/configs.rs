@@ -1,4 +1,5 @@
-//! Vectors of configs: what holds of given levels, and what a level becomes by a patch. Not for decisions.
+//! Vectors of configs: what holds of given levels, and what a level becomes by a patch. Not for
+//! decisions.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,10 +7,10 @@ use serde_json::value::RawValue;
 
 use super::difference::{Difference, compare_faults, find_difference};
 use crate::answer::ResolveError;
-use ordain_store::ids::{Level, Tenant, User};
 use crate::runtime::check::{Check, InvalidRecord};
 use crate::runtime::sandbox::Sandbox;
 use ordain_coherence::shares::Whose;
+use ordain_store::ids::{Level, Tenant, User};
 
 /// Levels of a tenant and one of its users, and what holds for the user.
 #[derive(Deserialize)]

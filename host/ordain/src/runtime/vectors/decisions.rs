@@ -1,4 +1,5 @@
-//! Vectors of decisions: which policies are valid, and what is answered by one of them. Not for configs.
+//! Vectors of decisions: which policies are valid, and what is answered by one of them. Not for
+//! configs.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,12 +7,12 @@ use serde_json::value::RawValue;
 
 use super::difference::{Difference, compare_faults, find_difference};
 use crate::answer::{Answer, ResolveError};
-use ordain_coherence::Moment;
-use ordain_store::ids::Tenant;
 use crate::request::{self, Body};
 use crate::runtime::check::{Check, InvalidRecord};
 use crate::runtime::sandbox::{Sandbox, Settings};
+use ordain_coherence::Moment;
 use ordain_coherence::shares::Whose;
+use ordain_store::ids::Tenant;
 
 /// One record or request, and what must come of it.
 #[derive(Deserialize)]

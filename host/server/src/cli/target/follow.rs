@@ -21,7 +21,8 @@ const NO_LINES: &str =
 type Chunks = BoxStream<'static, Result<Bytes, Failure>>;
 
 impl Target {
-    /// Sends a call that must succeed and is answered line by line while it goes on: shows each line.
+    /// Sends a call that must succeed and is answered line by line while it goes on: shows each
+    /// line.
     pub async fn follow(
         &self,
         call: Call,

@@ -1,5 +1,5 @@
-//! What is answered on one connection: what the service says, and that clients should go elsewhere when the
-//! instance is about to go or has no room.
+//! What is answered on one connection: what the service says, and that clients should go elsewhere
+//! when the instance is about to go or has no room.
 
 use std::convert::Infallible;
 use std::sync::Arc;

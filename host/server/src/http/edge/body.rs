@@ -1,6 +1,6 @@
-//! Bodies on a connection: what comes is given up when nothing comes for a while, and an answer that is
-//! made while it is sent counts as under way until its end. Not for limits of size or of the whole
-//! time (`http/input.rs`).
+//! Bodies on a connection: what comes is given up when nothing comes for a while, and an answer
+//! that is made while it is sent counts as under way until its end. Not for limits of size or of
+//! the whole time (`http/input.rs`).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,7 +23,8 @@ pub const STALL: Duration = Duration::from_secs(10);
 #[error("nothing of the body came for {} s", STALL.as_secs())]
 pub struct Stalled;
 
-/// A request's body. A clock is set only when it has to be waited for: a small one comes with its head.
+/// A request's body. A clock is set only when it has to be waited for: a small one comes with its
+/// head.
 pub struct Patient {
     body: Incoming,
     connection: Arc<Connection>,
@@ -113,9 +114,10 @@ impl UnderWay {
         }
     }
 
-    /// The body of its answer. One that is small, and of a known size, is left to its connection. What a larger one
-    /// holds is counted until all of it is taken. With HTTP/1.1 a connection takes it whole; with HTTP/2 it stays
-    /// here until its stream has taken it, which a client can put off for ever without a write that waits.
+    /// The body of its answer. One that is small, and of a known size, is left to its connection.
+    /// What a larger one holds is counted until all of it is taken. With HTTP/1.1 a connection
+    /// takes it whole; with HTTP/2 it stays here until its stream has taken it, which a client can
+    /// put off for ever without a write that waits.
     pub fn until_end_of(self, body: Body) -> Body {
         let size = body.size_hint().exact();
         if size.is_some_and(|size| size <= SMALL) {

@@ -1,6 +1,6 @@
-//! One connection, as those who watch it see it: whose turn it is, and since when. Kept in a few numbers
-//! that its own task writes and the watch reads: no timer is set or stopped for a request. Not for what
-//! follows from it (`table`).
+//! One connection, as those who watch it see it: whose turn it is, and since when. Kept in a few
+//! numbers that its own task writes and the watch reads: no timer is set or stopped for a request.
+//! Not for what follows from it (`table`).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -74,7 +74,8 @@ pub struct Connection {
     since: AtomicU32,
     body: AtomicU32,
     write: AtomicU32,
-    /// Long answers that streams of HTTP/2 have not taken, in the order of their beginnings, which go with them.
+    /// Long answers that streams of HTTP/2 have not taken, in the order of their beginnings, which
+    /// go with them.
     untaken: Mutex<BTreeMap<u64, u32>>,
     /// Bytes of answers that it has not taken.
     held: AtomicU64,

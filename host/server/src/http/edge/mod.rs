@@ -1,6 +1,6 @@
-//! The edge: connections are taken up to a bound, watched, and ended in order. One watch looks at all of
-//! them four times a second; no timer belongs to a request. Not for what a request is answered
-//! (`service`), nor for how a listener comes about (`listen`).
+//! The edge: connections are taken up to a bound, watched, and ended in order. One watch looks at
+//! all of them four times a second; no timer belongs to a request. Not for what a request is
+//! answered (`service`), nor for how a listener comes about (`listen`).
 
 mod answers;
 mod body;
@@ -41,8 +41,8 @@ const SERVING: u8 = 0;
 const DRAINING: u8 = 1;
 const STOPPING: u8 = 2;
 
-/// The connections of an instance, and whether it is about to go. Commands without a server have one
-/// without any.
+/// The connections of an instance, and whether it is about to go. Commands without a server have
+/// one without any.
 #[derive(Default)]
 pub struct Edge {
     /// Most connections.
@@ -135,9 +135,10 @@ impl Edge {
         }
     }
 
-    /// An answer is made for a connection. If callers take too few of theirs, connections end: their memory is
-    /// free at once. To let answers wait until there is room would not bound it, since they are made already; and
-    /// to let calls wait for it before they are answered would keep those waiting who take what they ask for.
+    /// An answer is made for a connection. If callers take too few of theirs, connections end:
+    /// their memory is free at once. To let answers wait until there is room would not bound it,
+    /// since they are made already; and to let calls wait for it before they are answered would
+    /// keep those waiting who take what they ask for.
     fn hold(&self, connection: &Connection, bytes: u64) {
         connection.hold(bytes);
         let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -208,8 +209,8 @@ impl Edge {
         self.stage.store(DRAINING, Ordering::Relaxed);
     }
 
-    /// From now on connections end: idle ones and half heads at once, others with the answer that is
-    /// under way.
+    /// From now on connections end: idle ones and half heads at once, others with the answer that
+    /// is under way.
     fn stop(&self) {
         let parted = self.now().saturating_add(ticks(PARTING));
         self.parted.store(parted, Ordering::Relaxed);

@@ -1,12 +1,13 @@
-//! How HTTP is spoken: 1.1 and 2 on the same port, told apart by the first bytes, and the limits of both.
-//! Limits that others chose are named, too, so that none changes unseen.
+//! How HTTP is spoken: 1.1 and 2 on the same port, told apart by the first bytes, and the limits of
+//! both. Limits that others chose are named, too, so that none changes unseen.
 
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 
-/// Longest head: a token, cookies of others, traces. With HTTP/1.1 also the most that is read ahead.
+/// Longest head: a token, cookies of others, traces. With HTTP/1.1 also the most that is read
+/// ahead.
 const HEAD: u32 = 32 << 10;
 /// Most requests of one connection at a time.
 const STREAMS: u32 = 128;
@@ -15,8 +16,8 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of an answer that are taken before the client has taken some.
 const SEND_BUFFER: usize = 256 << 10;
-/// Requests that the client took back before they were looked at, and streams that it made wrong, after
-/// which its connection ends (floods of resets).
+/// Requests that the client took back before they were looked at, and streams that it made wrong,
+/// after which its connection ends (floods of resets).
 const RESETS: usize = 20;
 const WRONG_STREAMS: usize = 1024;
 /// A client that does not answer a ping has gone.

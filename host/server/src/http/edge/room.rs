@@ -1,5 +1,5 @@
-//! How many connections there is room for: the limit on open files, less what else needs files. Not for
-//! what happens at the bound (`table`).
+//! How many connections there is room for: the limit on open files, less what else needs files. Not
+//! for what happens at the bound (`table`).
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -7,7 +7,8 @@ use super::table::EXTRA;
 
 /// Most connections if nothing is said and files allow more: each may hold a head and a request.
 const USUAL: usize = 10_000;
-/// Files of the process itself: code, sockets of the log and the runtime, files that are read now and then.
+/// Files of the process itself: code, sockets of the log and the runtime, files that are read now
+/// and then.
 const OWN: usize = 32;
 /// Fewer would be of no use, whatever else runs short.
 const LEAST: usize = 16;
@@ -24,8 +25,8 @@ pub struct NoRoom {
     room: usize,
 }
 
-/// Raises the limit on open files as far as this process may, and says how many connections are to be
-/// taken. `servers`: connections that this instance itself may open.
+/// Raises the limit on open files as far as this process may, and says how many connections are to
+/// be taken. `servers`: connections that this instance itself may open.
 pub fn room(wanted: Option<usize>, servers: usize) -> Result<usize, NoRoom> {
     let limit = raise();
     let room = within(limit, servers);

@@ -1,5 +1,5 @@
-//! Serving: connections are taken until the service is asked to stop, then no more; what is under way has a
-//! bounded time to end.
+//! Serving: connections are taken until the service is asked to stop, then no more; what is under
+//! way has a bounded time to end.
 
 use std::future::poll_fn;
 use std::io;
@@ -39,9 +39,9 @@ pub enum Asked {
     ToStop,
 }
 
-/// Serves until `stop` is done. If it is asked to leave it goes on for `drain`, while `/readyz` and answers say that
-/// it will go. Then requests under way may end, for a bounded time. A second `stop` cuts all off.
-/// `local`: for development.
+/// Serves until `stop` is done. If it is asked to leave it goes on for `drain`, while `/readyz` and
+/// answers say that it will go. Then requests under way may end, for a bounded time. A second
+/// `stop` cuts all off. `local`: for development.
 pub async fn serve(
     listener: Listener,
     service: Service,

@@ -1,5 +1,5 @@
-//! A stream of bytes that tells its connection what passes: the first byte, the preface of HTTP/2, writes
-//! that find no room. It changes nothing on the way.
+//! A stream of bytes that tells its connection what passes: the first byte, the preface of HTTP/2,
+//! writes that find no room. It changes nothing on the way.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -93,8 +93,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         self.stream.is_write_vectored()
     }
 
-    /// Asked for when all that there was to write is written: only then has the peer taken its answer. One that
-    /// takes a byte now and then has not.
+    /// Asked for when all that there was to write is written: only then has the peer taken its
+    /// answer. One that takes a byte now and then has not.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.stream).poll_flush(cx);
         if outcome.is_ready() {

@@ -1,5 +1,5 @@
-//! All connections, and which of them have to go: those that keep their instance waiting for too long, and,
-//! when there is no room, those that have for longest. Not for what a connection says.
+//! All connections, and which of them have to go: those that keep their instance waiting for too
+//! long, and, when there is no room, those that have for longest. Not for what a connection says.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,8 @@ pub const EXTRA: usize = 16;
 /// Ticks that a connection has been waited for before it makes room for another; one that has said
 /// nothing has no such claim.
 const CLAIM: u32 = 4;
-/// Of all that there may be, this part goes at once when there is no room: looking for them costs a look
-/// at each.
+/// Of all that there may be, this part goes at once when there is no room: looking for them costs a
+/// look at each.
 const SHARE: usize = 64;
 
 #[derive(Default)]
@@ -44,7 +44,8 @@ impl Open {
         Some(gone)
     }
 
-    /// Those that may have to go, who has kept its instance waiting for longest first, idle ones last.
+    /// Those that may have to go, who has kept its instance waiting for longest first, idle ones
+    /// last.
     fn candidates(&self, now: u32, extra: bool) -> Vec<(u64, Wait)> {
         let mut found: Vec<(bool, u32, u64, Wait)> = self
             .connections
@@ -118,8 +119,8 @@ impl Table {
         open.take_out(candidates, count)
     }
 
-    /// Takes out those whose answers hold most, until these are so many bytes. Who has left them for a while goes
-    /// before who has only just been answered.
+    /// Takes out those whose answers hold most, until these are so many bytes. Who has left them
+    /// for a while goes before who has only just been answered.
     pub fn take_holders(&self, now: u32, bytes: u64) -> Vec<Leaving> {
         let mut open = self.open();
         let mut holders: Vec<(bool, u64, u64)> = open
