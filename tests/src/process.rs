@@ -28,7 +28,7 @@ pub fn binary() -> PathBuf {
     };
     assert!(
         path.is_file(),
-        "{} is missing, run: cargo build -p ordain",
+        "{} is missing, run: cargo build -p ordain-server",
         path.display()
     );
     path

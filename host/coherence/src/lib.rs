@@ -1,5 +1,5 @@
 //! The coherence protocol: what near and far may answer, and why that is never wrong. Implements
-//! the rules O1-D5 of the protocol (docs/architecture.md) that concern one host. Not for deciding
+//! those rules of the protocol (docs/architecture.md) that concern one host. Not for deciding
 //! which tier to ask, or how fresh is fresh enough: the guest does.
 
 pub mod absent;

@@ -33,8 +33,8 @@ impl Places {
 
     /// For bodies that callers send.
     pub fn bodies(total: usize, each: usize) -> Places {
-        // Many: who waits holds little more than a connection does.
-        Places::new("bodies", total, each, WAITING_QUEUE)
+        // Who waits holds what has come of it, and what it was unpacked by.
+        Places::new("bodies", total, each, 2 * QUEUE)
     }
 
     /// For bodies that are unpacked.

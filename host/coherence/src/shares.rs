@@ -16,8 +16,11 @@ use ordain_store::ids::Tenant;
 /// Callers that wait for a place of one share, unless something else is said; more are refused at
 /// once.
 const QUEUE: usize = 64;
-/// Shares of one payer that are waited for at once: of a token that asks about that many tenants.
-const SHARES: usize = 1024;
+/// Shares of one payer that are waited for at once, of a token that asks about that many tenants:
+/// so many times as callers of one share.
+const SHARES: usize = 16;
+/// Of those who come when there are so many already, one in so many looks who has left.
+const LOOKS: usize = 64;
 /// A token has so many places for each that is free at most.
 const TOKEN: usize = 3;
 /// And as many as so many tenants may have: what is ready at once, others wait behind.
@@ -124,6 +127,8 @@ struct Account {
     shares: HashMap<Whose, VecDeque<oneshot::Sender<Place>>>,
     /// Its shares that somebody waits for, in the order of their turns.
     turns: VecDeque<Whose>,
+    /// Callers that found no room to wait in.
+    refused: usize,
 }
 
 /// Given back when it is dropped.
@@ -211,10 +216,15 @@ impl Shares {
     }
 
     fn give_back(&self, whose: &Whose) {
-        self.lock().give_back(whose);
+        let mut next = {
+            let mut state = self.lock();
+            state.give_back(whose);
+            state.next()
+        };
         // Without the lock: a caller who has just left gives the place back from in here.
-        while let Some((whose, caller)) = self.next() {
+        while let Some((whose, caller)) = next {
             let _ = caller.send(self.place(&whose));
+            next = self.next();
         }
     }
 
@@ -253,7 +263,8 @@ impl State {
             Payer::Token(_) => {
                 let account = self.payers.get(payer);
                 let taken = account.map_or(0, |account| account.taken);
-                taken < TOKEN * self.free && taken < TOKEN_EACH * self.each
+                let part = (TOKEN + 1) * (taken + 1) <= TOKEN * self.places || self.places == 1;
+                part && taken < TOKEN * self.free && taken < TOKEN_EACH * self.each
             }
             Payer::Tenant(_) => true,
             Payer::Operator => self.kept > 0,
@@ -401,12 +412,17 @@ impl Account {
             }
             return line.len() < queue;
         }
-        if self.shares.len() >= SHARES {
-            self.shares.retain(|_, line| is_live(line));
-            let shares = &self.shares;
-            self.turns.retain(|whose| shares.contains_key(whose));
+        let most = SHARES * queue;
+        if self.shares.len() >= most {
+            // That is much work under the lock.
+            self.refused += 1;
+            if self.refused % LOOKS == 1 {
+                self.shares.retain(|_, line| is_live(line));
+                let shares = &self.shares;
+                self.turns.retain(|whose| shares.contains_key(whose));
+            }
         }
-        self.shares.len() < SHARES
+        self.shares.len() < most
     }
 
     fn is_waited_for(&self, whose: &Whose) -> bool {

@@ -1,5 +1,5 @@
 //! What has been answered, from where, and what could not be: counted on every request, so without
-//! anything that threads share. Not for how counts are shown (`metrics`, `http`).
+//! anything that threads share. Not for how counts are shown: the server does.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

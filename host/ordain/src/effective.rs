@@ -1,5 +1,5 @@
 //! The config that holds for a tenant or a user (DESIGN 4.5), as a value and as JSON. Not how it is
-//! merged: that is the guest's. Not the configuration of this program either (`config`).
+//! merged: that is the guest's. Not the configuration of the program either: the server has that.
 
 use serde::Serialize;
 

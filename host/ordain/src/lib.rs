@@ -1,9 +1,9 @@
 //! Which provider and model may serve this tenant, user and task.
 //!
-//! The five hops of a request: the server (or your own code) -> [`Ordain::resolve`] in `runtime` ->
-//! the guest -> `capabilities` -> `ordain_store`. `ordain_coherence` decides what near and far may
-//! answer. Dependencies point in that direction only: the compiler keeps the order of the crates,
-//! and `tests/layers` that of the files in each.
+//! The five hops of a request: the server (or your own code) -> [`Ordain::resolve`] in `door` ->
+//! `runtime` -> the guest -> `capabilities` -> `ordain_store`. `ordain_coherence` decides what near
+//! and far may answer. Dependencies point in that direction only: the compiler keeps the order of
+//! the crates, and `tests/tests/layers` that of the files in each.
 
 pub mod answer;
 pub mod capabilities;

@@ -1,5 +1,5 @@
 //! What an [`Ordain`](crate::door::Ordain) needs to start, with the defaults of DESIGN section 5.
-//! Not where the values come from: flags and environment are read in `config`.
+//! Not where the values come from: flags and environment are read by the server.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! What operators measure, in the text format of Prometheus. Everything is read when it is asked
-//! for: nothing is kept here. Not for the numbers themselves (`counts`, `ordain/status.rs`).
+//! for: nothing is kept here. Not for the numbers themselves (`counts` and `door/status.rs` of the
+//! library).
 
 use std::fmt;
 

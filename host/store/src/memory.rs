@@ -1,6 +1,6 @@
 //! Origin and far cache in this process's memory, for development and tests. They behave as
 //! Postgres and Redis do (`contract/` says how); nothing survives the process. Not the near
-//! cache: that is `coherence`.
+//! cache: that is `ordain_coherence`.
 
 mod components;
 mod configs;

@@ -1,5 +1,5 @@
 //! Values that are never printed: whoever needs one says so by `reveal`. Not for where secrets come
-//! from (`config`), nor for files of them.
+//! from (the server's configuration), nor for files of them.
 
 mod mask;
 #[cfg(any(test, feature = "contract"))]

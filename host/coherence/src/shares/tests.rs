@@ -236,7 +236,7 @@ async fn a_token_waits_with_so_many_tenants_at_a_time() {
     let shares = Shares::new(1, 1);
     let held = shares.try_take(&tenant("first")).expect("free");
     let mut callers = Vec::new();
-    for number in 0..SHARES {
+    for number in 0..SHARES * QUEUE {
         let (shares, whose) = (shares.clone(), through("noisy", &format!("t{number}")));
         callers.push(tokio::spawn(async move {
             shares.take(&whose, SOON).await.is_some()
@@ -248,7 +248,7 @@ async fn a_token_waits_with_so_many_tenants_at_a_time() {
         .values()
         .map(|one| one.shares.len())
         .sum::<usize>()
-        < SHARES
+        < SHARES * QUEUE
     {
         tokio::task::yield_now().await;
     }
@@ -264,11 +264,19 @@ async fn a_token_waits_with_so_many_tenants_at_a_time() {
     {
         tokio::task::yield_now().await;
     }
+    // Not at once: to look for them is work.
     let more = {
         let shares = shares.clone();
-        tokio::spawn(async move { shares.take(&through("noisy", "more"), SOON).await.is_some() })
+        tokio::spawn(async move {
+            for _ in 0..=LOOKS {
+                if shares.take(&through("noisy", "more"), SOON).await.is_some() {
+                    return true;
+                }
+            }
+            false
+        })
     };
-    while waiting(&shares, &through("noisy", "more")) == 0 {
+    while waiting(&shares, &through("noisy", "more")) == 0 && !more.is_finished() {
         tokio::task::yield_now().await;
     }
     drop(held);

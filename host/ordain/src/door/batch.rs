@@ -14,10 +14,12 @@ use ordain_store::ids::{Key, Kind, Tenant};
 
 /// Tenants of all batches that are resolved at the same time.
 const TENANTS: usize = 32;
+/// Batches that may wait for the same tenant: as many as single requests.
+const QUEUE: usize = 1024;
 
 /// Places for them: callers take turns, however long their batches are.
 pub fn turns() -> Shares {
-    Shares::new(TENANTS, TENANTS)
+    Shares::with_queue(TENANTS, TENANTS, QUEUE)
 }
 
 impl Ordain {
@@ -44,10 +46,14 @@ impl Ordain {
         let deadline = self.inner.options.request_deadline;
         // What memory holds waits for nobody, and is not late because others are.
         let near = &self.inner.coherence.near;
-        let is_held = |tenant: &Tenant| near.peek(&Key::policy(tenant)).is_some();
+        let watermark = self.watermark();
+        let is_held = |tenant: &Tenant, indices: &[usize]| {
+            let mut demands = indices.iter().map(|i| requests[*i].request.min_revision);
+            demands.all(|demand| demand <= watermark) && near.peek(&Key::policy(tenant)).is_some()
+        };
         let tenants = tenants
             .into_iter()
-            .map(|(tenant, indices)| (is_held(tenant), tenant, indices));
+            .map(|(tenant, indices)| (is_held(tenant, &indices), tenant, indices));
         let mut tenants: Vec<_> = tenants.collect();
         tenants.sort_by_key(|(held, ..)| !held);
         let mut groups = Vec::with_capacity(tenants.len());

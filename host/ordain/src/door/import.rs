@@ -1,5 +1,5 @@
 //! Many policies in one go: in transactions that are short, so that other writes go on between
-//! them. Not for what an import looks like from outside (`http/import.rs`, `cli/import.rs`).
+//! them. Not for what an import looks like from outside: `http` and `cli` of the server.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -31,7 +31,7 @@ use ordain_store::supervise::Tasks;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // Without `.postgres(url)` policies are kept in memory: for development and tests.
 /// let ordain = Ordain::builder()
-///     .component("../target/debug/ordain-policy.wasm")
+///     .component("../../target/debug/ordain-policy.wasm")
 ///     .start()
 ///     .await?;
 /// let acme = Tenant::new("acme")?;

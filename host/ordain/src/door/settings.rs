@@ -1,5 +1,5 @@
 //! Changing the settings of the caches: for the whole fleet through the log (rule D1), or for this
-//! instance alone. Not for what settings there are (`caches.rs`).
+//! instance alone. Not for what settings there are (`caches` of `ordain_coherence`).
 
 use super::Ordain;
 use ordain_coherence::Moment;

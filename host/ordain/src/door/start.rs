@@ -1,4 +1,4 @@
-//! Starting an Ordain: backends, component, feed. Not for reading configuration (`config.rs`).
+//! Starting an Ordain: backends, component, feed. Not for reading configuration: the server does.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

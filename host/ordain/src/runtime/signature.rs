@@ -35,7 +35,7 @@ pub struct Signers {
 }
 
 impl Signers {
-    /// Keys that cannot be read are left out: `key` has told the operator (`config`).
+    /// Keys that cannot be read are left out: the operator has been told by then (`key`).
     pub fn new(mode: SignatureMode, keys: &[String]) -> Signers {
         Signers {
             mode,

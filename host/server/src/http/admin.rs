@@ -2,9 +2,11 @@
 //! `/openapi.json`: what can be asked.
 
 use super::app::App;
+use super::edge::BuiltIn;
 use super::exposition::Format;
 use super::problem::Problem;
 use super::state::Readiness;
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -16,7 +18,7 @@ pub const OPENAPI: &str = include_str!("../../../../docs/openapi.json");
 
 pub async fn openapi() -> Response {
     let kind = HeaderValue::from_static("application/json");
-    ([(CONTENT_TYPE, kind)], OPENAPI).into_response()
+    ([(CONTENT_TYPE, kind)], Extension(BuiltIn), OPENAPI).into_response()
 }
 
 pub async fn healthz() -> Response {

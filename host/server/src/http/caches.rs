@@ -1,5 +1,6 @@
 //! `GET` and `PATCH /v1/caches`: the switches of the caches, why each cache is on or off, what they
-//! hold and how often they answered. Not for what the switches do (`caches.rs`).
+//! hold and how often they answered. Not for what the switches do (`caches` of
+//! `ordain_coherence`).
 
 use std::collections::BTreeMap;
 

@@ -24,7 +24,7 @@ pub const SMALL: usize = 16 << 10;
 /// that take nothing.
 pub const ANSWERS: u64 = 128 << 20;
 
-/// Bodies above [`SMALL`] that are held at a time, and those of one caller; operators have as many
+/// Bodies above [`SMALL`] that are held at a time, and those of one tenant; operators have as many
 /// as that beside them. With at most 4 MiB each (operators: 8 MiB) these are 256 MiB of all
 /// callers, 64 of one, and 128 of operators. Counted by bodies and not by bytes: whoever held a
 /// part of what it needs and waited for the rest could keep others who do the same from ever having

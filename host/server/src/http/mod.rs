@@ -1,6 +1,6 @@
 //! Ordain over HTTP (DESIGN section 7). Routes and what holds for all of them; one file per group
 //! of calls, `gate` and `rules` for who may make them, `problem` for errors. No rule about policies
-//! is here: handlers translate and ask [`Ordain`].
+//! is here: handlers translate and ask [`Ordain`](ordain::Ordain).
 
 mod admin;
 mod app;

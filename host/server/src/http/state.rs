@@ -1,6 +1,6 @@
 //! The state of an instance in JSON: every dependency, near and the feed, for `/v1/caches` and,
 //! without what servers are called and what they say, for `/readyz`. Not for the state itself
-//! (`ordain/status.rs`).
+//! (`door/status.rs` of the library).
 
 #[cfg(test)]
 mod tests;

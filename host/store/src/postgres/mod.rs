@@ -1,7 +1,7 @@
-//! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` fills
-//! and `lists` lists (`rows` is how both ask), `write` changes records (`table` has the statements
-//! of each kind) and `upkeep` purges, prunes and sets what the fleet goes by (`work` and
-//! `transaction` are how both do it), `components` keeps files, `log` and `listen` are what the
+//! The origin in Postgres: policies, configs and their change log (rules O1 to O6). `read` reads
+//! records and `lists` lists them (`rows` is how both ask), `write` changes records (`table` has
+//! the statements of each kind) and `upkeep` purges, prunes and sets what the fleet goes by (`work`
+//! and `transaction` are how both do it), `components` keeps files, `log` and `listen` are what the
 //! feed follows, `migrate` and `schema` see to the schema, `address`, `servers`, `link`, `pool` and
 //! `slots` to connections; `origin` says which of them does what is asked. Not for caching, nor for
 //! what a policy may say.

@@ -22,6 +22,10 @@ use super::connection::Connection;
 /// Calls that are answered even if there is no room: whether the instance lives, and how it fares.
 const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
+/// Says of an answer that its body is a part of the program, and holds nothing.
+#[derive(Clone)]
+pub struct BuiltIn;
+
 #[derive(Clone)]
 pub struct Answers {
     pub service: Service,
@@ -76,7 +80,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Answers {
                     response.headers_mut().insert(CONNECTION, close);
                 }
             }
-            Ok(response.map(|body: Body| under_way.until_end_of(body)))
+            let holds = response.extensions().get::<BuiltIn>().is_none();
+            Ok(response.map(|body: Body| under_way.until_end_of(body, holds)))
         })
     }
 }

@@ -117,8 +117,8 @@ impl UnderWay {
     /// The body of its answer. One that is small, and of a known size, is left to its connection.
     /// What a larger one holds is counted until all of it is taken. With HTTP/1.1 a connection
     /// takes it whole; with HTTP/2 it stays here until its stream has taken it, which a client can
-    /// put off for ever without a write that waits.
-    pub fn until_end_of(self, body: Body) -> Body {
+    /// put off for ever without a write that waits. Unless it `holds` nothing: it is of the program.
+    pub fn until_end_of(self, body: Body, holds: bool) -> Body {
         let size = body.size_hint().exact();
         if size.is_some_and(|size| size <= SMALL) {
             return body;
@@ -126,7 +126,8 @@ impl UnderWay {
         let is_http2 = self.connection.is_http2();
         let untaken = size.filter(|_| is_http2);
         let untaken = untaken.map(|_| self.connection.answers(self.edge.now()));
-        let counted = size.map(|size| Counted::new(&self.connection, &self.edge, size));
+        let counted = size.filter(|_| holds);
+        let counted = counted.map(|size| Counted::new(&self.connection, &self.edge, size));
         Body::new(Answer {
             body,
             rest: Bytes::new(),
@@ -268,7 +269,7 @@ mod tests {
             connection.speaks_http2(0);
         }
         let under_way = UnderWay::begin(&connection, &Arc::default());
-        let body = under_way.until_end_of(Body::from(vec![7; size]));
+        let body = under_way.until_end_of(Body::from(vec![7; size]), true);
         (connection, body)
     }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use answers::BuiltIn;
 pub use body::Stalled;
 pub use room::{NoRoom, room};
 pub use serving::{Asked, serve};

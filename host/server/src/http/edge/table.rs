@@ -119,23 +119,23 @@ impl Table {
         open.take_out(candidates, count)
     }
 
-    /// Takes out those whose answers hold most, until these are so many bytes. Who has left them
-    /// for a while goes before who has only just been answered.
+    /// Takes out those whose answers hold most, until these are so many bytes; of those that hold
+    /// the same, who has left them for a while.
     pub fn take_holders(&self, now: u32, bytes: u64) -> Vec<Leaving> {
         let mut open = self.open();
-        let mut holders: Vec<(bool, u64, u64)> = open
+        let mut holders: Vec<(u64, bool, u64)> = open
             .connections
             .iter()
             .filter(|(_, connection)| connection.held() > 0)
             .map(|(id, connection)| {
                 let waits = connection.waits(now);
                 let waits = waits.is_some_and(|(_, ticks)| ticks >= CLAIM);
-                (waits, connection.held(), *id)
+                (connection.held(), waits, *id)
             })
             .collect();
         holders.sort_unstable_by(|one, other| other.cmp(one));
         let mut found = 0;
-        let enough = |(_, held, _): &(bool, u64, u64)| {
+        let enough = |(held, _, _): &(u64, bool, u64)| {
             let more = found < bytes;
             found += held;
             more
