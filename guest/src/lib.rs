@@ -3,13 +3,12 @@
 //! The contract is `wit/` at the top of the repository: read that first. Inwards from there:
 //!
 //! - `component`: the border to WebAssembly, the only part that needs it; the folder `component/`
-//! beside
-//!   `src/` makes the file of it;
+//!   beside `src/` makes the file of it;
 //! - [`resolve`]: one request, or a batch of them, from limits to decision;
 //! - [`read`]: which tier answers, and when an answer is fresh enough;
 //! - [`decoded`]: policies that need not be decoded again;
 //! - [`config`]: the levels of a config, their merge and their patches (4.5), pure but for the
-//! read;
+//!   read;
 //! - [`routing`], [`egress`], [`globs`]: the rules of DESIGN 4.2 and 4.3, pure;
 //! - [`validate`], [`json`], [`faults`], [`limits`]: what a record and a request may be (4.1);
 //! - [`policy`], [`words`]: the record and the words of the contract as plain types;

@@ -7,8 +7,7 @@
 //! Single calls:
 //! - `near`: a decision in process; `tiers`: one that reads Redis or Postgres;
 //! - `service` (group `http`): one over HTTP; `start`: the first one of a process; `swap`: while
-//! the
-//!   component is replaced;
+//!   the component is replaced;
 //! - `tenants`: what many tenants in near cost;
 //! - `decision`: the policy and the requests that everybody answers;
 //!
@@ -17,12 +16,12 @@
 //! - `stampede`: many callers of one cold key; `unknown`: many tenants that do not exist;
 //! - `outage`: Redis or Postgres stand still under load;
 //! - `instance`: what is asked there; `http`, `load`, `wrk`: who asks; `servers`: Postgres and
-//! Redis;
+//!   Redis;
 //!
 //! and for both:
 //! - `peers`: who answers besides Ordain, each with what is equal and what is not;
 //! - `measure`, `memory`, `scale`: how time is taken, and memory, how much is done; `report`: what
-//! becomes of it.
+//!   becomes of it.
 
 mod decision;
 mod http;

@@ -6,15 +6,13 @@
 //!   before `t0`;
 //! - **age**: any answer reflects every change committed before `t0` minus the age that it states;
 //! - **token** (T): an answer to `minRevision r` reflects every change at or below r, and so it
-//! does
-//!   for the `Ordain-Revision` that it carries;
+//!   does for the `Ordain-Revision` that it carries;
 //! - **monotonic** (M, X): an answer, stale ones included, is never older than one that the same
 //!   instance completed before `t0`, nor than a change that it had applied then (`applied`);
 //! - **own write**: nor than a write that this instance acknowledged before `t0`;
 //! - **content**: it is the very record of the revision that it states, of that tenant;
 //! - **lost write**: an acknowledged write is in the log where it was said to be; one that was said
-//! not
-//!   to have happened is not (**ghost**);
+//!   not to have happened is not (**ghost**);
 //! - **deadline**: every request ends in time, and while its instance lives, with a reply.
 //!
 //! When a change was committed is known from outside only as "not after": it is what anybody's
