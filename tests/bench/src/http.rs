@@ -69,7 +69,7 @@ impl Connection {
     /// Status and body of the reply to this body.
     pub async fn post(&mut self, body: &str) -> anyhow::Result<(u16, &[u8])> {
         let request = format!(
-            "POST /v1/resolve HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n\
+            "POST /v1/resolve HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
              authorization: {}\r\ncontent-length: {}\r\n\r\n{body}",
             *AUTHORIZATION,
             body.len()

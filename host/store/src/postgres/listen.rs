@@ -24,6 +24,9 @@ const CHECK: Duration = Duration::from_secs(30);
 /// For a pooler to clean up a session that was ours.
 const RESET_WAIT: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(10);
+/// Times that it is looked whether a session is ours: a client that is given it as soon as it is
+/// clean hides that.
+const LOOKS: usize = 5;
 
 /// A task that waits for NOTIFY; ends with the origin.
 pub struct Listener {
@@ -92,7 +95,7 @@ async fn listen_once(
     let ours = found.keeps();
     found.close().await;
     let host = servers.right();
-    if !ours && !session_is_ours(host.plain()).await? {
+    if !ours && !sessions_are_ours(host.plain()).await? {
         return Ok(Ended::Shared);
     }
     // The listener wants a pool; it is one connection and dies with it.
@@ -119,6 +122,16 @@ async fn listen_once(
                 .unwrap_or(Err(sqlx::Error::PoolTimedOut))?,
         }
     }
+}
+
+/// Whether that was seen once: a pooler that shares sessions never shows it.
+async fn sessions_are_ours(options: &PgConnectOptions) -> Result<bool, ConnectError> {
+    for _ in 0..LOOKS {
+        if session_is_ours(options).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether a pooler keeps a session for one client until that leaves, and cleans it up then. It
