@@ -86,8 +86,11 @@ proptest! {
     fn no_text_makes_the_validator_panic(text in "[\\[\\]{}\",:a-c0-9.eE+\\\\u -]{0,60}") {
         let stored = validate(&text);
         prop_assert_eq!(stored.is_ok(), decode(&text).is_ok());
-        if serde_json::from_str::<Value>(&text).is_err() {
-            prop_assert!(matches!(stored, Err(Invalid::Malformed(_))));
+        // A number that no 64 bits hold is JSON all the same, and a fault of the record.
+        if let Err(error) = serde_json::from_str::<Value>(&text)
+            && !error.to_string().starts_with("number out of range")
+        {
+            prop_assert!(matches!(stored, Err(Invalid::Malformed(_))), "{}", error);
         }
     }
 }
