@@ -346,6 +346,18 @@ mod tests {
         let order = |one: &Connection| one.order(std::task::Waker::noop());
         assert_eq!(order(&most), connection::Order::End);
         assert_eq!(edge.held.load(Ordering::Relaxed), ANSWERS / 8 * 7);
+        // Who holds little goes after whoever holds much, however long it waits.
+        let small = placed(&edge);
+        small.begin();
+        small.write_waits(true, edge.now());
+        edge.hold(&small, 5 << 10);
+        (0..10).for_each(|_| edge.tick());
+        let attacker = placed(&edge);
+        attacker.begin();
+        edge.hold(&attacker, ANSWERS / 8 * 2);
+        assert_eq!(order(&small), connection::Order::GoOn);
+        edge.let_go(&small, 5 << 10);
+        edge.let_go(&attacker, ANSWERS / 8 * 2);
         // Its answers are dropped with it, and were taken off already.
         edge.let_go(&most, ANSWERS / 8 * 5);
         edge.let_go(&fresh, ANSWERS / 8 * 6);

@@ -119,23 +119,23 @@ impl Table {
         open.take_out(candidates, count)
     }
 
-    /// Takes out those whose answers hold most, until these are so many bytes; of those that hold
-    /// the same, who has left them for a while.
+    /// Takes out those whose answers hold most for longest, until these are so many bytes. Neither
+    /// counts alone: who has only just been answered may take it all, and little may wait long.
     pub fn take_holders(&self, now: u32, bytes: u64) -> Vec<Leaving> {
         let mut open = self.open();
-        let mut holders: Vec<(u64, bool, u64)> = open
+        let mut holders: Vec<(u64, u64, u64)> = open
             .connections
             .iter()
             .filter(|(_, connection)| connection.held() > 0)
             .map(|(id, connection)| {
-                let waits = connection.waits(now);
-                let waits = waits.is_some_and(|(_, ticks)| ticks >= CLAIM);
-                (connection.held(), waits, *id)
+                let ticks = connection.waits(now).map_or(0, |(_, ticks)| ticks);
+                let held = connection.held();
+                (held.saturating_mul(u64::from(ticks) + 1), held, *id)
             })
             .collect();
         holders.sort_unstable_by(|one, other| other.cmp(one));
         let mut found = 0;
-        let enough = |(held, _, _): &(u64, bool, u64)| {
+        let enough = |(_, held, _): &(u64, u64, u64)| {
             let more = found < bytes;
             found += held;
             more
