@@ -71,12 +71,12 @@ impl Access {
         }
     }
 
-    /// Whether keys may have changed since a token named one that is not known: it is worth another
-    /// try.
-    pub async fn refreshed(&self) -> bool {
+    /// Whether keys may have changed since a token named one that was not known to those of the
+    /// generation `tried`: it is worth another try.
+    pub async fn refresh(&self, tried: u64) -> bool {
         match self {
             Access::Open(_) => false,
-            Access::Tokens(verifier) => verifier.refreshed().await,
+            Access::Tokens(verifier) => verifier.refresh(tried).await,
         }
     }
 

@@ -122,6 +122,15 @@ async fn commands_that_a_server_lacks_are_named() {
             _ => format!("({} by the script)", command.to_lowercase()),
         };
         refused(&far, "key", &words).await;
+        // Values are no text, and a server repeats what a command that it lacks was given.
+        let mut raw = value(9);
+        raw[30..].fill(0xff);
+        for key in ["ordain:o1:t:policy", "key", ""] {
+            match far.put(key, &raw, b"", PATIENT).await {
+                Err(FarError::Refused(why)) => assert!(why.contains(&words), "{key}: {why}"),
+                other => panic!("{command} {key}: {other:?}"),
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The quiet tenant: what it asks for, and how long it waits.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,9 @@ pub struct Quiet {
     base: String,
     users: usize,
 }
+
+/// What was slow, by the kind of request.
+pub type Slow = BTreeMap<&'static str, String>;
 
 /// Times that requests took, and what went wrong.
 #[derive(Default)]
@@ -150,8 +154,8 @@ impl Watched {
     }
 
     /// What took longer than it may.
-    pub fn against(&self, normal: &Watched) -> Vec<String> {
-        let mut faults = Vec::new();
+    pub fn against(&self, normal: &Watched) -> Slow {
+        let mut slow = Slow::new();
         for (what, times, before, floor) in [
             ("hits", &self.hits, &normal.hits, READ_FLOOR),
             ("cold reads", &self.cold, &normal.cold, READ_FLOOR),
@@ -159,14 +163,16 @@ impl Watched {
         ] {
             let most = (p99(before) * 2).max(floor);
             if p99(times) > most {
-                faults.push(format!("{what}: p99 {:?} of at most {most:?}", p99(times)));
+                let fault = format!("{what}: p99 {:?} of at most {most:?}", p99(times));
+                slow.insert(what, fault);
             }
         }
         let health = p99(&self.health);
         if health > HEALTH {
-            faults.push(format!("healthz: {health:?} of at most {HEALTH:?}"));
+            let fault = format!("healthz: {health:?} of at most {HEALTH:?}");
+            slow.insert("healthz", fault);
         }
-        faults
+        slow
     }
 }
 

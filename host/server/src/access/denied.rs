@@ -10,9 +10,10 @@ pub enum Denied {
     /// There is one, and it is not good.
     #[error("{0}")]
     Invalid(&'static str),
-    /// There is one, and it names a key that is not known, or not yet.
+    /// There is one, and it names a key that is not known, or not yet: `tried` are the keys of that
+    /// generation.
     #[error("the token's kid names no key that is known")]
-    UnknownKey,
+    UnknownKey { tried: u64 },
     /// There is one, and the keys to check it by have not come yet.
     #[error("the keys that tokens are checked by cannot be had at the moment: try again")]
     Unavailable,

@@ -141,9 +141,14 @@ impl Follower {
         self.asked.notify_one();
     }
 
-    /// After a token has named a key that is not known: whether the keys may be others by now.
-    /// Waits for the URL if it may be asked, and for whoever is asking it already.
-    pub async fn refreshed(&self) -> bool {
+    /// After a token has named a key that was not known to those of the generation `tried`: whether
+    /// the keys may be others by now. Waits for the URL if it may be asked, and for whoever is
+    /// asking it already.
+    pub async fn refresh(&self, tried: u64) -> bool {
+        // A look for another token may have ended since.
+        if self.keyring.keys().generation != tried {
+            return true;
+        }
         if !self.ask_for_unknown() {
             return false;
         }
@@ -381,10 +386,12 @@ mod tests {
         // No pause was waited for: together they would be 15 s.
         assert!(start.elapsed() < Duration::from_secs(10));
         let asked: Vec<bool> =
-            futures::future::join_all((0..50).map(|_| follower.refreshed())).await;
+            futures::future::join_all((0..50).map(|_| follower.refresh(0))).await;
         assert!(asked.iter().all(|asked| *asked), "they wait for the same");
         for _ in 0..50 {
-            assert!(!follower.refreshed().await);
+            assert!(!follower.refresh(0).await);
         }
+        // Whoever has tried older keys may try again, and waits for nothing.
+        assert!(follower.refresh(1).await);
     }
 }

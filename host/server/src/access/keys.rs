@@ -49,7 +49,9 @@ impl Keys {
                 .filter(|key| key.id.as_deref() == Some(kid))
                 .collect();
             if named.is_empty() {
-                return Err(Denied::UnknownKey);
+                return Err(Denied::UnknownKey {
+                    tried: self.generation,
+                });
             }
             let fitting: Vec<&Key> = named
                 .into_iter()

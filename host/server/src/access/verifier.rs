@@ -73,9 +73,10 @@ impl Verifier {
         self.follower.reload();
     }
 
-    /// After a token has named a key that is not known: whether the keys may be others by now.
-    pub async fn refreshed(&self) -> bool {
-        self.follower.refreshed().await
+    /// After a token has named a key that was not known to those of the generation `tried`: whether
+    /// the keys may be others by now.
+    pub async fn refresh(&self, tried: u64) -> bool {
+        self.follower.refresh(tried).await
     }
 
     /// What works in the background for it.

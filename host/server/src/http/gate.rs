@@ -118,7 +118,9 @@ impl From<Denied> for Problem {
         tracing::debug!(%denied, "a request was turned away");
         let (status, code) = match denied {
             Denied::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated"),
-            Denied::Invalid(_) | Denied::UnknownKey => (StatusCode::UNAUTHORIZED, "invalid-token"),
+            Denied::Invalid(_) | Denied::UnknownKey { .. } => {
+                (StatusCode::UNAUTHORIZED, "invalid-token")
+            }
             Denied::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "keys-unavailable"),
             Denied::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
         };

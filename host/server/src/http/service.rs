@@ -82,8 +82,10 @@ impl Service {
     /// A token may name a key that its provider has published since: then it is looked at once
     /// more.
     async fn refuse(self, request: Request, denial: Denial, id: RequestId) -> Response {
-        let is_unknown = matches!(denial, Denial::Denied(Denied::UnknownKey));
-        if !is_unknown || !self.app.access.refreshed().await {
+        let Denial::Denied(Denied::UnknownKey { tried }) = denial else {
+            return denial.answer(request).await;
+        };
+        if !self.app.access.refresh(tried).await {
             return denial.answer(request).await;
         }
         match self.admit(&request) {

@@ -40,7 +40,8 @@ pub fn check_url(url: &str) -> Result<(), String> {
 /// A4. What is stored and cannot be read, of another type included, is overwritten. Digits are
 /// compared as numbers: they are below 2^53, and the order of strings depends on the locale. Errors
 /// are caught and returned, with the command: servers before 7 wrap those that are not, and hide
-/// their kind, and what a script may not do is an error without a name.
+/// their kind, and what a script may not do is an error without a name. The first argument is
+/// `PADDING`.
 static PUT: LazyLock<(String, Script)> = LazyLock::new(|| {
     let last = FAR_HEADER - 1;
     let source = format!(
@@ -52,18 +53,23 @@ static PUT: LazyLock<(String, Script)> = LazyLock::new(|| {
             return failed('getrange', header)
         end
         if type(header) == 'string' and #header == {FAR_HEADER}
-            and string.sub(header, 1, 2) == '{FAR_FORMAT}' and header ~= ARGV[2] then
+            and string.sub(header, 1, 2) == '{FAR_FORMAT}' and header ~= ARGV[3] then
             local old = string.match(string.sub(header, 3, 22), '^%d+$')
-            local new = string.match(string.sub(ARGV[1], 3, 22), '^%d+$')
+            local new = string.match(string.sub(ARGV[2], 3, 22), '^%d+$')
             if old and new and tonumber(old) >= tonumber(new) then return 0 end
         end
-        local set = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+        local set = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[4])
         if set.err then return failed('set', set) end
         return 1"
     );
     let script = Script::new(&source);
     (source, script)
 });
+
+/// A server that lacks a command repeats the first 128 bytes that it was given, in a line that the
+/// driver takes for the end of the connection if they are no text; values are none. These and what
+/// stands before them are as many.
+const PADDING: &str = "----------------------------------------------------------------";
 
 /// Look-ups and puts go over connections of their own: puts that are held up, by their size or by a
 /// server that pauses writes, hold up no look-up.
@@ -221,7 +227,7 @@ impl Far for RedisFar {
             .clamp(1, 1 << 52);
         let run = |command: &str, script: &str| {
             let mut command = redis::cmd(command);
-            command.arg(script).arg(1).arg(key);
+            command.arg(script).arg(1).arg(key).arg(PADDING);
             command.arg(value).arg(seen).arg(ttl);
             command
         };
