@@ -69,11 +69,11 @@ clean: ## remove all that was built
 setup:
 	@sh tests/setup.sh
 
-servers:
+servers: ## install what tests need beside the build tools: Postgres, Redis, pooler, proxies
 	@sh tests/setup.sh servers
 
 # Side by side: the compiler's back end is one crate that a core alone works at for a minute.
-built: setup
+built: setup ## everything that tests need, debug
 	@$(MAKE) --no-print-directory -j2 host guest
 
 # With the tests' crates in one command, so that all targets agree on features and nothing is built twice.
