@@ -7,6 +7,7 @@
 mod batch;
 mod components;
 mod configs;
+mod decide;
 mod import;
 mod locks;
 mod ordain;

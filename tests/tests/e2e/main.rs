@@ -26,6 +26,7 @@ mod component_refused;
 mod computing;
 mod configs;
 mod configs_cli;
+mod configs_decide;
 mod configs_fleet;
 mod configs_hostile;
 mod configs_predecessor;

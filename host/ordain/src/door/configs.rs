@@ -1,8 +1,7 @@
 //! Configs through the front door: what holds, and one level at a time. Wires the guest's rules to
 //! the origin; decides nothing itself.
 
-use tokio::time::Instant;
-
+use super::decide::{Decided, Judge, Verdict};
 use super::{Ordain, Patched, PutError, ReadError, Stored};
 use crate::answer::ResolveError;
 use crate::effective::EffectiveConfig;
@@ -45,51 +44,16 @@ impl Ordain {
         precondition: Precondition,
         by: &Attribution,
     ) -> Result<Patched, PutError> {
-        let key = Key::config(level);
-        let runtime = &self.inner.runtime;
-        // One at a time on this host: of many that read the same level only one could write it.
-        let lock = self.inner.patching.of(&key);
-        // Hosts may lose against each other many times in a row: time is the limit, with some left
-        // to say so.
-        let until = Instant::now() + self.inner.options.request_deadline * 3 / 5;
-        let Ok(_turn) = tokio::time::timeout_at(until, lock.lock()).await else {
-            return Err(WriteError::Busy.into());
+        let patch = Patch {
+            ordain: self,
+            level,
+            text: patch,
         };
-        let is_empty = serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(patch)
-            .is_ok_and(|patch| patch.is_empty());
-        loop {
-            let stored = match self.read_record(key.clone(), 0).await {
-                Ok(stored) => stored.record,
-                // Nothing is demanded, so nothing can be unknown.
-                Err(ReadError::RevisionUnknown | ReadError::Overloaded) => {
-                    return Err(WriteError::Busy.into());
-                }
-                Err(ReadError::Origin(error)) => return Err(WriteError::from(error).into()),
-            };
-            let current = stored.as_ref().map(|record: &Record| record.revision);
-            if !precondition.holds(current) {
-                return Err(WriteError::Precondition { current }.into());
-            }
-            let text = stored.as_ref().map_or("{}", |record| &*record.body);
-            let payer = self.charge.share(level.tenant());
-            let body = runtime.check(payer, Check::Patch(text, patch)).await?;
-            if is_empty {
-                return Ok(Patched::Unchanged(current));
-            }
-            let unchanged = current.map_or(Precondition::Absent, Precondition::Revision);
-            let change = Change::Put(body.into());
-            let written = self.write(key.clone(), change, unchanged, by).await;
-            match written {
-                // Somebody else was quicker: of what is there now the condition may hold as well.
-                Err(WriteError::Precondition { .. }) if Instant::now() < until => {}
-                Err(WriteError::Precondition { .. })
-                    if matches!(precondition, Precondition::None | Precondition::Present) =>
-                {
-                    return Err(WriteError::Busy.into());
-                }
-                written => return Ok(Patched::Written(written?)),
-            }
-        }
+        let decided = self.decide(Key::config(level), precondition, by, &patch);
+        Ok(match decided.await? {
+            Decided::Applied(written) => Patched::Written(written),
+            Decided::Left(revision) => Patched::Unchanged(revision),
+        })
     }
 
     /// Deletes one level: its fields are what weaker levels say.
@@ -113,5 +77,28 @@ impl Ordain {
     ) -> Result<Page<HistoryEntry>, ReadError> {
         let key = Key::config(level);
         self.changes_of(key, before, limit, min_revision).await
+    }
+}
+
+/// What becomes of a level by a merge patch.
+struct Patch<'a> {
+    ordain: &'a Ordain,
+    level: &'a Level,
+    text: &'a str,
+}
+
+impl Judge for Patch<'_> {
+    async fn judge(&self, stored: Option<&Record>) -> Result<Verdict, PutError> {
+        let text = stored.map_or("{}", |record| &*record.body);
+        let payer = self.ordain.charge.share(self.level.tenant());
+        let runtime = &self.ordain.inner.runtime;
+        let patched = runtime.check(payer, Check::Patch(text, self.text)).await?;
+        let is_empty = serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(self.text)
+            .is_ok_and(|patch| patch.is_empty());
+        // Without a field there is nothing to log.
+        Ok(match is_empty {
+            true => Verdict::Leave,
+            false => Verdict::Apply(Change::Put(patched.into())),
+        })
     }
 }

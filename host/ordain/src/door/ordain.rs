@@ -65,8 +65,8 @@ pub(super) struct Inner {
     pub(super) reader: Arc<OriginReader>,
     pub(super) far: Option<Arc<Far>>,
     pub(super) caches: Arc<Caches>,
-    /// Of those who patch a level of config.
-    pub(super) patching: Locks,
+    /// Of those who change a record by what it says.
+    pub(super) deciding: Locks,
     pub(super) direct: Direct,
     /// Turns of tenants whose batches are resolved.
     pub(super) batches: Shares,

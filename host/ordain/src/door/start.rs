@@ -212,7 +212,7 @@ impl Ordain {
             reader,
             far,
             caches,
-            patching: Default::default(),
+            deciding: Default::default(),
             direct: Direct::new(connections),
             batches: batch::turns(),
             restamps,
