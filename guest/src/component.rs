@@ -1,4 +1,4 @@
-//! The border to WebAssembly: the world `policy` of `wit/`, each import as a method of [`Ports`]
+//! The border to WebAssembly: the world `rules` of `wit/`, each import as a method of [`Ports`]
 //! and each export as a call of the rules. Nothing is decided here, and nothing exported:
 //! `guest/component` makes the component file of [`Component`].
 
@@ -15,13 +15,13 @@ static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
 
 use std::cell::RefCell;
 
-use crate::ports::{LookedUp, Ports, Settings, Severity, State, Store, Subject};
+use crate::ports::{LookedUp, Ports, Settings, Severity, State, Subject};
 use crate::resolve::{self, Instance};
 use crate::{config, validate};
-use bindings::exports::ordain::policy::{configs, resolver};
-use bindings::ordain::policy::{
-    clock, config_origin, far, feed, held, log, near, policy_origin, settings, types,
-};
+use bindings::exports::ordain::config::config as config_export;
+use bindings::exports::ordain::policy::policy;
+use bindings::ordain::host::{clock, far, feed, held, log, near, origin, settings, types};
+use bindings::ordain::policy::settings as policy_settings;
 use convert::{
     decision_out, effective_out, failure_out, invalid_out, looked_up_in, request_in, settings_in,
     severity_out, state_in, subject_out,
@@ -33,8 +33,8 @@ thread_local! {
     static INSTANCE: RefCell<Instance> = RefCell::default();
 }
 
-impl resolver::Guest for Component {
-    fn resolve(request: resolver::Request) -> Result<resolver::Decision, types::Failure> {
+impl policy::Guest for Component {
+    fn resolve(request: policy::Request) -> Result<policy::Decision, types::Failure> {
         let request = request_in(request);
         let answer = INSTANCE.with_borrow_mut(|instance| {
             resolve::resolve(instance, &mut Imports::default(), &request)
@@ -43,8 +43,8 @@ impl resolver::Guest for Component {
     }
 
     fn resolve_batch(
-        requests: Vec<resolver::Request>,
-    ) -> Vec<Result<resolver::Decision, types::Failure>> {
+        requests: Vec<policy::Request>,
+    ) -> Vec<Result<policy::Decision, types::Failure>> {
         let requests: Vec<_> = requests.into_iter().map(request_in).collect();
         let answers = INSTANCE.with_borrow_mut(|instance| {
             resolve::resolve_batch(instance, &mut Imports::default(), &requests)
@@ -60,11 +60,11 @@ impl resolver::Guest for Component {
     }
 }
 
-impl configs::Guest for Component {
+impl config_export::Guest for Component {
     fn get_effective(
         user: Option<String>,
         min_revision: u64,
-    ) -> Result<configs::Effective, types::Failure> {
+    ) -> Result<config_export::Effective, types::Failure> {
         let answer = INSTANCE.with_borrow_mut(|instance| {
             let mut imports = Imports::default();
             config::effective(instance, &mut imports, user.as_deref(), min_revision)
@@ -97,7 +97,7 @@ fn with_subjects<T>(subjects: &[Subject<'_>], call: impl Fn(&[types::Subject<'_>
 
 impl Ports for Imports {
     fn settings(&mut self) -> Settings {
-        settings_in(settings::get())
+        settings_in(settings::get(), policy_settings::get())
     }
 
     fn remaining_ms(&mut self) -> u32 {
@@ -129,11 +129,10 @@ impl Ports for Imports {
         looked_up_in(with_subjects(subjects, far::look_up))
     }
 
-    fn origin(&mut self, store: Store, subjects: &[Subject<'_>], min_revision: u64) -> LookedUp {
+    fn origin(&mut self, subjects: &[Subject<'_>], min_revision: u64) -> LookedUp {
         self.found = None;
-        looked_up_in(with_subjects(subjects, |subjects| match store {
-            Store::Policies => policy_origin::read(subjects, min_revision),
-            Store::Configs => config_origin::read(subjects, min_revision),
+        looked_up_in(with_subjects(subjects, |subjects| {
+            origin::read(subjects, min_revision)
         }))
     }
 

@@ -1,15 +1,29 @@
 //! Configs: what holds for a tenant or a user, merged field by field from three levels that are
-//! cached each by itself. The read is `read`'s, what a level may hold is `level`'s. Not for
-//! policies.
+//! cached each by itself. The read is `read`'s, what a level may hold is `level`'s, which fields
+//! there are is said in `fields`. Not for policies.
 
+mod fields;
 pub mod level;
 
+use serde::ser::{Serialize, Serializer};
+
 use crate::limits;
-use crate::ports::{Ports, Present, Scope, Severity, Store, Subject};
+use crate::ports::{Ports, Present, Scope, Severity, Subject};
 use crate::read::{self, Found, Wanted};
 use crate::resolve::Instance;
-use crate::words::{Config, Effective, Failure, Fault, Level, MergeStrategy, PathStrategy};
-use level::Fields;
+use crate::words::{Effective, Failure, Fault};
+use fields::FIELDS;
+use level::Set;
+
+/// Who sets a field, from the weakest to the strongest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Default,
+    Global,
+    Tenant,
+    User,
+}
 
 const GLOBAL: Subject<'static> = Subject {
     scope: Scope::Fleet,
@@ -30,11 +44,10 @@ pub fn effective(
     min_revision: u64,
 ) -> Result<Effective, Failure> {
     let settings = instance.settings(ports);
-    let store = Store::Configs;
     match user {
         None => {
             let subjects = [GLOBAL, TENANT];
-            let wanted = Wanted { store, subjects };
+            let wanted = Wanted { subjects };
             let found = read::find(ports, settings, &wanted, min_revision)?;
             merged(ports, &found)
         }
@@ -51,27 +64,47 @@ pub fn effective(
                 name: &name,
             };
             let subjects = [GLOBAL, TENANT, of_user];
-            let wanted = Wanted { store, subjects };
+            let wanted = Wanted { subjects };
             let found = read::find(ports, settings, &wanted, min_revision)?;
             merged(ports, &found)
         }
     }
 }
 
-/// The levels that were found, from the weakest to the strongest.
+/// The levels that were found, from the weakest to the strongest: what one sets replaces what weaker
+/// ones set, and nothing else.
 fn merged<const N: usize>(ports: &mut impl Ports, found: &Found<N>) -> Result<Effective, Failure> {
-    let mut config = Config::default();
+    let mut config = FIELDS.map(|field| (field.default, Level::Default));
     let levels = [Level::Global, Level::Tenant, Level::User];
     for ((index, level), present) in (0..).zip(levels).zip(found.present) {
-        if let Some(present) = present {
-            let fields = decode(ports, index, level, present)?;
-            config.set(level, &fields);
+        let Some(present) = present else { continue };
+        let set = decode(ports, index, level, present)?;
+        for (field, value) in config.iter_mut().zip(set) {
+            if let Some(value) = value {
+                *field = (value, level);
+            }
         }
     }
     Ok(Effective {
-        config,
+        config: write(config.map(|(value, _)| value)),
+        levels: write(config.map(|(_, level)| level)),
         provenance: found.provenance(),
     })
+}
+
+/// JSON of something for each field.
+fn write<T: Serialize>(values: [T; FIELDS.len()]) -> String {
+    struct Fields<T>([T; FIELDS.len()]);
+
+    impl<T: Serialize> Serialize for Fields<T> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let names = FIELDS.iter().map(|field| field.name);
+            serializer.collect_map(names.zip(&self.0))
+        }
+    }
+
+    // Strings and numbers: there is nothing that JSON could not say.
+    serde_json::to_string(&Fields(values)).unwrap_or_default()
 }
 
 fn decode(
@@ -79,7 +112,7 @@ fn decode(
     index: u32,
     level: Level,
     present: Present,
-) -> Result<Fields, Failure> {
+) -> Result<Set, Failure> {
     level::decode(&ports.text(index)).map_err(|faults| {
         let whose = match level {
             Level::Default | Level::Global => "global",
@@ -99,75 +132,6 @@ fn decode(
         };
         Failure::RecordInvalid(faults.into_iter().map(named).collect())
     })
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        let level = Level::Default;
-        Config {
-            merge_compression_strategy: (MergeStrategy::Moderate, level),
-            merge_max_messages: (100, level),
-            merge_preserve_pinned: (true, level),
-            path_compression_strategy: (PathStrategy::SlidingWindow, level),
-            path_max_messages: (200, level),
-            path_sliding_window_size: (50, level),
-            path_compression_threshold: (0.85, level),
-            auto_compact_enabled: (true, level),
-            compaction_interval_minutes: (60, level),
-        }
-    }
-}
-
-impl Config {
-    /// Lets a level have its say: what it sets replaces what weaker levels set, and nothing else.
-    fn set(&mut self, level: Level, fields: &Fields) {
-        fn put<T: Copy>(field: &mut (T, Level), value: Option<T>, level: Level) {
-            if let Some(value) = value {
-                *field = (value, level);
-            }
-        }
-        put(
-            &mut self.merge_compression_strategy,
-            fields.merge_compression_strategy,
-            level,
-        );
-        put(
-            &mut self.merge_max_messages,
-            fields.merge_max_messages,
-            level,
-        );
-        put(
-            &mut self.merge_preserve_pinned,
-            fields.merge_preserve_pinned,
-            level,
-        );
-        put(
-            &mut self.path_compression_strategy,
-            fields.path_compression_strategy,
-            level,
-        );
-        put(&mut self.path_max_messages, fields.path_max_messages, level);
-        put(
-            &mut self.path_sliding_window_size,
-            fields.path_sliding_window_size,
-            level,
-        );
-        put(
-            &mut self.path_compression_threshold,
-            fields.path_compression_threshold,
-            level,
-        );
-        put(
-            &mut self.auto_compact_enabled,
-            fields.auto_compact_enabled,
-            level,
-        );
-        put(
-            &mut self.compaction_interval_minutes,
-            fields.compaction_interval_minutes,
-            level,
-        );
-    }
 }
 
 #[cfg(test)]

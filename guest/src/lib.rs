@@ -10,13 +10,15 @@
 //! - [`config`]: the levels of a config, their merge and their patches (4.5), pure but for the
 //!   read;
 //! - [`routing`], [`egress`], [`globs`]: the rules of DESIGN 4.2 and 4.3, pure;
-//! - [`validate`], [`json`], [`faults`], [`limits`]: what a record and a request may be (4.1);
+//! - [`body`], [`json`], [`faults`]: how records are read, and all of their faults listed;
+//! - [`validate`], [`limits`]: what a policy and a request may be (4.1);
 //! - [`policy`], [`words`]: the record and the words of the contract as plain types;
 //! - [`ports`]: everything that this crate may ask of the host.
 //!
 //! Not here: storage, clocks, sockets, threads. Everything but `component` builds natively, so the
 //! rules are tested and measured without WebAssembly too.
 
+pub mod body;
 #[cfg(target_arch = "wasm32")]
 pub mod component;
 pub mod config;

@@ -10,6 +10,7 @@ pub const ID: usize = 256;
 pub const GLOB: usize = 2 * ID + 1;
 /// Longest canonical text of a record, in bytes.
 pub const RECORD: usize = 256 * 1024;
+pub const RECORD_RULE: &str = "must not be longer than 262144 bytes (as canonical JSON)";
 /// Most entries of `tasks`, `userPolicies` and `allowedModels` of a record that is to be stored.
 /// One that was stored before there were such limits goes on being answered.
 pub const COUNTS: [(&str, usize); 3] = [
@@ -17,11 +18,11 @@ pub const COUNTS: [(&str, usize); 3] = [
     ("userPolicies", 10_000),
     ("allowedModels", 1_000),
 ];
-/// Highest number of tokens: the highest integer that every JSON reader keeps exactly.
-pub const MAX_TOKENS: u64 = (1 << 53) - 1;
+/// Highest count, of tokens too: the highest integer that every JSON reader keeps exactly.
+pub const MAX_COUNT: u64 = (1 << 53) - 1;
 
 pub const TEMPERATURE_RULE: &str = "must be a number from 0 to 2";
-pub const MAX_TOKENS_RULE: &str = "must be an integer from 1 to 9007199254740991";
+pub const COUNT_RULE: &str = "must be an integer from 1 to 9007199254740991";
 
 pub fn temperature_is_valid(value: f64) -> bool {
     (0.0..=2.0).contains(&value)
@@ -77,9 +78,9 @@ pub fn request_faults(request: &Request) -> Vec<Fault> {
     }
     if request
         .max_tokens
-        .is_some_and(|value| !(1..=MAX_TOKENS).contains(&value))
+        .is_some_and(|value| !(1..=MAX_COUNT).contains(&value))
     {
-        check("maxTokens", Some(MAX_TOKENS_RULE.to_owned()));
+        check("maxTokens", Some(COUNT_RULE.to_owned()));
     }
     faults.into_list()
 }
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn the_limits_themselves_are_allowed() {
         for temperature in [0.0, -0.0, 2.0] {
-            for max_tokens in [1, MAX_TOKENS] {
+            for max_tokens in [1, MAX_COUNT] {
                 let request = Request {
                     temperature: Some(temperature),
                     max_tokens: Some(max_tokens),
@@ -155,7 +156,7 @@ mod tests {
             assert_eq!(pointers(&request), ["/temperature"]);
         }
         let request = Request {
-            max_tokens: Some(MAX_TOKENS + 1),
+            max_tokens: Some(MAX_COUNT + 1),
             ..Request::default()
         };
         assert_eq!(pointers(&request), ["/maxTokens"]);

@@ -1,10 +1,10 @@
-//! Everything that the rules may ask of the host: the imports of `wit/world.wit`, one method each.
+//! Everything that the rules may ask of the host: the imports of `wit/deps/host`, one method each.
 //! In the component they are the imports, in tests and benches whatever implements [`Ports`].
 //! Not here: any decision about what to ask, or when.
 
 use crate::words::{EgressMode, Tier};
 
-/// The deployment's configuration (`wit/settings.wit`).
+/// The deployment's configuration: that of the platform, and what policies need of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub base_egress: EgressMode,
@@ -33,13 +33,6 @@ pub enum Scope {
 pub struct Subject<'a> {
     pub scope: Scope,
     pub name: &'a str,
-}
-
-/// Which records an origin is the source of truth of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Store {
-    Policies,
-    Configs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +88,8 @@ pub trait Ports {
     fn near(&mut self, subjects: &[Subject<'_>]) -> LookedUp;
     /// `far.look-up`
     fn far(&mut self, subjects: &[Subject<'_>]) -> LookedUp;
-    /// `policy-origin.read`, `config-origin.read`
-    fn origin(&mut self, store: Store, subjects: &[Subject<'_>], min_revision: u64) -> LookedUp;
+    /// `origin.read`
+    fn origin(&mut self, subjects: &[Subject<'_>], min_revision: u64) -> LookedUp;
     /// `feed.catch-up`
     fn catch_up(&mut self, min_revision: u64, wait_ms: u32) -> LookedUp;
     /// `held.entry`

@@ -5,7 +5,7 @@
 //! cache by `keep` alone (D4).
 
 use crate::ports::{
-    LookedUp, Ports, Present, Scope, Settings, Severity, State, Store, Subject, Unavailable, View,
+    LookedUp, Ports, Present, Scope, Settings, Severity, State, Subject, Unavailable, View,
 };
 use crate::words::{Failure, Provenance};
 
@@ -13,13 +13,11 @@ use crate::words::{Failure, Provenance};
 /// (R4), and whatever is missing costs one round trip for all.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a, const N: usize> {
-    pub store: Store,
     pub subjects: [Subject<'a>; N],
 }
 
 /// The policy of the call's tenant.
 pub const POLICY: Wanted<'static, 1> = Wanted {
-    store: Store::Policies,
     subjects: [Subject {
         scope: Scope::Tenant,
         name: "policy",
@@ -249,7 +247,7 @@ fn origin<const N: usize>(
     wanted: &Wanted<'_, N>,
     need: Need,
 ) -> Result<Found<N>, Failure> {
-    let looked_up = ports.origin(wanted.store, &wanted.subjects, need.min_revision);
+    let looked_up = ports.origin(&wanted.subjects, need.min_revision);
     let LookedUp::View(view) = looked_up else {
         return Err(Failure::Unavailable);
     };

@@ -1,16 +1,15 @@
 //! What a policy record may be (DESIGN 4.1, 7.1): from text to a decoded policy, or to all of its
 //! faults. The same check guards what is stored and what is read. Not here: limits that requests
-//! share (`limits`), the shape of JSON (`json`).
+//! share (`limits`), how bodies are read (`body`).
 
-pub(crate) mod fields;
 mod quick;
 
+use crate::body::{self, boolean, count, glob, id, items, members, number, word};
 use crate::faults::{Faults, Path};
 use crate::json::Json;
 use crate::limits;
 use crate::policy::{Candidate, Fields, Policy, UserPolicy};
 use crate::words::{EgressMode, Fault, Invalid};
-use fields::{glob, id, items, members, text_of};
 
 const POLICY: &[&str] = &[
     "defaultProvider",
@@ -34,7 +33,7 @@ const NUMBER: usize = 24;
 /// Checks a record that is to be stored and returns its canonical text (RFC 8785): of the record as
 /// it was given, so absent and empty stay what they were.
 pub fn validate(text: &str) -> Result<String, Invalid> {
-    let tree = parse(text)?;
+    let tree = body::parse(text)?;
     let mut faults = Faults::default();
     // First: faults of a thousand entries could leave no room.
     check_counts(&tree, &mut faults);
@@ -55,45 +54,18 @@ pub fn decode(text: &str) -> Result<Policy, Vec<Fault>> {
 
 /// Reads a record the long way, which knows every fault.
 fn decode_at_length(text: &str) -> Result<Policy, Vec<Fault>> {
-    let tree = match parse(text) {
-        Ok(tree) => tree,
-        Err(Invalid::Faults(faults)) => return Err(faults),
-        Err(Invalid::Malformed(message)) => {
-            return Err(vec![whole(format!("is not JSON: {message}"))]);
+    body::read_stored(text, |tree, faults| {
+        let fields = check(tree, faults);
+        if text.len() > SURELY_SMALL {
+            check_size(tree.canonical().as_deref(), faults);
         }
-    };
-    let mut faults = Faults::default();
-    let fields = check(&tree, &mut faults);
-    if text.len() > SURELY_SMALL {
-        check_size(tree.canonical().as_deref(), &mut faults);
-    }
-    match fields {
-        Some(fields) if faults.is_empty() => Ok(Policy::pack(fields)),
-        _ => Err(faults.into_list()),
-    }
-}
-
-/// The tree of a text that may be a record.
-pub(crate) fn parse(text: &str) -> Result<Json, Invalid> {
-    // Far beyond the limit the tree itself could be too much for the memory of an instance.
-    if text.len() > 4 * limits::RECORD {
-        return Err(Invalid::Faults(vec![whole(TOO_LONG.to_owned())]));
-    }
-    Json::parse(text).map_err(|message| {
-        // JSON by its grammar, but no reader could keep the number: a fault of the record.
-        if message.starts_with("number out of range") {
-            Invalid::Faults(vec![whole(format!("holds a {message}"))])
-        } else {
-            Invalid::Malformed(message)
-        }
+        fields.filter(|_| faults.is_empty()).map(Policy::pack)
     })
 }
 
-const TOO_LONG: &str = "must not be longer than 262144 bytes (as canonical JSON)";
-
 fn check_size(canonical: Option<&str>, faults: &mut Faults) {
     if canonical.is_some_and(|text| text.len() > limits::RECORD) {
-        faults.add(&Path::Root, TOO_LONG);
+        faults.add(&Path::Root, limits::RECORD_RULE);
     }
 }
 
@@ -117,17 +89,10 @@ fn check_counts(tree: &Json, faults: &mut Faults) {
     }
 }
 
-fn whole(message: String) -> Fault {
-    Fault {
-        pointer: String::new(),
-        message,
-    }
-}
-
 /// Adds all faults of the tree. What it returns means nothing if there are any.
 fn check<'a>(tree: &'a Json, faults: &mut Faults) -> Option<Fields<'a>> {
     let root = Path::Root;
-    fields::duplicates(tree, &root, faults);
+    body::duplicates(tree, &root, faults);
     let policy = members(tree, &root, POLICY, faults)?;
     let provider = policy.required("defaultProvider", faults, id);
     let model = policy.required("defaultModel", faults, id);
@@ -157,8 +122,10 @@ fn candidate<'a>(json: &'a Json, at: &Path<'_>, faults: &mut Faults) -> Option<C
     let task = entry.required("task", faults, id);
     let provider = entry.required("provider", faults, id);
     let model = entry.required("model", faults, id);
-    let temperature = entry.optional("temperature", faults, temperature);
-    let max_tokens = entry.optional("maxTokens", faults, max_tokens);
+    let temperature = entry.optional("temperature", faults, |json, at, faults| {
+        number(json, at, faults, 2.0, limits::TEMPERATURE_RULE)
+    });
+    let max_tokens = entry.optional("maxTokens", faults, count);
     Some(Candidate {
         task: task?,
         provider: provider?,
@@ -203,66 +170,14 @@ fn user_policy<'a>(
     })
 }
 
-pub(crate) fn boolean(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<bool> {
-    let Json::Bool(value) = json else {
-        faults.add(at, format!("must be true or false, not {}", json.kind()));
-        return None;
-    };
-    Some(*value)
-}
+const MODES: [(&str, EgressMode); 3] = [
+    ("enforce", EgressMode::Enforce),
+    ("report-only", EgressMode::ReportOnly),
+    ("off", EgressMode::Off),
+];
 
 fn egress_mode(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<EgressMode> {
-    match text_of(json, at, faults)? {
-        "enforce" => Some(EgressMode::Enforce),
-        "report-only" => Some(EgressMode::ReportOnly),
-        "off" => Some(EgressMode::Off),
-        _ => {
-            faults.add(at, "must be `enforce`, `report-only` or `off`");
-            None
-        }
-    }
-}
-
-fn temperature(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<f64> {
-    match json {
-        Json::Number(value) if limits::temperature_is_valid(*value) => {
-            // JSON has a negative zero, canonical JSON has not.
-            Some(value.abs())
-        }
-        Json::Number(_) => {
-            faults.add(at, limits::TEMPERATURE_RULE);
-            None
-        }
-        _ => {
-            faults.add(
-                at,
-                format!("{}, not {}", limits::TEMPERATURE_RULE, json.kind()),
-            );
-            None
-        }
-    }
-}
-
-fn max_tokens(json: &Json, at: &Path<'_>, faults: &mut Faults) -> Option<u64> {
-    match json {
-        // In this range every double without a fraction is that very integer.
-        Json::Number(value)
-            if value.fract() == 0.0 && (1.0..=limits::MAX_TOKENS as f64).contains(value) =>
-        {
-            Some(*value as u64)
-        }
-        Json::Number(_) => {
-            faults.add(at, limits::MAX_TOKENS_RULE);
-            None
-        }
-        _ => {
-            faults.add(
-                at,
-                format!("{}, not {}", limits::MAX_TOKENS_RULE, json.kind()),
-            );
-            None
-        }
-    }
+    word(json, at, faults, &MODES)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The words of `wit/types.wit`, `wit/resolver.wit` and `wit/configs.wit` as plain Rust. What they
+//! The words of `wit/deps` as plain Rust: of the platform, of policies and of configs. What they
 //! mean is said there; here are no rules.
 
 use serde::{Deserialize, Serialize};
@@ -120,50 +120,11 @@ pub enum Invalid {
     Faults(Vec<Fault>),
 }
 
-/// How much is left out when branches are merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MergeStrategy {
-    None,
-    Minimal,
-    Moderate,
-    Aggressive,
-}
-
-/// How a path that has become long is shortened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PathStrategy {
-    None,
-    SlidingWindow,
-    Semantic,
-    Hybrid,
-}
-
-/// Who set a field of a config, from the weakest to the strongest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    Default,
-    Global,
-    Tenant,
-    User,
-}
-
-/// Every field of a config with the level that set it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    pub merge_compression_strategy: (MergeStrategy, Level),
-    pub merge_max_messages: (u64, Level),
-    pub merge_preserve_pinned: (bool, Level),
-    pub path_compression_strategy: (PathStrategy, Level),
-    pub path_max_messages: (u64, Level),
-    pub path_sliding_window_size: (u64, Level),
-    pub path_compression_threshold: (f64, Level),
-    pub auto_compact_enabled: (bool, Level),
-    pub compaction_interval_minutes: (u64, Level),
-}
-
 /// What holds for a tenant or one of its users.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effective {
-    pub config: Config,
+    /// JSON text, and so are the levels.
+    pub config: String,
+    pub levels: String,
     pub provenance: Provenance,
 }

@@ -1,4 +1,4 @@
-//! The world `policy` of `wit/` in Rust, generated. Not for converting its types: that is
+//! The world `rules` of `wit/` in Rust, generated. Not for converting its types: that is
 //! `convert`.
 
 // Generated code passes pointers across the border and cannot do without `unsafe`; no other code of
@@ -7,7 +7,8 @@
 
 wit_bindgen::generate!({
     path: "../wit",
-    world: "policy",
+    world: "rules",
+    generate_all,
     // Names of subjects are at hand: borrowed, they cross the border without an allocation.
     ownership: Borrowing { duplicate_if_necessary: false },
     // Who builds a component of this crate exports it.

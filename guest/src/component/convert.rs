@@ -1,18 +1,18 @@
 //! Generated types to those of this crate and back, field by field: strings are moved, never
 //! copied.
 
-use super::bindings::exports::ordain::policy::configs::{
-    self, Level as WitLevel, MergeStrategy as WitMerge, PathStrategy as WitPath,
-};
-use super::bindings::exports::ordain::policy::resolver as wit;
-use super::bindings::ordain::policy::{held, log, settings, types};
+use super::bindings::exports::ordain::config::config;
+use super::bindings::exports::ordain::policy::policy as wit;
+use super::bindings::ordain::host::{held, log, settings, types};
+use super::bindings::ordain::policy::settings as policy_settings;
+use super::bindings::ordain::policy::types::EgressMode as WitMode;
 use crate::ports::{
     DeploymentDefault, LookedUp, Present, Scope, Settings, Severity, State, Subject, Unavailable,
     View,
 };
 use crate::words::{
-    Decision, Effective, Egress, EgressMode, EgressRule, Failure, Fault, Invalid, Level,
-    MergeStrategy, PathStrategy, Provenance, RefusalCode, Request, Route, Rule, Tier, Verdict,
+    Decision, Effective, Egress, EgressMode, EgressRule, Failure, Fault, Invalid, Provenance,
+    RefusalCode, Request, Route, Rule, Tier, Verdict,
 };
 
 pub fn request_in(request: wit::Request) -> Request {
@@ -27,16 +27,14 @@ pub fn request_in(request: wit::Request) -> Request {
     }
 }
 
-pub fn settings_in(settings: settings::Settings) -> Settings {
+pub fn settings_in(settings: settings::Settings, policy: policy_settings::Settings) -> Settings {
     Settings {
-        base_egress: mode_in(settings.base_egress),
-        local_providers: settings.local_providers,
-        deployment_default: settings
-            .deployment_default
-            .map(|default| DeploymentDefault {
-                provider: default.provider,
-                model: default.model,
-            }),
+        base_egress: mode_in(policy.base_egress),
+        local_providers: policy.local_providers,
+        deployment_default: policy.deployment_default.map(|default| DeploymentDefault {
+            provider: default.provider,
+            model: default.model,
+        }),
         bound_ms: settings.bound_ms,
         stale_limit_ms: settings.stale_limit_ms,
         min_revision_wait_ms: settings.min_revision_wait_ms,
@@ -197,19 +195,19 @@ fn rule_out(rule: Rule) -> wit::Rule {
     }
 }
 
-fn mode_in(mode: types::EgressMode) -> EgressMode {
+fn mode_in(mode: WitMode) -> EgressMode {
     match mode {
-        types::EgressMode::Enforce => EgressMode::Enforce,
-        types::EgressMode::ReportOnly => EgressMode::ReportOnly,
-        types::EgressMode::Off => EgressMode::Off,
+        WitMode::Enforce => EgressMode::Enforce,
+        WitMode::ReportOnly => EgressMode::ReportOnly,
+        WitMode::Off => EgressMode::Off,
     }
 }
 
-fn mode_out(mode: EgressMode) -> types::EgressMode {
+fn mode_out(mode: EgressMode) -> WitMode {
     match mode {
-        EgressMode::Enforce => types::EgressMode::Enforce,
-        EgressMode::ReportOnly => types::EgressMode::ReportOnly,
-        EgressMode::Off => types::EgressMode::Off,
+        EgressMode::Enforce => WitMode::Enforce,
+        EgressMode::ReportOnly => WitMode::ReportOnly,
+        EgressMode::Off => WitMode::Off,
     }
 }
 
@@ -221,58 +219,10 @@ fn tier_in(tier: types::Tier) -> Tier {
     }
 }
 
-pub fn effective_out(effective: Effective) -> configs::Effective {
-    let config = &effective.config;
-    configs::Effective {
-        config: configs::Config {
-            merge_compression_strategy: merge_out(config.merge_compression_strategy.0),
-            merge_max_messages: config.merge_max_messages.0,
-            merge_preserve_pinned: config.merge_preserve_pinned.0,
-            path_compression_strategy: path_out(config.path_compression_strategy.0),
-            path_max_messages: config.path_max_messages.0,
-            path_sliding_window_size: config.path_sliding_window_size.0,
-            path_compression_threshold: config.path_compression_threshold.0,
-            auto_compact_enabled: config.auto_compact_enabled.0,
-            compaction_interval_minutes: config.compaction_interval_minutes.0,
-        },
-        levels: configs::Levels {
-            merge_compression_strategy: level_out(config.merge_compression_strategy.1),
-            merge_max_messages: level_out(config.merge_max_messages.1),
-            merge_preserve_pinned: level_out(config.merge_preserve_pinned.1),
-            path_compression_strategy: level_out(config.path_compression_strategy.1),
-            path_max_messages: level_out(config.path_max_messages.1),
-            path_sliding_window_size: level_out(config.path_sliding_window_size.1),
-            path_compression_threshold: level_out(config.path_compression_threshold.1),
-            auto_compact_enabled: level_out(config.auto_compact_enabled.1),
-            compaction_interval_minutes: level_out(config.compaction_interval_minutes.1),
-        },
+pub fn effective_out(effective: Effective) -> config::Effective {
+    config::Effective {
+        config: effective.config,
+        levels: effective.levels,
         provenance: provenance_out(effective.provenance),
-    }
-}
-
-fn merge_out(strategy: MergeStrategy) -> WitMerge {
-    match strategy {
-        MergeStrategy::None => WitMerge::None,
-        MergeStrategy::Minimal => WitMerge::Minimal,
-        MergeStrategy::Moderate => WitMerge::Moderate,
-        MergeStrategy::Aggressive => WitMerge::Aggressive,
-    }
-}
-
-fn path_out(strategy: PathStrategy) -> WitPath {
-    match strategy {
-        PathStrategy::None => WitPath::None,
-        PathStrategy::SlidingWindow => WitPath::SlidingWindow,
-        PathStrategy::Semantic => WitPath::Semantic,
-        PathStrategy::Hybrid => WitPath::Hybrid,
-    }
-}
-
-fn level_out(level: Level) -> WitLevel {
-    match level {
-        Level::Default => WitLevel::Default,
-        Level::Global => WitLevel::Global,
-        Level::Tenant => WitLevel::Tenant,
-        Level::User => WitLevel::User,
     }
 }

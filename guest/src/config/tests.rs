@@ -4,10 +4,13 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::level::tests::{patches, rfc_7396};
-use super::*;
+use super::{Level, effective, level};
 use crate::ports::fake::settings;
 use crate::ports::{LookedUp, Settings, State, Unavailable, View};
+use crate::ports::{Ports, Present, Scope, Severity, Subject};
+use crate::resolve::Instance;
 use crate::words::Tier;
+use crate::words::{Effective, Failure};
 
 /// A host with some levels in its origin, and what it was asked.
 #[derive(Default)]
@@ -80,8 +83,7 @@ impl Ports for Host {
         LookedUp::Unavailable(Unavailable::Off)
     }
 
-    fn origin(&mut self, store: Store, subjects: &[Subject<'_>], _min_revision: u64) -> LookedUp {
-        assert_eq!(store, Store::Configs);
+    fn origin(&mut self, subjects: &[Subject<'_>], _min_revision: u64) -> LookedUp {
         self.asked(Tier::Origin, subjects, true)
     }
 
@@ -125,7 +127,8 @@ fn ask(host: &mut Host, user: Option<&str>) -> Result<Effective, Failure> {
 fn without_any_level_every_field_has_its_default() {
     let mut host = Host::default();
     let answer = ask(&mut host, Some("ann")).expect("an answer");
-    assert_eq!(answer.config, Config::default());
+    let none = Map::new();
+    assert_eq!(shown(&answer), oracle([&none, &none, &none]));
     assert_eq!(answer.provenance.revision, None);
     assert_eq!(
         host.calls,
@@ -154,18 +157,33 @@ fn a_field_that_a_level_does_not_set_shines_through() {
     );
     host.set(Level::User, r#"{"autoCompactEnabled":false}"#, 12);
     let answer = ask(&mut host, Some("ann")).expect("an answer");
-    let expected = Config {
-        merge_max_messages: (7, Level::Global),
-        merge_compression_strategy: (MergeStrategy::Aggressive, Level::Tenant),
-        auto_compact_enabled: (false, Level::User),
-        ..Config::default()
-    };
-    assert_eq!(answer.config, expected);
+    let set = shown(&answer);
+    assert_eq!(set["mergeMaxMessages"], json!([7, "global"]));
+    assert_eq!(
+        set["mergeCompressionStrategy"],
+        json!(["aggressive", "tenant"])
+    );
+    assert_eq!(set["autoCompactEnabled"], json!([false, "user"]));
+    let by_default = set.values().filter(|field| field[1] == "default");
+    assert_eq!(by_default.count(), 6);
     assert_eq!(answer.provenance.revision, Some(13));
     let bob = ask(&mut host, Some("bob")).expect("an answer");
-    assert_eq!(bob.config.auto_compact_enabled, (true, Level::Default));
+    assert_eq!(shown(&bob)["autoCompactEnabled"], json!([true, "default"]));
     let tenant = ask(&mut host, None).expect("an answer");
-    assert_eq!(tenant.config, bob.config);
+    assert_eq!(shown(&tenant), shown(&bob));
+}
+
+#[test]
+fn fields_are_answered_in_one_order_and_as_numbers_are_written_in_records() {
+    let mut host = Host::default();
+    host.set(
+        Level::Global,
+        r#"{"pathCompressionThreshold":1,"mergeMaxMessages":9007199254740991}"#,
+        1,
+    );
+    let answer = ask(&mut host, None).expect("an answer");
+    let expected = r#"{"mergeCompressionStrategy":"moderate","mergeMaxMessages":9007199254740991,"mergePreservePinned":true,"pathCompressionStrategy":"sliding_window","pathMaxMessages":200,"pathSlidingWindowSize":50,"pathCompressionThreshold":1.0,"autoCompactEnabled":true,"compactionIntervalMinutes":60}"#;
+    assert_eq!(answer.config, expected);
 }
 
 #[test]
@@ -236,32 +254,17 @@ fn oracle(levels: [&Map<String, Value>; 3]) -> Map<String, Value> {
     fields.collect()
 }
 
-fn shown(config: &Config) -> Map<String, Value> {
-    let level = |level: Level| format!("{level:?}").to_lowercase();
-    let merge = match config.merge_compression_strategy.0 {
-        MergeStrategy::None => "none",
-        MergeStrategy::Minimal => "minimal",
-        MergeStrategy::Moderate => "moderate",
-        MergeStrategy::Aggressive => "aggressive",
-    };
-    let path = match config.path_compression_strategy.0 {
-        PathStrategy::None => "none",
-        PathStrategy::SlidingWindow => "sliding_window",
-        PathStrategy::Semantic => "semantic",
-        PathStrategy::Hybrid => "hybrid",
-    };
-    let shown = json!({
-        "mergeCompressionStrategy": [merge, level(config.merge_compression_strategy.1)],
-        "mergeMaxMessages": [config.merge_max_messages.0, level(config.merge_max_messages.1)],
-        "mergePreservePinned": [config.merge_preserve_pinned.0, level(config.merge_preserve_pinned.1)],
-        "pathCompressionStrategy": [path, level(config.path_compression_strategy.1)],
-        "pathMaxMessages": [config.path_max_messages.0, level(config.path_max_messages.1)],
-        "pathSlidingWindowSize": [config.path_sliding_window_size.0, level(config.path_sliding_window_size.1)],
-        "pathCompressionThreshold": [config.path_compression_threshold.0, level(config.path_compression_threshold.1)],
-        "autoCompactEnabled": [config.auto_compact_enabled.0, level(config.auto_compact_enabled.1)],
-        "compactionIntervalMinutes": [config.compaction_interval_minutes.0, level(config.compaction_interval_minutes.1)],
+/// Value and level of every field.
+fn shown(answer: &Effective) -> Map<String, Value> {
+    let read = |text: &str| -> Map<String, Value> { serde_json::from_str(text).expect("JSON") };
+    let (config, levels) = (read(&answer.config), read(&answer.levels));
+    assert_eq!(config.len(), levels.len());
+    let fields = config.into_iter();
+    let fields = fields.map(|(field, value)| {
+        let level = levels[&field].clone();
+        (field, json!([value, level]))
     });
-    shown.as_object().expect("an object").clone()
+    fields.collect()
 }
 
 proptest! {
@@ -282,10 +285,10 @@ proptest! {
             model[*at] = Some(rfc_7396(&model[*at].clone().unwrap_or_default(), patch));
             let of = |index: usize| model[index].clone().unwrap_or_default();
             let answer = ask(&mut host, Some("ann")).expect("an answer");
-            prop_assert_eq!(shown(&answer.config), oracle([&of(0), &of(1), &of(2)]));
+            prop_assert_eq!(shown(&answer), oracle([&of(0), &of(1), &of(2)]));
             prop_assert_eq!(answer.provenance.revision, Some(revision));
             let tenant = ask(&mut host, None).expect("an answer");
-            prop_assert_eq!(shown(&tenant.config), oracle([&of(0), &of(1), &Map::new()]));
+            prop_assert_eq!(shown(&tenant), oracle([&of(0), &of(1), &Map::new()]));
         }
     }
 }

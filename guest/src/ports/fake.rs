@@ -133,8 +133,7 @@ impl Ports for Fake {
         self.answer(Call::Far, answer, subjects)
     }
 
-    fn origin(&mut self, store: Store, subjects: &[Subject<'_>], min_revision: u64) -> LookedUp {
-        assert_eq!(store, Store::Policies);
+    fn origin(&mut self, subjects: &[Subject<'_>], min_revision: u64) -> LookedUp {
         let answer = self.origin.pop_front();
         self.answer(Call::Origin(min_revision), answer, subjects)
     }

@@ -96,7 +96,7 @@ impl Task<'_> {
         let sound = self.temperature.is_none_or(limits::temperature_is_valid)
             && self
                 .max_tokens
-                .is_none_or(|tokens| (1..=limits::MAX_TOKENS).contains(&tokens));
+                .is_none_or(|tokens| (1..=limits::MAX_COUNT).contains(&tokens));
         sound.then_some(())?;
         Some(Candidate {
             task: self.task.as_ref()?.id()?,

@@ -1,7 +1,7 @@
 //! Random records and requests from few ids, so that they meet, and a host that holds one record.
 
 use guest::ports::{
-    DeploymentDefault, LookedUp, Ports, Present, Settings, Severity, State, Store, Subject, View,
+    DeploymentDefault, LookedUp, Ports, Present, Settings, Severity, State, Subject, View,
 };
 use guest::words::{Decision, EgressMode, EgressRule, RefusalCode, Request, Rule, Tier, Verdict};
 use proptest::collection::{btree_map, vec};
@@ -233,7 +233,7 @@ impl Ports for OneRecord<'_> {
     fn far(&mut self, _: &[Subject<'_>]) -> LookedUp {
         panic!("a near hit needs no far")
     }
-    fn origin(&mut self, _: Store, _: &[Subject<'_>], _: u64) -> LookedUp {
+    fn origin(&mut self, _: &[Subject<'_>], _: u64) -> LookedUp {
         panic!("a near hit needs no origin")
     }
     fn catch_up(&mut self, _: u64, _: u32) -> LookedUp {

@@ -3,6 +3,7 @@
 mod json;
 
 use crate::request::{EgressMode, Fault};
+use crate::world::Export;
 use ordain_store::ids::Tenant;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -108,9 +109,9 @@ pub enum ResolveError {
     /// The component trapped or ran out of time.
     #[error("the component failed: {0}")]
     Component(String),
-    /// The component is of a world that has no configs.
-    #[error("the component that runs has no configs: it is of a world before 0.3.0")]
-    NotOffered,
+    /// The component has no such capability, or an older version of it.
+    #[error("the component that runs does not offer `{0}`")]
+    NotOffered(Export),
 }
 
 impl Answer {

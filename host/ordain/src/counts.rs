@@ -49,7 +49,7 @@ impl Counts {
             Err(ResolveError::RevisionUnknown) => 8,
             Err(ResolveError::RecordInvalid(_)) => 9,
             Err(ResolveError::RequestInvalid(_)) => 10,
-            Err(ResolveError::Component(_) | ResolveError::NotOffered) => 11,
+            Err(ResolveError::Component(_) | ResolveError::NotOffered(_)) => 11,
         };
         self.shards[shard()][slot].fetch_add(1, Ordering::Relaxed);
     }

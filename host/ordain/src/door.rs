@@ -21,7 +21,8 @@ mod upkeep;
 mod write;
 
 pub use self::ordain::Ordain;
-pub use crate::runtime::{ComponentInfo, InvalidRecord};
+pub use crate::calls::InvalidRecord;
+pub use crate::runtime::ComponentInfo;
 pub use components::{
     Changed, Checked, ComponentError, ComponentReport, Intent, is_share, read_signed,
 };

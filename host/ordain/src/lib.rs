@@ -6,6 +6,7 @@
 //! the crates, and `tests/tests/layers` that of the files in each.
 
 pub mod answer;
+pub mod calls;
 pub mod capabilities;
 pub mod counts;
 pub mod door;

@@ -348,6 +348,14 @@ impl Snapshot {
             ]
             .map(|(kind, count)| ([("kind", kind.to_owned())], count)),
         )?;
+        to.counters(
+            "ordain_component_capability_faults",
+            "The same failures, by the capability that was asked for",
+            report
+                .faults_by_capability
+                .into_iter()
+                .map(|(capability, count)| ([("capability", capability.to_owned())], count)),
+        )?;
         let Some(candidate) = report.candidate else {
             return Ok(());
         };
@@ -362,6 +370,25 @@ impl Snapshot {
                 ("dropped", candidate.dropped),
             ]
             .map(|(outcome, count)| ([("outcome", outcome.to_owned())], count)),
+        )?;
+        to.counters(
+            "ordain_candidate_capability_answers",
+            "The same answers, by the capability that was asked for",
+            candidate
+                .by_capability
+                .iter()
+                .flat_map(|(capability, tally)| {
+                    [
+                        ("equal", tally.equal),
+                        ("different", tally.different() - tally.failed),
+                        ("failed", tally.failed),
+                        ("skipped", tally.skipped),
+                    ]
+                    .map(|(outcome, count)| {
+                        let capability = ("capability", (*capability).to_owned());
+                        ([capability, ("outcome", outcome.to_owned())], count)
+                    })
+                }),
         )?;
         to.counters(
             "ordain_candidate_differences",

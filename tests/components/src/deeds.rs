@@ -3,9 +3,9 @@
 
 use std::hint::black_box;
 
-use guest::component::bindings::ordain::policy::log::Severity;
-use guest::component::bindings::ordain::policy::types::{LookedUp, Scope, Subject};
-use guest::component::bindings::ordain::policy::{far, feed, held, log, near, policy_origin};
+use guest::component::bindings::ordain::host::log::Severity;
+use guest::component::bindings::ordain::host::types::{LookedUp, Scope, Subject};
+use guest::component::bindings::ordain::host::{far, feed, held, log, near, origin};
 
 use crate::mode::{self, Mode};
 use crate::spoiling;
@@ -45,7 +45,7 @@ pub fn perform(mode: &Mode) {
             feed::catch_up(u64::MAX, u32::MAX);
         }),
         "origin" => (0..n).for_each(|_| {
-            policy_origin::read(&[policy()], 0);
+            origin::read(&[policy()], 0);
         }),
         "far" => (0..n).for_each(|_| {
             far::look_up(&[policy()]);
@@ -72,7 +72,7 @@ pub fn perform(mode: &Mode) {
             with_subjects(mode, far::look_up);
         }
         "origin-subjects" | "origin-names" => {
-            with_subjects(mode, |subjects| policy_origin::read(subjects, 0));
+            with_subjects(mode, |subjects| origin::read(subjects, 0));
         }
         deed if spoiling::knows(deed) => {}
         unknown => panic!("a deed that nobody knows: {unknown:?}"),

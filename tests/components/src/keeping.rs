@@ -1,10 +1,10 @@
 //! A component that forgets nothing: it answers every later caller from the first record that it
-//! saw, whoever's that was. What `wit/world.wit` forbids, and what only a fresh instance prevents.
+//! saw, whoever's that was. What `wit/deps/host/imports.wit` forbids, and what only a fresh instance prevents.
 
 use std::cell::RefCell;
 
-use guest::component::bindings::exports::ordain::policy::resolver::Route;
-use guest::component::bindings::ordain::policy::held;
+use guest::component::bindings::exports::ordain::policy::policy::Route;
+use guest::component::bindings::ordain::host::held;
 
 thread_local! {
     static FIRST: RefCell<Option<String>> = const { RefCell::new(None) };

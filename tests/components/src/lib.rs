@@ -10,9 +10,9 @@ mod spoiling;
 
 use guest::component::Component as Real;
 use guest::component::bindings;
-use guest::component::bindings::exports::ordain::policy::configs::{self, Effective};
-use guest::component::bindings::exports::ordain::policy::resolver::{self, Decision, Request};
-use guest::component::bindings::ordain::policy::types::{Failure, Invalid};
+use guest::component::bindings::exports::ordain::config::config::{self, Effective};
+use guest::component::bindings::exports::ordain::policy::policy::{self, Decision, Request};
+use guest::component::bindings::ordain::host::types::{Failure, Invalid};
 
 // Generated code passes pointers across the border.
 #[allow(unsafe_code)]
@@ -23,14 +23,14 @@ mod exports {
 
 struct Hostile;
 
-impl resolver::Guest for Hostile {
+impl policy::Guest for Hostile {
     fn resolve(request: Request) -> Result<Decision, Failure> {
         let modes = mode::of_call(is_bad(&request));
         modes.iter().for_each(deeds::perform);
         if let Some(failure) = spoiling::instead(&modes) {
             return Err(failure);
         }
-        let answer = <Real as resolver::Guest>::resolve(request);
+        let answer = <Real as policy::Guest>::resolve(request);
         spoiling::spoil(&modes, answer)
     }
 
@@ -38,7 +38,7 @@ impl resolver::Guest for Hostile {
         let modes = mode::of_call(requests.iter().any(is_bad));
         modes.iter().for_each(deeds::perform);
         let bad: Vec<bool> = requests.iter().map(is_bad).collect();
-        let answers = <Real as resolver::Guest>::resolve_batch(requests);
+        let answers = <Real as policy::Guest>::resolve_batch(requests);
         let answers = answers.into_iter().zip(bad).map(|(answer, bad)| {
             let modes: Vec<_> = modes.iter().filter(|m| m.concerns(bad)).cloned().collect();
             match spoiling::instead(&modes) {
@@ -52,31 +52,31 @@ impl resolver::Guest for Hostile {
     fn validate(record: String) -> Result<String, Invalid> {
         let modes = mode::of_call(record.contains("\"x-"));
         modes.iter().for_each(deeds::perform);
-        spoiling::spoil_record(&modes, <Real as resolver::Guest>::validate(record))
+        spoiling::spoil_record(&modes, <Real as policy::Guest>::validate(record))
     }
 }
 
-impl configs::Guest for Hostile {
+impl config::Guest for Hostile {
     fn get_effective(user: Option<String>, min_revision: u64) -> Result<Effective, Failure> {
         let modes = mode::of_call(user.as_deref().is_some_and(|user| user.starts_with("x-")));
         modes.iter().for_each(deeds::perform);
         if let Some(failure) = spoiling::instead(&modes) {
             return Err(failure);
         }
-        let answer = <Real as configs::Guest>::get_effective(user, min_revision);
+        let answer = <Real as config::Guest>::get_effective(user, min_revision);
         answer.map(|effective| spoiling::spoil_config(&modes, effective))
     }
 
     fn validate(level: String) -> Result<String, Invalid> {
         let modes = mode::of_call(level.contains("\"x-"));
         modes.iter().for_each(deeds::perform);
-        spoiling::spoil_record(&modes, <Real as configs::Guest>::validate(level))
+        spoiling::spoil_record(&modes, <Real as config::Guest>::validate(level))
     }
 
     fn patch(level: String, patch: String) -> Result<String, Invalid> {
         let modes = mode::of_call(patch.contains("\"x-"));
         modes.iter().for_each(deeds::perform);
-        spoiling::spoil_record(&modes, <Real as configs::Guest>::patch(level, patch))
+        spoiling::spoil_record(&modes, <Real as config::Guest>::patch(level, patch))
     }
 }
 

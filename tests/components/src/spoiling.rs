@@ -1,10 +1,10 @@
 //! What is done to an answer: too large, out of its limits, of another model, or none at all.
 
-use guest::component::bindings::exports::ordain::policy::configs::Effective;
-use guest::component::bindings::exports::ordain::policy::resolver::{
+use guest::component::bindings::exports::ordain::config::config::Effective;
+use guest::component::bindings::exports::ordain::policy::policy::{
     Decision, MaxTokens, Refusal, RefusalCode, Route, Rule, Temperature, Verdict,
 };
-use guest::component::bindings::ordain::policy::types::{Failure, Fault, Invalid};
+use guest::component::bindings::ordain::host::types::{Failure, Fault, Invalid};
 
 use crate::deeds::MIB;
 use crate::keeping;
@@ -39,6 +39,7 @@ pub fn knows(deed: &str) -> bool {
             | "broken-record"
             | "threshold"
             | "window"
+            | "no-levels"
     )
 }
 
@@ -71,19 +72,24 @@ pub fn spoil(modes: &[Mode], answer: Answer) -> Answer {
 
 pub fn spoil_config(modes: &[Mode], mut effective: Effective) -> Effective {
     for mode in modes {
-        let number = mode.argument.parse();
+        let config = &mut effective.config;
         match mode.deed.as_str() {
-            "threshold" => {
-                effective.config.path_compression_threshold = number.unwrap_or(f64::NAN);
-            }
-            "window" => {
-                effective.config.path_sliding_window_size =
-                    number.map_or(0, |number| number as u64);
-            }
+            "threshold" => replace(config, "pathCompressionThreshold", &mode.argument),
+            "window" => replace(config, "pathSlidingWindowSize", &mode.argument),
+            "no-levels" => effective.levels = "[]".to_owned(),
             _ => {}
         }
     }
     effective
+}
+
+/// Writes anything in place of the value of a member, which is a number.
+fn replace(json: &mut String, name: &str, value: &str) {
+    let name = format!("\"{name}\":");
+    if let Some((before, after)) = json.split_once(&name) {
+        let rest = after.find([',', '}']).map_or("", |end| &after[end..]);
+        *json = [before, &name, value, rest].concat();
+    }
 }
 
 fn spoil_route(mode: &Mode, route: &mut Route) {

@@ -1,6 +1,8 @@
 //! Component files made by hand: broken ones, ones of other worlds, and real ones that do something
 //! when they are instantiated. Functions of other worlds trap when they are called.
 
+use std::path::Path;
+
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
@@ -32,13 +34,13 @@ pub fn core_module() -> Vec<u8> {
     module(r#"(module (func (export "resolve") (result i32) i32.const 1))"#)
 }
 
-/// A component of the world `policy` of a changed `wit/`: `change` gets the name and the text of
-/// each file. Its functions trap.
+/// A component of the world of a changed `wit/`: `change` gets the name and the text of each file.
+/// Its functions trap.
 pub fn of_world(change: impl Fn(&str, String) -> String) -> Vec<u8> {
     of_world_with("", change)
 }
 
-/// The same with `more` WIT in a file of its own.
+/// The same with `more` WIT in a file of its own, beside those of the platform.
 pub fn of_world_with(more: &str, change: impl Fn(&str, String) -> String) -> Vec<u8> {
     let (resolve, world) = changed(more, change);
     let mut module = dummy_module(&resolve, world, ManglingAndAbi::Standard32);
@@ -51,28 +53,61 @@ pub fn of_world_with(more: &str, change: impl Fn(&str, String) -> String) -> Vec
 }
 
 fn changed(more: &str, change: impl Fn(&str, String) -> String) -> (Resolve, WorldId) {
-    let from = concat!(env!("CARGO_MANIFEST_DIR"), "/../wit");
+    let from = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit"));
     let folder = tempfile::tempdir().expect("a temporary folder");
-    for file in std::fs::read_dir(from).expect("wit/ is there").flatten() {
-        let name = file.file_name().to_string_lossy().into_owned();
-        // Released versions and vectors lie there, too.
-        if !name.ends_with(".wit") {
-            continue;
+    for part in ["", "deps", "deps/host"] {
+        let to = folder.path().join(part);
+        std::fs::create_dir_all(&to).expect("a folder");
+        for file in std::fs::read_dir(from.join(part))
+            .expect("wit/ is there")
+            .flatten()
+        {
+            let name = file.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".wit") {
+                let text = std::fs::read_to_string(file.path()).expect("WIT is text");
+                std::fs::write(to.join(&name), change(&name, text)).expect("a file");
+            }
         }
-        let text = std::fs::read_to_string(file.path()).expect("WIT is text");
-        std::fs::write(folder.path().join(&name), change(&name, text)).expect("a file");
     }
     if !more.is_empty() {
-        std::fs::write(folder.path().join("more.wit"), more).expect("a file");
+        std::fs::write(folder.path().join("deps/host/more.wit"), more).expect("a file");
     }
     let mut resolve = Resolve::default();
     let (package, _) = resolve
         .push_dir(folder.path())
         .expect("the changed WIT can be parsed");
     let world = resolve
-        .select_world(&[package], Some("policy"))
-        .expect("the world `policy`");
+        .select_world(&[package], None)
+        .expect("wit/ has one world");
     (resolve, world)
+}
+
+/// The real component as one of other versions: it says that its policies are of 1.0.0, which had
+/// no `resolve-batch` (that is still in the file, and no host may take it for a function of that
+/// version), and it has a capability that no host knows, and no configs.
+pub fn other_versions() -> Vec<u8> {
+    let mut bytes = real();
+    for (name, other) in [
+        ("ordain:policy/policy@1.1.0", "ordain:policy/policy@1.0.0"),
+        (
+            "ordain:policy/settings@1.1.0",
+            "ordain:policy/settings@1.0.0",
+        ),
+        ("ordain:policy/types@1.1.0", "ordain:policy/types@1.0.0"),
+        ("ordain:config/config@1.0.0", "ordain:events/events@1.0.0"),
+    ] {
+        let (name, other) = (name.as_bytes(), other.as_bytes());
+        // Of one length: nothing else in the file has to change.
+        assert_eq!(name.len(), other.len());
+        let places: Vec<usize> = (0..bytes.len())
+            .filter(|at| bytes[*at..].starts_with(name))
+            .collect();
+        assert!(!places.is_empty(), "the component has no such name");
+        for at in places {
+            bytes[at..at + other.len()].copy_from_slice(other);
+        }
+    }
+    bytes
 }
 
 /// The real component, which computes for ever when it is instantiated.

@@ -7,6 +7,7 @@ use ordain_tests::wait::{PATIENCE, eventually, holds};
 use serde_json::{Value, json};
 
 use crate::support::components::{Load, component, occasion, push, report, runs};
+use crate::support::configs::{self, Level, effective, set};
 use crate::support::{REQUEST_DEADLINE, model, plain, policy, warm};
 
 /// The candidate's part of the report, once it satisfies.
@@ -81,6 +82,49 @@ async fn differing_answers_are_counted_by_field_and_sampled_without_users() {
         .send()
         .await
         .problem(409, "no-candidate");
+}
+
+#[tokio::test]
+async fn whatever_is_asked_is_compared_and_counted_by_capability() {
+    let app = App::memory().await;
+    app.store("acme", &policy("openai", "m")).await;
+    warm(&app, "acme").await;
+    push(&app, &test_component("window:7;other-record"), "")
+        .await
+        .expect(200);
+    app.resolve(&plain("acme")).await.expect(200);
+    for (user, asked) in [("ann", 1), ("x-ann", 2)] {
+        // What is in no cache yet could not be compared.
+        configs::warm(&app, "acme", Some(user)).await;
+        effective(&app, "acme", Some(user), 0).await.expect(200);
+        let of_config = |c: &Value| c["byCapability"]["config"]["compared"].as_u64();
+        candidate(&app, "a config is compared", |c| {
+            of_config(c) >= Some(asked)
+        })
+        .await;
+    }
+    set(&app, Level::Tenant("acme"), &json!({"mergeMaxMessages": 5})).await;
+    app.store("acme", &policy("openai", "x-secret")).await;
+    let seen = candidate(&app, "a check is compared", |c| {
+        c["differences"]["record"] == 1
+    })
+    .await;
+    let differences = &seen["differences"];
+    assert!(
+        differences["config.pathSlidingWindowSize"].as_u64() >= Some(1),
+        "{seen}"
+    );
+    let by_capability = &seen["byCapability"];
+    assert_eq!(by_capability["policy"]["compared"], 2, "{seen}");
+    assert_eq!(by_capability["policy"]["equal"], 1, "{seen}");
+    let of_config = &by_capability["config"];
+    assert!(of_config["equal"].as_u64() >= Some(2), "{seen}");
+    assert!(
+        of_config["equal"].as_u64() < of_config["compared"].as_u64(),
+        "{seen}"
+    );
+    assert_eq!(seen["samples"][0]["call"], "policy.validate", "{seen}");
+    assert!(!seen.to_string().contains("x-"), "{seen}");
 }
 
 #[tokio::test]

@@ -154,19 +154,19 @@ async fn a_component_file_is_inspected_without_a_server() {
         info["size"],
         std::fs::metadata(&path).expect("the file").len()
     );
-    assert_eq!(info["world"], "ordain:policy/policy@0.3.0");
+    assert_eq!(
+        info["capabilities"],
+        json!(["ordain:config@1.0.0", "ordain:policy@1.1.0"])
+    );
     assert_eq!(
         info["exports"],
-        json!([
-            "ordain:policy/configs@0.3.0",
-            "ordain:policy/resolver@0.3.0"
-        ])
+        json!(["ordain:config/config@1.0.0", "ordain:policy/policy@1.1.0"])
     );
     let shown = cli(["component", "inspect", path.to_str().unwrap()])
         .await
         .expect(0);
     assert!(
-        shown.stdout.contains("ordain:policy/near@0.3.0") && shown.stdout.contains("sha256:"),
+        shown.stdout.contains("ordain:host/near@1.0.0") && shown.stdout.contains("sha256:"),
         "{shown:?}"
     );
 

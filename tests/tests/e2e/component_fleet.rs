@@ -4,7 +4,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ordain_tests::cli::cli;
-use ordain_tests::components::{component as test_component, digest, real, write, write_component};
+use ordain_tests::components::{
+    component as test_component, digest, made, real, write, write_component,
+};
 use ordain_tests::wait::{PATIENCE, eventually, holds};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
@@ -192,20 +194,20 @@ async fn a_component_that_fails_on_one_instance_is_left_by_the_fleet() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fleet_tries_a_candidate_everywhere_and_the_released_world_still_loads() {
+async fn a_fleet_tries_a_candidate_everywhere_and_an_older_version_still_loads() {
     let deployment = Deployment::start().await;
     let (one, two) = (
         deployment.instance("one").start().await,
         deployment.instance("two").start().await,
     );
     one.store("acme", &policy("openai", "m")).await;
-    let released = include_bytes!("../../fixtures/ordain-policy-0.1.0.wasm");
-    push(&one, released, "").await.expect(200);
+    let released = made::other_versions();
+    push(&one, &released, "").await.expect(200);
     let tried = || async {
         two.resolve(&plain("acme")).await.expect(200);
         let candidate = report(&two).await["candidate"].clone();
         let equal =
-            candidate["digest"] == digest(released) && candidate["equal"].as_u64() > Some(0);
+            candidate["digest"] == digest(&released) && candidate["equal"].as_u64() > Some(0);
         holds(equal && candidate["different"] == 0, candidate)
     };
     eventually("the other instance compares", PATIENCE, tried).await;
@@ -215,10 +217,10 @@ async fn a_fleet_tries_a_candidate_everywhere_and_the_released_world_still_loads
         .json();
     assert_eq!(
         (&promoted["state"], &promoted["digest"]),
-        (&json!("promoted"), &json!(digest(released)))
+        (&json!("promoted"), &json!(digest(&released)))
     );
     for app in [&one, &two] {
-        runs(app, &digest(released)).await;
+        runs(app, &digest(&released)).await;
         let answer = app.resolve(&plain("acme")).await.expect(200);
         assert_eq!(model(&answer.json), "m");
     }

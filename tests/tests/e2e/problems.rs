@@ -204,5 +204,6 @@ async fn the_service_says_that_it_lives_is_ready_and_what_it_runs() {
     let component = app.get("/v1/component").await.expect(200).json;
     let answer = app.resolve(&plain("t")).await.expect(200).json;
     assert_eq!(component["digest"], answer["provenance"]["component"]);
-    assert_eq!(component["world"], "ordain:policy/policy@0.3.0");
+    let expected = json!(["ordain:config@1.0.0", "ordain:policy@1.1.0"]);
+    assert_eq!(component["capabilities"], expected);
 }

@@ -149,7 +149,7 @@ async fn a_component_that_is_missing_or_none_is_refused() {
     std::fs::write(&empty, b"\0asm\x0d\0\x01\0").expect("a file");
     refused(
         App::builder().dev().env("ORDAIN_COMPONENT", &empty),
-        &["resolver"],
+        &["ordain:policy/policy"],
     )
     .await;
 }

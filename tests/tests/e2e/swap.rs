@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ordain_tests::app::App;
 use ordain_tests::cli::cli;
-use ordain_tests::components::{component as test_component, digest, real};
+use ordain_tests::components::{component as test_component, digest, made, real};
 use ordain_tests::wait::{PATIENCE, eventually, holds};
 use serde_json::json;
 
@@ -98,41 +98,37 @@ async fn a_rollback_returns_to_what_ran_before_and_only_once() {
 }
 
 #[tokio::test]
-async fn components_of_the_released_worlds_run_beside_the_newest() {
-    released(
-        "0.1.0",
-        include_bytes!("../../fixtures/ordain-policy-0.1.0.wasm"),
-    )
-    .await;
-    released(
-        "0.2.0",
-        include_bytes!("../../fixtures/ordain-policy-0.2.0.wasm"),
-    )
-    .await;
-}
-
-async fn released(version: &str, released: &[u8]) {
+async fn a_component_of_an_older_version_and_another_capability_runs_beside_the_newest() {
+    let other = made::other_versions();
     let app = App::memory().await;
     app.store("acme", &policy("openai", "m")).await;
-    swap_to(&app, released).await;
-    let world = format!("ordain:policy/policy@{version}");
-    assert_eq!(report(&app).await["world"], world.as_str());
-    // There were no configs then.
+    swap_to(&app, &other).await;
+    assert_eq!(
+        report(&app).await["capabilities"],
+        json!(["ordain:events@1.0.0", "ordain:policy@1.0.0"])
+    );
+    // It has no configs.
     let config = app.get("/v1/tenants/acme/config").await;
     assert_eq!(config.error(501).json["code"], "not-offered");
-    // From the origin, from near, and in a batch.
+    let level = app
+        .call("PATCH", "/v1/config")
+        .json(&json!({"mergeMaxMessages": 7}));
+    assert_eq!(level.send().await.error(501).json["code"], "not-offered");
+    // From the origin, and from near.
     let answer = app.resolve(&plain("acme")).await.expect(200);
     assert_eq!(
         (model(&answer.json), component(&answer.json)),
-        ("m", &*digest(released))
+        ("m", &*digest(&other))
     );
     warm(&app, "acme").await;
+    // There were no batches then.
     let batch = app
         .resolve(&json!([plain("acme"), plain("nobody")]))
         .await
         .expect(200);
-    assert_eq!(model(&batch.json[0]), "m");
-    assert_eq!(batch.json[1]["refusal"]["code"], "no-policy");
+    for one in [0, 1] {
+        assert_eq!(batch.json[one]["problem"]["code"], "not-offered");
+    }
     let broken = app.put("/v1/tenants/acme/policy", &json!({})).await;
     let expected = ["/defaultModel", "/defaultProvider"].map(str::to_owned);
     assert_eq!(broken.error(422).pointers(), expected.into());

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::*;
+use super::{FIELDS, Json, NAMES, decode, patch, validate};
+use crate::limits;
+use crate::words::Invalid;
 
 fn pointers(outcome: Result<String, Invalid>) -> Vec<String> {
     match outcome {
@@ -22,7 +24,7 @@ fn a_level_holds_what_was_set_and_nothing_else() {
     let loose = " { \"pathMaxMessages\" : 5.0, \"mergeMaxMessages\" : 1e2 } ";
     let strict = r#"{"mergeMaxMessages":100,"pathMaxMessages":5}"#;
     assert_eq!(validate(loose).as_deref(), Ok(strict));
-    assert_eq!(decode("{}"), Ok(Fields::default()));
+    assert_eq!(decode("{}"), Ok([None; FIELDS.len()]));
 }
 
 #[test]
@@ -35,7 +37,7 @@ fn all_faults_of_a_level_are_listed_with_their_pointers() {
     });
     let mut listed = pointers(validate(&broken.to_string()));
     listed.sort();
-    let mut expected: Vec<String> = FIELDS.iter().map(|field| format!("/{field}")).collect();
+    let mut expected: Vec<String> = NAMES.iter().map(|name| format!("/{name}")).collect();
     expected.extend(["/mergeMaxMesages".to_owned(), "/a~1b".to_owned()]);
     expected.sort();
     assert_eq!(listed, expected);
@@ -116,22 +118,28 @@ fn a_patch_that_is_wrong_changes_nothing_and_says_where() {
     );
 }
 
+fn words(words: [&'static str; 4]) -> BoxedStrategy<Value> {
+    prop::sample::select(words.to_vec())
+        .prop_map(Value::from)
+        .boxed()
+}
+
 /// A value of a field, or null.
 fn member() -> impl Strategy<Value = (String, Value)> {
-    let count = prop_oneof![1..10_000_u64, Just(limits::MAX_TOKENS)].prop_map(Value::from);
+    let count = prop_oneof![1..10_000_u64, Just(limits::MAX_COUNT)].prop_map(Value::from);
     let of = |name: &'static str, value: BoxedStrategy<Value>| {
         prop_oneof![3 => value, 1 => Just(Value::Null)]
             .prop_map(move |value| (name.to_owned(), value))
     };
-    let merge = prop::sample::select(MERGE.map(|(word, _)| word).to_vec()).prop_map(Value::from);
-    let path = prop::sample::select(PATH.map(|(word, _)| word).to_vec()).prop_map(Value::from);
+    let merge = words(["none", "minimal", "moderate", "aggressive"]);
+    let path = words(["none", "sliding_window", "semantic", "hybrid"]);
     let threshold = prop_oneof![(0.0..=1.0_f64), (1e-12..1e-4_f64)].prop_map(Value::from);
     let flag = any::<bool>().prop_map(Value::from);
     prop_oneof![
-        of("mergeCompressionStrategy", merge.boxed()),
+        of("mergeCompressionStrategy", merge),
         of("mergeMaxMessages", count.clone().boxed()),
         of("mergePreservePinned", flag.clone().boxed()),
-        of("pathCompressionStrategy", path.boxed()),
+        of("pathCompressionStrategy", path),
         of("pathMaxMessages", count.clone().boxed()),
         of("pathSlidingWindowSize", count.clone().boxed()),
         of("pathCompressionThreshold", threshold.boxed()),

@@ -1,73 +1,58 @@
-//! Links the imports of the world to [`HostState`], under every released version of it. By hand
-//! rather than by generated traits: the versions share one implementation, strings and lists are
-//! read where they lie in the guest's memory, and every call is counted. Not for what an import
-//! does.
+//! Links the imports that components may have to [`HostState`], under their newest versions: a
+//! component that was made for an older one finds them by the rules of semantic versions. By hand
+//! rather than by generated traits: strings and lists are read where they lie in the guest's memory,
+//! and every call is counted. Not for what an import does.
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, LinkerInstance, WasmList, WasmStr};
+use wasmtime::component::{Linker, WasmList, WasmStr};
 
 use super::subject::{SubjectRef, check_length, is_name};
 use super::{HostState, Limit, near};
-use crate::world::VERSIONS;
 use crate::world::bindings::log::Severity;
 use crate::world::bindings::types::{LookedUp, Scope, Unavailable};
-use ordain_store::ids::{Key, Kind};
+use crate::world::{Capability, HOST};
+use ordain_store::ids::Key;
 
 type Store<'a> = StoreContextMut<'a, HostState>;
 
 /// Links instances that wait for servers: their calls are async.
 pub fn link_waiting(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    for version in VERSIONS {
-        link_common(linker, version)?;
-        let mut far = interface(linker, "far", version)?;
-        far.func_wrap_async("look-up", |mut store: Store<'_>, (subjects,)| {
+    link_common(linker)?;
+    let mut far = linker.instance(&HOST.interface("far"))?;
+    far.func_wrap_async("look-up", |mut store: Store<'_>, (subjects,)| {
+        Box::new(async move {
+            let keys = keys(&mut store, &subjects)?;
+            let state = store.data_mut();
+            state.step_aside();
+            let looked_up = state.far_look_up(keys).await;
+            Ok((state.waited(looked_up),))
+        })
+    })?;
+    let mut origin = linker.instance(&HOST.interface("origin"))?;
+    origin.func_wrap_async(
+        "read",
+        |mut store: Store<'_>, (subjects, min_revision): (WasmList<SubjectRef>, u64)| {
             Box::new(async move {
                 let keys = keys(&mut store, &subjects)?;
                 let state = store.data_mut();
                 state.step_aside();
-                let looked_up = state.far_look_up(keys).await;
+                let looked_up = state.origin_read(keys, min_revision).await;
                 Ok((state.waited(looked_up),))
             })
-        })?;
-        for (name, kind) in origins(version) {
-            let mut origin = interface(linker, name, version)?;
-            origin.func_wrap_async(
-                "read",
-                move |mut store: Store<'_>,
-                      (subjects, min_revision): (WasmList<SubjectRef>, u64)| {
-                    Box::new(async move {
-                        let keys = keys(&mut store, &subjects)?;
-                        // An origin is the source of truth of its own records and no others.
-                        let keys = keys.filter(|keys| keys.iter().all(|key| key.kind() == kind));
-                        let state = store.data_mut();
-                        state.step_aside();
-                        let looked_up = state.origin_read(keys, min_revision).await;
-                        Ok((state.waited(looked_up),))
-                    })
-                },
-            )?;
-        }
-        let mut feed = interface(linker, "feed", version)?;
-        feed.func_wrap_async(
-            "catch-up",
-            |mut store: Store<'_>, (min_revision, wait_ms): (u64, u32)| {
-                Box::new(async move {
-                    let state = entered(&mut store)?;
-                    state.step_aside();
-                    let looked_up = state.catch_up(min_revision, wait_ms).await;
-                    Ok((state.waited(looked_up),))
-                })
-            },
-        )?;
-    }
-    Ok(())
-}
-
-/// The origins that a version of the world has, and what each holds.
-fn origins(version: &str) -> impl Iterator<Item = (&'static str, Kind)> {
-    let configs = ("config-origin", Kind::Config);
-    let configs = (version == VERSIONS[0]).then_some(configs);
-    std::iter::once(("policy-origin", Kind::Policy)).chain(configs)
+        },
+    )?;
+    let mut feed = linker.instance(&HOST.interface("feed"))?;
+    feed.func_wrap_async(
+        "catch-up",
+        |mut store: Store<'_>, (min_revision, wait_ms): (u64, u32)| {
+            Box::new(async move {
+                let state = entered(&mut store)?;
+                state.step_aside();
+                let looked_up = state.catch_up(min_revision, wait_ms).await;
+                Ok((state.waited(looked_up),))
+            })
+        },
+    )
 }
 
 /// Links instances that never wait, which makes their calls cheaper: what would have to wait
@@ -75,50 +60,54 @@ fn origins(version: &str) -> impl Iterator<Item = (&'static str, Kind)> {
 /// instance. What is known without waiting (a switch that is off, a breaker that is open) is
 /// answered here.
 pub fn link_prompt(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    for version in VERSIONS {
-        link_common(linker, version)?;
-        let mut far = interface(linker, "far", version)?;
-        far.func_wrap(
-            "look-up",
-            |mut store: Store<'_>, (_,): (WasmList<SubjectRef>,)| {
-                let state = entered(&mut store)?;
-                let known = state.far_promptly();
-                Ok((state.promptly(known),))
-            },
-        )?;
-        for (name, _) in origins(version) {
-            let mut origin = interface(linker, name, version)?;
-            origin.func_wrap(
-                "read",
-                |mut store: Store<'_>, (_, _): (WasmList<SubjectRef>, u64)| {
-                    let state = entered(&mut store)?;
-                    let known = state.origin_promptly();
-                    Ok((state.promptly(known),))
-                },
-            )?;
-        }
-        let mut feed = interface(linker, "feed", version)?;
-        feed.func_wrap("catch-up", |mut store: Store<'_>, (_, _): (u64, u32)| {
+    link_common(linker)?;
+    let mut far = linker.instance(&HOST.interface("far"))?;
+    far.func_wrap(
+        "look-up",
+        |mut store: Store<'_>, (_,): (WasmList<SubjectRef>,)| {
             let state = entered(&mut store)?;
-            let known = state.feed_promptly();
+            let known = state.far_promptly();
             Ok((state.promptly(known),))
-        })?;
-    }
-    Ok(())
+        },
+    )?;
+    let mut origin = linker.instance(&HOST.interface("origin"))?;
+    origin.func_wrap(
+        "read",
+        |mut store: Store<'_>, (_, _): (WasmList<SubjectRef>, u64)| {
+            let state = entered(&mut store)?;
+            let known = state.origin_promptly();
+            Ok((state.promptly(known),))
+        },
+    )?;
+    let mut feed = linker.instance(&HOST.interface("feed"))?;
+    feed.func_wrap("catch-up", |mut store: Store<'_>, (_, _): (u64, u32)| {
+        let state = entered(&mut store)?;
+        let known = state.feed_promptly();
+        Ok((state.promptly(known),))
+    })
 }
 
 /// Links what answers at once; the same for both kinds of instances.
-fn link_common(linker: &mut Linker<HostState>, version: &str) -> wasmtime::Result<()> {
+fn link_common(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
+    let policy = Capability::Policy.package();
     // Types alone: nothing to call.
-    interface(linker, "types", version)?;
-    interface(linker, "settings", version)?.func_wrap("get", |mut store: Store<'_>, ()| {
-        Ok((entered(&mut store)?.settings.values.clone(),))
+    for types in [HOST.interface("types"), policy.interface("types")] {
+        linker.instance(&types)?;
+    }
+    let mut settings = linker.instance(&HOST.interface("settings"))?;
+    settings.func_wrap("get", |mut store: Store<'_>, ()| {
+        Ok((entered(&mut store)?.settings.platform,))
     })?;
-    interface(linker, "clock", version)?
-        .func_wrap("remaining-ms", |mut store: Store<'_>, ()| {
-            Ok((entered(&mut store)?.remaining_ms(),))
-        })?;
-    interface(linker, "log", version)?.func_wrap(
+    let mut settings = linker.instance(&policy.interface("settings"))?;
+    settings.func_wrap("get", |mut store: Store<'_>, ()| {
+        Ok((entered(&mut store)?.settings.policy.clone(),))
+    })?;
+    let mut clock = linker.instance(&HOST.interface("clock"))?;
+    clock.func_wrap("remaining-ms", |mut store: Store<'_>, ()| {
+        Ok((entered(&mut store)?.remaining_ms(),))
+    })?;
+    let mut log = linker.instance(&HOST.interface("log"))?;
+    log.func_wrap(
         "write",
         |mut store: Store<'_>, (severity, message): (Severity, WasmStr)| {
             if entered(&mut store)?.may_log() {
@@ -128,7 +117,7 @@ fn link_common(linker: &mut Linker<HostState>, version: &str) -> wasmtime::Resul
             Ok(())
         },
     )?;
-    let mut held = interface(linker, "held", version)?;
+    let mut held = linker.instance(&HOST.interface("held"))?;
     held.func_wrap("entry", |mut store: Store<'_>, (index,): (u32,)| {
         Ok((entered(&mut store)?.entry(index),))
     })?;
@@ -152,26 +141,15 @@ fn link_common(linker: &mut Linker<HostState>, version: &str) -> wasmtime::Resul
             Ok((entered(&mut store)?.keep(index, far_ttl_ms),))
         },
     )?;
-    let mut near = interface(linker, "near", version)?;
+    let mut near = linker.instance(&HOST.interface("near"))?;
     near.func_wrap("look-up", |mut store: Store<'_>, (subjects,)| {
         entered(&mut store)?;
         Ok((near::look_up(store, &subjects)?,))
     })?;
-    if version != "0.1.0" {
-        near.func_wrap("find", |mut store: Store<'_>, (subject,): (SubjectRef,)| {
-            entered(&mut store)?;
-            Ok((near::find(store, &subject)?,))
-        })?;
-    }
-    Ok(())
-}
-
-fn interface<'a>(
-    linker: &'a mut Linker<HostState>,
-    name: &str,
-    version: &str,
-) -> wasmtime::Result<LinkerInstance<'a, HostState>> {
-    linker.instance(&format!("ordain:policy/{name}@{version}"))
+    near.func_wrap("find", |mut store: Store<'_>, (subject,): (SubjectRef,)| {
+        entered(&mut store)?;
+        Ok((near::find(store, &subject)?,))
+    })
 }
 
 /// The state of the instance, one call of the host further.

@@ -1,5 +1,5 @@
 //! What the guest may do. One file per import of the world, or for a few small ones, each a few
-//! lines over `coherence`; `link` puts them under every version of it. A call is bound to one
+//! lines over `coherence`; `link` puts them where components look for them. A call is bound to one
 //! tenant (`state`); no import can name another. Not for policy rules (the guest) nor for drivers
 //! (`ordain_store`).
 

@@ -1,4 +1,4 @@
-//! Imports `policy-origin` and `config-origin`: reads from the source of truth (rules O5, N7, R1).
+//! Import `origin`: reads from the source of truth (rules O5, N7, R1).
 
 use super::HostState;
 use super::state::{Held, millis};

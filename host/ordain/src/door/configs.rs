@@ -4,8 +4,8 @@
 use super::decide::{Decided, Judge, Verdict};
 use super::{Ordain, Patched, PutError, ReadError, Stored};
 use crate::answer::ResolveError;
+use crate::calls::PatchConfig;
 use crate::effective::EffectiveConfig;
-use crate::runtime::Check;
 use ordain_store::ids::{Key, Kind, Level, Tenant, User};
 use ordain_store::{
     Attribution, Change, HistoryEntry, Page, Precondition, Record, WriteError, Written,
@@ -92,7 +92,11 @@ impl Judge for Patch<'_> {
         let text = stored.map_or("{}", |record| &*record.body);
         let payer = self.ordain.charge.share(self.level.tenant());
         let runtime = &self.ordain.inner.runtime;
-        let patched = runtime.check(payer, Check::Patch(text, self.text)).await?;
+        let check = PatchConfig {
+            level: text.into(),
+            patch: self.text.into(),
+        };
+        let patched = runtime.check(payer, check).await?;
         let is_empty = serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(self.text)
             .is_ok_and(|patch| patch.is_empty());
         // Without a field there is nothing to log.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Ordain, PutError, ReadError, Stored};
 use crate::answer::{Answer, ResolveError};
+use crate::calls::{InvalidRecord, ValidatePolicy};
 use crate::request::Request;
-use crate::runtime::{Check, InvalidRecord};
 use ordain_coherence::Entry;
 use ordain_store::ids::{Key, Kind, Tenant};
 use ordain_store::{
@@ -33,7 +33,7 @@ impl Ordain {
         record: &str,
     ) -> Result<String, InvalidRecord> {
         let payer = self.charge.share(tenant);
-        let check = Check::Policy(record);
+        let check = ValidatePolicy(record.into());
         self.inner.runtime.check(payer, check).await
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ComponentReport;
-use crate::runtime::InvalidRecord;
+use crate::calls::InvalidRecord;
 use ordain_coherence::BreakerStatus;
 use ordain_store::supervise::TaskStatus;
 use ordain_store::{OriginError, Record, WriteError, Written};

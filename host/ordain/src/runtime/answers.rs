@@ -2,15 +2,16 @@
 //! Counts what is answered, and offers decisions to a candidate in the shadow. Not for how the
 //! component is called (`judge`, `attempt`).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::check::{self, Check, InvalidRecord};
-use super::convert;
 use super::generation::Generation;
-use super::question::{Config, Many, One};
-use super::reply::Said;
 use super::runtime::Runtime;
 use crate::answer::{Answer, ResolveError};
+use crate::calls::{
+    Checked, Compared, GetEffective, InvalidRecord, Resolve, ResolveBatch, read_answer,
+    read_checked, read_effective,
+};
 use crate::capabilities::Call;
 use crate::effective::EffectiveConfig;
 use crate::request::Request;
@@ -45,20 +46,12 @@ impl Runtime {
         }
         let lineup = self.lineup.load();
         let call = self.waiting_call(whose, tenant, Moment::now());
-        let said = self
-            .call_with_fallback(&lineup, &call, &One(request))
-            .await?;
-        let Said {
-            outcome,
-            component,
-            settings,
-            ..
-        } = said;
-        let answer = convert::answer(outcome, tenant, request, component, settings)?;
+        let question = Resolve(Cow::Borrowed(request));
+        let said = self.call_with_fallback(&lineup, &call, &question).await?;
         if let Some(shadow) = &lineup.shadow {
-            shadow.offer(tenant, request, &answer);
+            shadow.offer(Some(tenant), &question, &said.reply, &said.settings);
         }
-        Ok(answer)
+        read_answer(said.reply, tenant, request, said.component, said.settings)
     }
 
     /// Resolves requests of one tenant, in order, by one call of the guest. `began`: when the
@@ -109,23 +102,21 @@ impl Runtime {
                 .collect();
         }
         let lineup = self.lineup.load_full();
-        let said = match self
-            .call_with_fallback(&lineup, call, &Many(requests))
-            .await
-        {
+        let batch = ResolveBatch(requests);
+        let said = match self.call_with_fallback(&lineup, call, &batch).await {
             Ok(said) => said,
             Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
         };
         let shadow = lineup.shadow.as_ref().filter(|_| call.trial.is_none());
-        let answers = said.outcome.into_iter().zip(requests);
+        let answers = said.reply.into_iter().zip(requests);
         answers
-            .map(|(outcome, request)| {
+            .map(|(decided, request)| {
                 let (component, settings) = (said.component.clone(), said.settings.clone());
-                let answer = convert::answer(outcome, tenant, request, component, settings)?;
                 if let Some(shadow) = shadow {
-                    shadow.offer(tenant, request, &answer);
+                    let question = Resolve(Cow::Borrowed(*request));
+                    shadow.offer(Some(tenant), &question, &decided, &settings);
                 }
-                Ok(answer)
+                read_answer(decided, tenant, request, component, settings)
             })
             .collect()
     }
@@ -143,9 +134,15 @@ impl Runtime {
         }
         let lineup = self.lineup.load();
         let call = self.waiting_call(whose, tenant, Moment::now());
-        let question = Config { user, min_revision };
+        let user = user.map(Cow::Borrowed);
+        let question = GetEffective { user, min_revision };
         let answer = match self.call_with_fallback(&lineup, &call, &question).await {
-            Ok(said) => convert::effective(said.outcome, said.component, said.settings),
+            Ok(said) => {
+                if let Some(shadow) = &lineup.shadow {
+                    shadow.offer(Some(tenant), &question, &said.reply, &said.settings);
+                }
+                read_effective(said.reply, said.component, said.settings)
+            }
             Err(error) => Err(error),
         };
         let outcome = answer.as_ref().map(|answer| &answer.provenance);
@@ -154,20 +151,29 @@ impl Runtime {
     }
 
     /// Canonical text of a record, or what is wrong with it. Asks no server.
-    pub async fn check(&self, whose: Whose, check: Check<'_>) -> Result<String, InvalidRecord> {
+    pub async fn check<Q: Compared<Reply = Checked>>(
+        &self,
+        whose: Whose,
+        check: Q,
+    ) -> Result<String, InvalidRecord> {
         let lineup = self.lineup.load_full();
         let call = self.checking_call(whose);
-        check::read_reply(self.call_with_fallback(&lineup, &call, &check).await)
+        let said = self.call_with_fallback(&lineup, &call, &check).await;
+        if let (Ok(said), Some(shadow)) = (&said, &lineup.shadow) {
+            shadow.offer(call.whose.tenant(), &check, &said.reply, &said.settings);
+        }
+        read_checked(said.map(|said| said.reply))
     }
 
     /// The same by a generation that need not be in force.
-    pub async fn check_by(
+    pub async fn check_by<Q: Compared<Reply = Checked>>(
         &self,
         generation: &Generation,
-        check: Check<'_>,
+        check: Q,
     ) -> Result<String, InvalidRecord> {
         let call = self.checking_call(Whose::Operator);
-        check::read_reply(self.call_generation(generation, &call, &check, true).await)
+        let said = self.call_generation(generation, &call, &check, true).await;
+        read_checked(said.map(|said| said.reply))
     }
 
     /// What is written afterwards needs some time as well.

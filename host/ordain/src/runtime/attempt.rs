@@ -2,10 +2,10 @@
 //! for longer, if there is a place for that. Not for what follows if it fails (`judge`).
 
 use super::generation::Generation;
-use super::question::Question;
 use super::reply::{Prompt, Said};
 use super::runtime::Runtime;
 use crate::answer::ResolveError;
+use crate::calls::{Question, Reply};
 use crate::capabilities::{Call, OVERTIME, Turn};
 use ordain_coherence::Moment;
 
@@ -23,7 +23,7 @@ impl Runtime {
         call: &Call,
         question: &Q,
         patient: bool,
-    ) -> Result<Said<Q::Outcome>, ResolveError> {
+    ) -> Result<Said<Q::Reply>, ResolveError> {
         // Once more, if settings changed while the call waited (rule D1).
         for last in [false, true] {
             let prompt = match question.is_heavy() {
@@ -64,7 +64,7 @@ impl Runtime {
         generation: &Generation,
         call: &Call,
         question: &Q,
-    ) -> Result<Said<Q::Outcome>, ResolveError> {
+    ) -> Result<Said<Q::Reply>, ResolveError> {
         let whose = &call.whose;
         let mut place = self.waiting.try_take(whose);
         if place.is_none() {
@@ -119,13 +119,13 @@ fn call_hurried<Q: Question>(
     generation: &Generation,
     call: &Call,
     question: &Q,
-) -> Result<Said<Q::Outcome>, ResolveError> {
+) -> Result<Said<Q::Reply>, ResolveError> {
     let mut call = call.clone();
     call.hurried = true;
     let Prompt::Said(said) = generation.call_promptly(&call, question)? else {
         return Err(ResolveError::Overloaded);
     };
-    let is_answer = question.outcomes(&said.outcome).any(|one| one.is_ok());
+    let is_answer = said.reply.answers().any(|one| one.is_ok());
     match is_answer {
         true => Ok(said),
         false => Err(ResolveError::Overloaded),

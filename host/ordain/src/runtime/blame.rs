@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use super::question::Question;
 use super::reply::Said;
 use crate::answer::ResolveError;
+use crate::calls::{Question, Reply as _};
 use crate::capabilities::{GUEST_TICKS, OVERTIME};
 
 use crate::world::bindings::types::Failure;
@@ -16,16 +16,16 @@ pub const REPEATS: u32 = 3;
 /// So many times longer is clearly longer.
 pub const CLEARLY: u32 = 4;
 
-type Reply<Q> = Result<Said<<Q as Question>::Outcome>, ResolveError>;
+type Ended<Q> = Result<Said<<Q as Question>::Reply>, ResolveError>;
 
 /// Why the component may be to blame that there is no answer; `None`: there is one, or the servers
 /// are to blame, or the caller.
-pub fn blame<Q: Question>(reply: &Reply<Q>, question: &Q) -> Option<String> {
+pub fn blame<Q: Question>(reply: &Ended<Q>, question: &Q) -> Option<String> {
     match reply {
         Err(ResolveError::Component(why)) => Some(why.clone()),
         Err(_) => None,
         Ok(said) => {
-            let outcomes = question.outcomes(&said.outcome).enumerate();
+            let outcomes = said.reply.answers().enumerate();
             let suspects = outcomes
                 .filter_map(|(index, one)| suspect(one, said.excused, question.demand(index)));
             suspects.map(str::to_owned).next()
@@ -73,11 +73,11 @@ pub fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
 }
 
 /// Whether `second` answers what `first` did not, and nothing less.
-pub fn improves<Q: Question>(first: &Reply<Q>, second: &Reply<Q>, question: &Q) -> bool {
+pub fn improves<Q: Question>(first: &Ended<Q>, second: &Ended<Q>, question: &Q) -> bool {
     let Ok(second) = second else {
         return false;
     };
-    let mut better = question.outcomes(&second.outcome);
+    let mut better = second.reply.answers();
     match first {
         // A request or a record that is refused with reason is an answer, too.
         Err(_) => better.any(|outcome| {
@@ -87,12 +87,12 @@ pub fn improves<Q: Question>(first: &Reply<Q>, second: &Reply<Q>, question: &Q) 
             )
         }),
         Ok(said) => {
-            let outcomes = || question.outcomes(&said.outcome);
+            let outcomes = || said.reply.answers();
             let improved = outcomes().zip(better).enumerate().any(|(index, pair)| {
                 let (worse, better) = pair;
                 better.is_ok() && suspect(worse, said.excused, question.demand(index)).is_some()
             });
-            let better = question.outcomes(&second.outcome);
+            let better = second.reply.answers();
             let answered = better.filter(Result::is_ok).count();
             improved && answered >= outcomes().filter(Result::is_ok).count()
         }

@@ -28,7 +28,7 @@ pub enum LoadError {
     #[error("{size} bytes are too many: a component has at most {} MiB", BYTES_MAX >> 20)]
     Size { size: usize },
     /// Every difference.
-    #[error("the component does not fit the world ordain:policy/policy: {}", .0.join("; "))]
+    #[error("the component does not fit the world: {}", .0.join("; "))]
     World(Vec<String>),
     #[error("the component cannot be instantiated: {0}")]
     Instance(String),

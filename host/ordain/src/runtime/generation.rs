@@ -1,30 +1,27 @@
-//! A generation: one component, compiled, of a world that this host runs, and its instances. Calls
+//! A generation: one component, compiled, that fits this host, and its instances. Calls
 //! return what the guest said; a trap, an overrun or nonsense is an error and costs the instance.
 //! Not for whether it answers well (`vectors`), nor for whether it is the one that answers
 //! (`lineup`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use wasmtime::component::{ComponentExportIndex, Func, Instance, InstancePre};
-use wasmtime::{Engine, Store};
+use wasmtime::Engine;
 
 use super::bytes::LoadError;
-use super::check::Check;
 use super::compiler;
 use super::engine::GuestEngine;
+use super::faults::{Fault, Faults};
 use super::info::{ComponentInfo, compile};
-use super::instances::{Exports, Instances, PromptPre, Warm};
+use super::instances::{Instances, Pre, Warm};
 use super::limits;
-use super::log_limit::LogLimit;
-use super::question::{Config, Many, One, Question};
 use super::reply::{Prompt, Said};
 use crate::answer::ResolveError;
+use crate::calls::{self, Question};
 use crate::capabilities::{Call, HostState, Limit, Services};
-use crate::world::bindings::PolicyPre;
-use crate::world::{self, ExportIndices};
+use crate::world::bindings::policy;
+use crate::world::{self, Export, ExportIndices};
 
-/// Digest and world of no component.
+/// Digest of no component.
 const ABSENT: &str = "none";
 
 /// What all instances of a component share.
@@ -32,27 +29,13 @@ struct Linked {
     info: ComponentInfo,
     digest: Arc<str>,
     exports: ExportIndices,
-    prompt: PromptPre,
-    waiting: Option<InstancePre<HostState>>,
+    pre: Option<Pre>,
 }
 
 pub struct Generation {
     linked: Arc<Linked>,
     instances: Instances,
     pub faults: Faults,
-}
-
-/// How often it failed, by kind.
-#[derive(Default)]
-pub struct Faults {
-    pub traps: AtomicU64,
-    /// Limits of time and of calls of the host.
-    pub overruns: AtomicU64,
-    /// Answers that are none.
-    pub nonsense: AtomicU64,
-    /// Errors where another generation had an answer.
-    pub errors: AtomicU64,
-    log: LogLimit,
 }
 
 impl Generation {
@@ -63,64 +46,37 @@ impl Generation {
         services: Arc<Services>,
     ) -> Result<Generation, LoadError> {
         let (component, info) = compile(engine, bytes)?;
-        let version = world::find_version(&info.imports, &info.exports);
-        let version = version.map_err(LoadError::World)?;
+        let exported = world::find_exported(&info.imports, &info.exports);
+        let exported = exported.map_err(LoadError::World)?;
         // Names and version are right: what is left is a type that differs.
         let differs = |error: wasmtime::Error| LoadError::World(vec![format!("{error:#}")]);
-        let exports = ExportIndices::find(&component, version);
+        let exports = ExportIndices::find(&component, &exported);
         let exports = exports.map_err(|lacking| LoadError::World(vec![lacking]))?;
-        let waiting = engine
-            .waiting
-            .instantiate_pre(&component)
-            .map_err(differs)?;
-        let prompt = engine.prompt.instantiate_pre(&component).map_err(differs)?;
-        let prompt = if version == world::VERSIONS[0] {
-            PromptPre::Newest(PolicyPre::new(prompt).map_err(differs)?)
-        } else {
-            PromptPre::Released(prompt)
+        let waiting = engine.waiting.instantiate_pre(&component);
+        let prompt = engine.prompt.instantiate_pre(&component);
+        let prompt = prompt.map_err(differs)?;
+        let pre = Pre {
+            waiting: waiting.map_err(differs)?,
+            policy: policy::GuestIndices::new(&prompt).ok().map(Arc::new),
+            prompt,
         };
         let linked = Linked {
             digest: info.digest.as_str().into(),
             info,
             exports,
-            prompt,
-            waiting: Some(waiting),
+            pre: Some(pre),
         };
         let generation = Generation::of(Some(&engine.engine), Arc::new(linked), services);
-        generation.check_exports(&format!("ordain:policy/resolver@{version}"))?;
+        generation.check_exports()?;
         Ok(generation)
     }
 
     /// An instance can be made, and its functions have the types of the world.
-    fn check_exports(&self, resolver: &str) -> Result<(), LoadError> {
+    fn check_exports(&self) -> Result<(), LoadError> {
         let failed = |error| compiler::denied(&error, LoadError::Instance);
         let (mut store, instance) = self.instances.bare().map_err(failed)?;
-        let indices = &self.linked.exports;
-        let mut check =
-            |name: &str,
-             index: &ComponentExportIndex,
-             fits: fn(&Func, &Store<HostState>) -> wasmtime::Result<()>| {
-                func(&mut store, &instance, index)
-                    .and_then(|export| fits(&export, &store))
-                    .map_err(|error| {
-                        LoadError::World(vec![format!(
-                            "function `{name}` of {resolver}: {error:#}"
-                        )])
-                    })
-            };
-        if let Some(resolve) = &indices.resolve {
-            check("resolve", resolve, One::fits)?;
-        }
-        if let Some(resolve_batch) = &indices.resolve_batch {
-            check("resolve-batch", resolve_batch, Many::fits)?;
-        }
-        if let Some(get_effective) = &indices.get_effective {
-            check("get-effective", get_effective, Config::fits)?;
-        }
-        let Some(validate) = &indices.validate else {
-            return Ok(());
-        };
-        check("validate", validate, Check::fits)
+        let checked = calls::check_exports(&instance, &self.linked.exports, &mut store);
+        checked.map_err(|differs| LoadError::World(vec![differs]))
     }
 
     /// What stands where a component would, in a process that needs no rules: every call of it
@@ -130,26 +86,19 @@ impl Generation {
             info: ComponentInfo {
                 digest: ABSENT.to_owned(),
                 size: 0,
-                world: ABSENT.to_owned(),
+                capabilities: Vec::new(),
                 imports: Vec::new(),
                 exports: Vec::new(),
             },
             digest: ABSENT.into(),
             exports: ExportIndices::default(),
-            prompt: PromptPre::Absent,
-            waiting: None,
+            pre: None,
         };
         Generation::of(None, Arc::new(nothing), services)
     }
 
     fn of(engine: Option<&Engine>, linked: Arc<Linked>, services: Arc<Services>) -> Generation {
-        let instances = Instances::new(
-            engine,
-            services,
-            linked.digest.clone(),
-            linked.prompt.clone(),
-            linked.waiting.clone(),
-        );
+        let instances = Instances::new(engine, services, linked.digest.clone(), linked.pre.clone());
         Generation {
             linked,
             instances,
@@ -180,26 +129,33 @@ impl Generation {
         self.instances.enlist();
     }
 
+    /// Whether the component has a function.
+    pub fn offers(&self, export: Export) -> bool {
+        self.linked.exports.get(export).is_some()
+    }
+
+    fn check_offer(&self, export: Export) -> Result<(), ResolveError> {
+        match self.offers(export) {
+            true => Ok(()),
+            false => Err(ResolveError::NotOffered(export)),
+        }
+    }
+
     pub(super) fn call_promptly<Q: Question>(
         &self,
         call: &Call,
         question: &Q,
-    ) -> Result<Prompt<Q::Outcome>, ResolveError> {
-        let export = question.export(&self.linked.exports);
-        let export = export.ok_or(ResolveError::NotOffered)?;
-        let mut warm = self.instances.prompt(call).map_err(|e| self.failed(&e))?;
+    ) -> Result<Prompt<Q::Reply>, ResolveError> {
+        self.check_offer(Q::EXPORT)?;
+        let failed = |error| self.note_failure(Q::EXPORT, &error);
+        let mut warm = self.instances.prompt(call).map_err(failed)?;
         let Warm { store, exports, .. } = &mut warm;
-        let outcome = match exports {
-            Exports::Newest(policy) => question.call_newest(policy, store),
-            Exports::Released(instance) => func(store, instance, export)
-                .and_then(|export| question.call_released(export, store)),
-        };
-        let outcome = match outcome {
+        let reply = match question.call_prompt(exports, &self.linked.exports, store) {
             Err(error) if is_overtime(&error) && call.prompt_ticks < call.ticks => {
                 warm.store.data().set_heavy(true);
                 return Ok(Prompt::Overtime);
             }
-            outcome => outcome.map_err(|e| self.failed(&e))?,
+            reply => reply.map_err(failed)?,
         };
         let state = warm.store.data();
         let said = match (state.is_heavy, state.wanted_io) {
@@ -207,7 +163,7 @@ impl Generation {
             (_, true) => Prompt::WantsIo,
             (_, false) => {
                 let ticks = call.prompt_ticks.saturating_sub(state.ticks_left());
-                Prompt::Said(self.check_reply(question, outcome, state, ticks)?)
+                Prompt::Said(self.check_reply(question, reply, state, ticks)?)
             }
         };
         self.instances.keep_prompt(warm);
@@ -218,39 +174,30 @@ impl Generation {
         &self,
         call: &Call,
         question: &Q,
-    ) -> Result<Said<Q::Outcome>, ResolveError> {
-        let export = question.export(&self.linked.exports);
-        let export = export.ok_or(ResolveError::NotOffered)?;
-        let mut warm = self
-            .instances
-            .waiting(call)
-            .await
-            .map_err(|e| self.failed(&e))?;
-        let export = func(&mut warm.store, &warm.exports, export);
-        let export = export.map_err(|e| self.failed(&e))?;
-        let outcome = question.call_waiting(export, &mut warm.store).await;
-        let outcome = outcome.map_err(|e| self.failed(&e))?;
+    ) -> Result<Said<Q::Reply>, ResolveError> {
+        self.check_offer(Q::EXPORT)?;
+        let failed = |error| self.note_failure(Q::EXPORT, &error);
+        let mut warm = self.instances.waiting(call).await.map_err(failed)?;
+        let Warm { store, exports, .. } = &mut warm;
+        let reply = question.call_waiting(exports, &self.linked.exports, store);
+        let reply = reply.await.map_err(failed)?;
         let state = warm.store.data();
         let ticks = call.ticks.saturating_sub(state.ticks_left());
-        let said = self.check_reply(question, outcome, state, ticks)?;
+        let said = self.check_reply(question, reply, state, ticks)?;
         self.instances.keep_waiting(warm);
         Ok(said)
-    }
-
-    /// Whether it is of a world that has configs.
-    pub fn has_configs(&self) -> bool {
-        self.linked.exports.get_effective.is_some()
     }
 
     fn check_reply<Q: Question>(
         &self,
         question: &Q,
-        outcome: Q::Outcome,
+        reply: Q::Reply,
         state: &HostState,
         ticks: u32,
-    ) -> Result<Said<Q::Outcome>, ResolveError> {
-        if let Err(why) = question.nonsense(&outcome) {
-            self.note_nonsense(&why);
+    ) -> Result<Said<Q::Reply>, ResolveError> {
+        if let Err(why) = question.check(&reply) {
+            self.faults.note(Fault::Nonsense, Q::EXPORT);
+            self.log_failure(Q::EXPORT, &why);
             return Err(ResolveError::Component(why));
         }
         // What is quick after all may be begun promptly again.
@@ -258,7 +205,7 @@ impl Generation {
             state.set_heavy(false);
         }
         Ok(Said {
-            outcome,
+            reply,
             component: state.component_digest().clone(),
             settings: state.settings_digest().clone(),
             current: state.is_current(),
@@ -268,27 +215,23 @@ impl Generation {
     }
 
     /// Counts an error where another generation had an answer. Traps are counted where they happen.
-    pub(super) fn note_error(&self, why: &str) {
-        self.faults.errors.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn note_error(&self, export: Export, why: &str) {
+        self.faults.note(Fault::Error, export);
         if self.faults.log.allows() {
-            let component = &*self.linked.digest;
             tracing::warn!(
-                component,
+                component = &*self.linked.digest,
+                call = %export,
                 why,
                 "the component failed where the one before did not"
             );
         }
     }
 
-    fn note_nonsense(&self, why: &str) {
-        self.faults.nonsense.fetch_add(1, Ordering::Relaxed);
-        self.log_failure(why);
-    }
-
-    fn log_failure(&self, why: &str) {
+    fn log_failure(&self, export: Export, why: &str) {
         if self.faults.log.allows() {
             tracing::error!(
                 component = &*self.linked.digest,
+                call = %export,
                 why,
                 "the component failed"
             );
@@ -296,7 +239,7 @@ impl Generation {
     }
 
     /// Counts and reports a call that ended in no answer.
-    fn failed(&self, error: &wasmtime::Error) -> ResolveError {
+    fn note_failure(&self, export: Export, error: &wasmtime::Error) -> ResolveError {
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
             // There is no place for one more instance of any component.
             return ResolveError::Overloaded;
@@ -313,27 +256,17 @@ impl Generation {
             }
             return ResolveError::Overloaded;
         }
-        let count = match error.downcast_ref::<Limit>() {
+        let fault = match error.downcast_ref::<Limit>() {
             Some(Limit::Crowded) => return ResolveError::Overloaded,
-            Some(_) => &self.faults.overruns,
-            None => &self.faults.traps,
+            Some(_) => Fault::Overrun,
+            None => Fault::Trap,
         };
-        count.fetch_add(1, Ordering::Relaxed);
-        self.log_failure(&message);
+        self.faults.note(fault, export);
+        self.log_failure(export, &message);
         ResolveError::Component(message)
     }
 }
 
 fn is_overtime(error: &wasmtime::Error) -> bool {
     matches!(error.downcast_ref::<Limit>(), Some(Limit::Time))
-}
-
-fn func(
-    store: &mut Store<HostState>,
-    instance: &Instance,
-    index: &ComponentExportIndex,
-) -> wasmtime::Result<Func> {
-    instance
-        .get_func(store, index)
-        .ok_or_else(|| wasmtime::Error::msg("an export has vanished"))
 }

@@ -15,13 +15,13 @@ pub struct ComponentInfo {
     pub digest: String,
     /// Bytes of the file.
     pub size: u64,
-    /// `ordain:policy/policy@0.3.0`.
-    pub world: String,
+    /// What it can do: `ordain:policy@1.1.0`.
+    pub capabilities: Vec<String>,
     pub imports: Vec<String>,
     pub exports: Vec<String>,
 }
 
-/// Digest, size, imports, exports and world of a component file, of whatever world it is.
+/// What is to be known of a component file, whether or not this host runs it.
 pub fn inspect(engine: &GuestEngine, bytes: &[u8]) -> Result<ComponentInfo, LoadError> {
     Ok(compile(engine, bytes)?.1)
 }
@@ -58,17 +58,23 @@ pub fn compile(
         .collect();
     imports.sort();
     exports.sort();
-    // The resolver's version is the world's: all interfaces are of one package.
-    let version = exports
-        .iter()
-        .find_map(|name| name.strip_prefix("ordain:policy/resolver@"));
-    let world = version.map_or("unknown".into(), |v| format!("ordain:policy/policy@{v}"));
+    let capabilities = exports.iter().filter_map(|name| read_capability(name));
+    let capabilities = capabilities.collect();
     let info = ComponentInfo {
         digest,
         size: bytes.len() as u64,
-        world,
+        capabilities,
         imports,
         exports,
     };
     Ok((component, info))
+}
+
+/// Package and version of an interface that is named as its package: that is a capability, known
+/// here or not.
+fn read_capability(export: &str) -> Option<String> {
+    let (interface, version) = export.split_once('@')?;
+    let (package, interface) = interface.split_once('/')?;
+    let is_capability = package.strip_prefix("ordain:") == Some(interface);
+    is_capability.then(|| format!("{package}@{version}"))
 }

@@ -10,9 +10,10 @@ use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
 use super::engine::MEMORY_MAX;
 use super::idle::Idle;
+use crate::calls::Exports;
 use crate::capabilities::{Call, HostState, Limit, Services, Tick};
 use crate::options::InstanceMode;
-use crate::world::bindings::{Policy, PolicyPre};
+use crate::world::bindings::policy;
 
 /// Calls of one instance, after which its memory starts afresh.
 const CALLS_MAX: u32 = 1_000_000;
@@ -26,21 +27,13 @@ pub struct Warm<T> {
     calls: u32,
 }
 
-/// Exports of a prompt instance.
-pub enum Exports {
-    /// Of the newest world, checked once.
-    Newest(Policy),
-    /// Of an older one, found and checked on every call.
-    Released(Instance),
-}
-
-/// How prompt instances are made.
+/// How instances are made.
 #[derive(Clone)]
-pub enum PromptPre {
-    Newest(PolicyPre<HostState>),
-    Released(InstancePre<HostState>),
-    /// There is no component.
-    Absent,
+pub struct Pre {
+    pub prompt: InstancePre<HostState>,
+    pub waiting: InstancePre<HostState>,
+    /// Where the newest version of a policy is, if the component has that.
+    pub policy: Option<Arc<policy::GuestIndices>>,
 }
 
 /// Why there is no instance of a component that is not there.
@@ -52,8 +45,8 @@ pub struct Instances {
     engine: Option<Engine>,
     services: Arc<Services>,
     digest: Arc<str>,
-    prompt_pre: PromptPre,
-    waiting_pre: Option<InstancePre<HostState>>,
+    /// `None`: there is no component.
+    pre: Option<Pre>,
     prompt: Idle<Warm<Exports>>,
     waiting: Idle<Warm<Instance>>,
     /// It is not asked any more: what comes back from its last calls goes.
@@ -65,15 +58,13 @@ impl Instances {
         engine: Option<&Engine>,
         services: Arc<Services>,
         digest: Arc<str>,
-        prompt_pre: PromptPre,
-        waiting_pre: Option<InstancePre<HostState>>,
+        pre: Option<Pre>,
     ) -> Instances {
         Instances {
             engine: engine.cloned(),
             services,
             digest,
-            prompt_pre,
-            waiting_pre,
+            pre,
             prompt: Idle::default(),
             waiting: Idle::default(),
             retired: AtomicBool::new(false),
@@ -86,12 +77,12 @@ impl Instances {
             Some(warm) => warm,
             None => {
                 let mut store = self.store(|_| Ok(UpdateDeadline::Continue(1)))?;
-                let exports = match &self.prompt_pre {
-                    PromptPre::Newest(pre) => Exports::Newest(pre.instantiate(&mut store)?),
-                    PromptPre::Released(pre) => Exports::Released(pre.instantiate(&mut store)?),
-                    PromptPre::Absent => return Err(absent()),
-                };
-                Warm::new(store, exports)
+                let pre = self.pre.as_ref().ok_or_else(absent)?;
+                let instance = pre.prompt.instantiate(&mut store)?;
+                let policy = pre.policy.as_ref();
+                let policy = policy.map(|indices| indices.load(&mut store, &instance));
+                let policy = policy.transpose()?;
+                Warm::new(store, Exports { instance, policy })
             }
         };
         warm.begin(call, call.prompt_ticks);
@@ -108,8 +99,8 @@ impl Instances {
                     let turn = state.turn()?;
                     Ok(UpdateDeadline::YieldCustom(1, Box::pin(turn)))
                 })?;
-                let pre = self.waiting_pre.as_ref().ok_or_else(absent)?;
-                let instance = pre.instantiate_async(&mut store).await?;
+                let pre = self.pre.as_ref().ok_or_else(absent)?;
+                let instance = pre.waiting.instantiate_async(&mut store).await?;
                 Warm::new(store, instance)
             }
         };
@@ -134,12 +125,8 @@ impl Instances {
     /// A bare instance, to be looked at.
     pub fn bare(&self) -> wasmtime::Result<(Store<HostState>, Instance)> {
         let mut store = self.store(|_| Ok(UpdateDeadline::Continue(1)))?;
-        let pre = match &self.prompt_pre {
-            PromptPre::Newest(pre) => pre.instance_pre(),
-            PromptPre::Released(pre) => pre,
-            PromptPre::Absent => return Err(absent()),
-        };
-        let instance = pre.instantiate(&mut store)?;
+        let pre = self.pre.as_ref().ok_or_else(absent)?;
+        let instance = pre.prompt.instantiate(&mut store)?;
         Ok((store, instance))
     }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::blame::{CLEARLY, REPEATS, blame, improves, is_far_quicker, is_time, timed};
 use super::generation::Generation;
 use super::lineup::Lineup;
-use super::question::Question;
 use super::reply::{Prompt, Said};
 use super::runtime::Runtime;
 use crate::answer::ResolveError;
+use crate::calls::Question;
 use crate::capabilities::{Call, OVERTIME};
+use crate::world::Export;
 use ordain_coherence::Moment;
 
 /// Ticks in which a generation shows how slow it is. More than one: a thread that shares its core
@@ -25,7 +26,7 @@ impl Runtime {
         lineup: &Arc<Lineup>,
         call: &Call,
         question: &Q,
-    ) -> Result<Said<Q::Outcome>, ResolveError> {
+    ) -> Result<Said<Q::Reply>, ResolveError> {
         let current = &lineup.current;
         let Some(good) = lineup.watching() else {
             return self.call_generation(current, call, question, true).await;
@@ -48,7 +49,7 @@ impl Runtime {
                     (true, Ok(_)) => self.is_slower(current, good, call, question).await,
                 };
                 if is_to_blame {
-                    self.note_fault(lineup, good, call, &why);
+                    self.note_fault(lineup, good, call, Q::EXPORT, &why);
                 }
                 return second;
             }
@@ -103,10 +104,17 @@ impl Runtime {
 
     /// Notes that the generation in force failed where the one before did not; after too many, that
     /// one answers again.
-    fn note_fault(&self, lineup: &Arc<Lineup>, good: &Arc<Generation>, call: &Call, why: &str) {
+    fn note_fault(
+        &self,
+        lineup: &Arc<Lineup>,
+        good: &Arc<Generation>,
+        call: &Call,
+        export: Export,
+        why: &str,
+    ) {
         let current = &lineup.current;
-        current.note_error(why);
-        if !lineup.watch.fault(call.whose.tenant(), why) {
+        current.note_error(export, why);
+        if !lineup.watch.fault(call.whose.tenant(), export, why) {
             return;
         }
         let back = Lineup {
@@ -118,6 +126,7 @@ impl Runtime {
             tracing::error!(
                 failed,
                 good,
+                call = %export,
                 why,
                 "the new component has failed too often: the one before answers again"
             );

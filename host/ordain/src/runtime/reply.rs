@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 /// What the guest said, and what is to be known about the call.
 pub struct Said<T> {
-    pub outcome: T,
+    pub reply: T,
     /// Digest of the component.
     pub component: Arc<str>,
     /// Digest of the settings that it went by.

@@ -8,13 +8,14 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use super::check::{Check, InvalidRecord};
 use super::engine::GuestEngine;
 use super::generation::Generation;
 use super::runtime::Runtime;
+use crate::calls::{Checked, Compared, InvalidRecord};
 use crate::capabilities::Services;
 use crate::options::Options;
 use crate::request::EgressMode;
+use crate::world::Export;
 use ordain_coherence::caches::Caches;
 use ordain_coherence::feed::Feed;
 use ordain_coherence::origin::OriginReader;
@@ -116,7 +117,14 @@ impl Sandbox {
         }
     }
 
-    pub async fn check(&self, check: Check<'_>) -> Result<String, InvalidRecord> {
+    pub fn offers(&self, export: Export) -> bool {
+        self.runtime.lineup().current.offers(export)
+    }
+
+    pub async fn check<Q: Compared<Reply = Checked>>(
+        &self,
+        check: Q,
+    ) -> Result<String, InvalidRecord> {
         self.runtime.check(Whose::Operator, check).await
     }
 

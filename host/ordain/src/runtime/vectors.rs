@@ -1,5 +1,5 @@
 //! Decision vectors: records, requests and the answers that every component must give to them
-//! (`wit/vectors.json`, and an operator's own). A component is asked on backends in memory, as a
+//! (`wit/vectors/`, a file for each capability, and an operator's own). A component is asked on backends in memory, as a
 //! tenant would ask it, before it may answer any. Not for whether stored records please it
 //! (`ordain component check`).
 
@@ -20,11 +20,21 @@ use super::bytes::LoadError;
 use super::engine::GuestEngine;
 use super::generation::Generation;
 use super::sandbox::{Sandbox, Settings};
+use crate::world::Export;
 use ordain_store::ids::Tenant;
 use ordain_store::utf8;
 
-/// What every component must answer.
-const BUILT_IN: &str = include_str!("../../../../wit/vectors.json");
+/// What every component must answer that has the capability.
+const BUILT_IN: [(&str, &str); 2] = [
+    (
+        "wit/vectors/policy.json",
+        include_str!("../../../../wit/vectors/policy.json"),
+    ),
+    (
+        "wit/vectors/config.json",
+        include_str!("../../../../wit/vectors/config.json"),
+    ),
+];
 /// Differences that are reported.
 const REPORTED_MAX: usize = 10;
 /// For all vectors together.
@@ -41,12 +51,13 @@ pub enum VectorsError {
     Broken { path: PathBuf, why: String },
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     /// For people.
     #[serde(default, rename = "about")]
     _about: String,
+    #[serde(default)]
     vectors: Vec<Vector>,
     #[serde(default)]
     configs: Vec<Levels>,
@@ -63,10 +74,14 @@ pub struct Vectors {
 impl Vectors {
     /// The built-in ones and those of a file.
     pub fn load(file: Option<&Path>) -> Result<Vectors, VectorsError> {
-        let mut all = parse(BUILT_IN).map_err(|why| VectorsError::Broken {
-            path: "wit/vectors.json".into(),
-            why,
-        })?;
+        let mut all = File::default();
+        for (path, text) in BUILT_IN {
+            let file = parse(text).map_err(|why| VectorsError::Broken {
+                path: path.into(),
+                why,
+            })?;
+            all.add(file);
+        }
         if let Some(path) = file {
             let path = path.to_owned();
             let bytes = match std::fs::read(&path) {
@@ -80,9 +95,8 @@ impl Vectors {
             all.vectors.retain(|vector| !names.contains(&*vector.name));
             all.configs.retain(|vector| !names.contains(&*vector.name));
             all.patches.retain(|vector| !names.contains(&*vector.name));
-            all.vectors.extend(own.vectors);
-            all.configs.extend(own.configs);
-            all.patches.extend(own.patches);
+            drop(names);
+            all.add(own);
         }
         Ok(Vectors {
             decisions: all.vectors,
@@ -122,23 +136,12 @@ impl Vectors {
         generation: &Generation,
         differences: &mut Vec<String>,
     ) -> Result<(), String> {
-        let mut sandboxes: Vec<(&Settings, Sandbox)> = Vec::new();
-        for (number, vector) in self.decisions.iter().enumerate() {
-            let settings = &vector.settings;
-            let place = sandboxes.iter().position(|(of, _)| *of == settings);
-            let place = match place {
-                Some(place) => place,
-                None => {
-                    sandboxes.push((settings, Sandbox::start(engine, generation, settings).await));
-                    sandboxes.len() - 1
-                }
-            };
-            let asked = vector.ask(&sandboxes[place].1, &tenant(number)?).await;
-            if !note(&vector.name, asked, differences)? {
-                return Ok(());
-            }
+        if generation.offers(Export::Resolve)
+            && !self.ask_decisions(engine, generation, differences).await?
+        {
+            return Ok(());
         }
-        if !generation.has_configs() {
+        if !generation.offers(Export::GetEffective) {
             return Ok(());
         }
         let sandbox = Sandbox::start(engine, generation, &Settings::default()).await;
@@ -154,6 +157,32 @@ impl Vectors {
             }
         }
         Ok(())
+    }
+
+    /// Whether there is a point in asking more.
+    async fn ask_decisions(
+        &self,
+        engine: &GuestEngine,
+        generation: &Generation,
+        differences: &mut Vec<String>,
+    ) -> Result<bool, String> {
+        let mut sandboxes: Vec<(&Settings, Sandbox)> = Vec::new();
+        for (number, vector) in self.decisions.iter().enumerate() {
+            let settings = &vector.settings;
+            let place = sandboxes.iter().position(|(of, _)| *of == settings);
+            let place = match place {
+                Some(place) => place,
+                None => {
+                    sandboxes.push((settings, Sandbox::start(engine, generation, settings).await));
+                    sandboxes.len() - 1
+                }
+            };
+            let asked = vector.ask(&sandboxes[place].1, &tenant(number)?).await;
+            if !note(&vector.name, asked, differences)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -180,6 +209,12 @@ fn note(
 }
 
 impl File {
+    fn add(&mut self, other: File) {
+        self.vectors.extend(other.vectors);
+        self.configs.extend(other.configs);
+        self.patches.extend(other.patches);
+    }
+
     fn names(&self) -> impl Iterator<Item = &str> {
         let decisions = self.vectors.iter().map(|vector| &*vector.name);
         let configs = self.configs.iter().map(|vector| &*vector.name);
@@ -196,6 +231,9 @@ fn tenant(number: usize) -> Result<Tenant, String> {
 
 fn parse(text: &str) -> Result<File, String> {
     let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if file.names().next().is_none() {
+        return Err("missing field `vectors`, `configs` or `patches`".to_owned());
+    }
     let mut names = HashSet::new();
     if let Some(twice) = file.names().find(|name| !names.insert(*name)) {
         return Err(format!("two vectors are named `{twice}`"));

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::world::Export;
 use ordain_coherence::Moment;
 use ordain_store::ids::Tenant;
 
@@ -28,8 +29,8 @@ pub struct Watch {
 #[derive(Default)]
 struct Faults {
     of: HashMap<Option<Tenant>, u32>,
-    /// What went wrong last; empty: nothing.
-    last: String,
+    /// Where something went wrong last, and what.
+    last: Option<(Export, String)>,
 }
 
 /// A watch as operators see it.
@@ -39,8 +40,8 @@ pub struct WatchStatus {
     /// Those that count.
     pub faults: u32,
     pub limit: u32,
-    /// What went wrong last; empty: nothing.
-    pub last: String,
+    /// Where something went wrong last, and what.
+    pub last: Option<(Export, String)>,
 }
 
 impl Watch {
@@ -63,10 +64,10 @@ impl Watch {
     }
 
     /// Notes a failure at a request of somebody; true if it was one too many.
-    pub(super) fn fault(&self, tenant: Option<&Tenant>, why: &str) -> bool {
+    pub(super) fn fault(&self, tenant: Option<&Tenant>, export: Export, why: &str) -> bool {
         self.answered.note(tenant);
         let mut faults = self.lock();
-        why.clone_into(&mut faults.last);
+        faults.last = Some((export, why.to_owned()));
         let tenant = tenant.cloned();
         if faults.of.len() < APART || faults.of.contains_key(&tenant) {
             let count = faults.of.entry(tenant).or_default();
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn one_of_several_tenants_cannot_end_it_however_often_it_fails() {
         let watch = watch(20, 100);
-        assert!((0..10_000).all(|_| !watch.fault(Some(&tenant(0)), "slow")));
+        assert!((0..10_000).all(|_| !watch.fault(Some(&tenant(0)), Export::Resolve, "slow")));
         assert_eq!(watch.status().faults, 6);
         assert!(watch.is_going_well());
     }
@@ -171,23 +172,25 @@ mod tests {
     #[test]
     fn the_only_tenant_ends_it_with_one_too_many() {
         let watch = watch(3, 1);
-        assert!((0..3).all(|_| !watch.fault(Some(&tenant(0)), "trap")));
-        assert!(watch.fault(Some(&tenant(0)), "trap"));
+        assert!((0..3).all(|_| !watch.fault(Some(&tenant(0)), Export::Resolve, "trap")));
+        assert!(watch.fault(Some(&tenant(0)), Export::Resolve, "trap"));
     }
 
     #[test]
     fn all_of_a_few_tenants_end_it_and_so_do_some_of_many() {
         for (tenants, answered) in [(2, 2), (3, 3), (4, 4), (4, 500)] {
             let watch = watch(20, answered);
-            let mut all = (0..1000).map(|n| watch.fault(Some(&tenant(n % tenants)), "trap"));
+            let fault = |n: usize| watch.fault(Some(&tenant(n % tenants)), Export::Resolve, "trap");
+            let mut all = (0..1000).map(fault);
             assert!(all.any(|ended| ended), "{tenants} of {answered}");
         }
         let watch = watch(20, 500);
-        assert!((0..1000).all(|n| !watch.fault(Some(&tenant(n % 3)), "trap")));
+        let fault = |n: usize| watch.fault(Some(&tenant(n % 3)), Export::Resolve, "trap");
+        assert!(!(0..1000).any(fault));
     }
 
     #[test]
     fn a_limit_of_none_is_over_at_the_first() {
-        assert!(watch(0, 100).fault(Some(&tenant(0)), "trap"));
+        assert!(watch(0, 100).fault(Some(&tenant(0)), Export::Resolve, "trap"));
     }
 }

@@ -13,6 +13,7 @@ use super::names::{REVISION, TAKEN, etag};
 use ordain::answer::ResolveError;
 use ordain::door::{InvalidRecord, PutError, ReadError};
 use ordain::request::{Fault, Malformed};
+use ordain::world::Export;
 use ordain_store::ids::{TenantError, UserError};
 use ordain_store::{OriginError, WriteError};
 
@@ -244,7 +245,7 @@ impl From<ResolveError> for Problem {
             }
             ResolveError::RequestInvalid(errors) => Problem::request(errors),
             ResolveError::Component(_) => component_failed(),
-            ResolveError::NotOffered => not_offered(),
+            ResolveError::NotOffered(export) => not_offered(export),
         }
     }
 }
@@ -254,8 +255,8 @@ fn revision_unknown() -> Problem {
     Problem::new(StatusCode::CONFLICT, "revision-unknown", detail)
 }
 
-fn not_offered() -> Problem {
-    let detail = "the component that runs has no configs: it is of a world before 0.3.0";
+fn not_offered(export: Export) -> Problem {
+    let detail = format!("the component that runs does not offer `{export}`");
     Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", detail)
 }
 
@@ -325,7 +326,7 @@ impl From<InvalidRecord> for Problem {
                 Problem::faults("invalid-record", "the record", errors)
             }
             InvalidRecord::Component(_) => component_failed(),
-            InvalidRecord::NotOffered => not_offered(),
+            InvalidRecord::NotOffered(export) => not_offered(export),
             InvalidRecord::Late => Problem::deadline(),
             InvalidRecord::Overloaded => {
                 Problem::later("overloaded", "too many records wait to be checked")

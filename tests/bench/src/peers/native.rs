@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use guest::ports::{
-    LookedUp, Ports, Present, Settings, Severity, State, Store, Subject, Unavailable, View,
+    LookedUp, Ports, Present, Settings, Severity, State, Subject, Unavailable, View,
 };
 use guest::resolve::{Instance, resolve};
 use guest::words::{self, Decision, EgressMode, Failure, Tier, Verdict};
@@ -170,7 +170,7 @@ impl Ports for Host {
         LookedUp::Unavailable(Unavailable::Off)
     }
 
-    fn origin(&mut self, _: Store, _: &[Subject<'_>], _: u64) -> LookedUp {
+    fn origin(&mut self, _: &[Subject<'_>], _: u64) -> LookedUp {
         LookedUp::Unavailable(Unavailable::Off)
     }
 

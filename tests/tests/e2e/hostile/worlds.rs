@@ -12,19 +12,19 @@ async fn a_component_that_wants_more_than_the_world_grants_is_refused_and_the_im
         made::of_world_with(
             "interface extra { peek: func() -> u32; }",
             |file, text| match file {
-                "world.wit" => {
+                "imports.wit" => {
                     text.replace("import settings;", "import settings;\n    import extra;")
                 }
                 _ => text,
             },
         );
     faults
-        .unless_refused("extra", &extra, &["ordain:policy/extra@0.3.0"])
+        .unless_refused("extra", &extra, &["ordain:host/extra@1.0.0"])
         .await;
     let wasi = made::of_world_with(
         "package wasi:clocks@0.2.0 { interface wall-clock { now: func() -> u64; } }",
         |file, text| match file {
-            "world.wit" => text.replace(
+            "imports.wit" => text.replace(
                 "import settings;",
                 "import settings;\n    import wasi:clocks/wall-clock@0.2.0;",
             ),
@@ -46,7 +46,7 @@ async fn a_component_that_wants_more_than_the_world_grants_is_refused_and_the_im
         .unless_refused(
             "function",
             &function,
-            &["ordain:policy/clock@0.3.0", "sleep-ms"],
+            &["ordain:host/clock@1.0.0", "sleep-ms"],
         )
         .await;
     faults.none();
@@ -66,7 +66,7 @@ async fn a_component_whose_types_differ_is_refused_and_the_function_named() {
         .unless_refused(
             "import",
             &import,
-            &["ordain:policy/clock@0.3.0", "remaining-ms"],
+            &["ordain:host/clock@1.0.0", "remaining-ms"],
         )
         .await;
     let near = made::of_world(|file, text| match file {
@@ -74,7 +74,7 @@ async fn a_component_whose_types_differ_is_refused_and_the_function_named() {
         _ => text,
     });
     faults
-        .unless_refused("near", &near, &["ordain:policy/near@0.3.0", "look-up"])
+        .unless_refused("near", &near, &["ordain:host/near@1.0.0", "look-up"])
         .await;
     for (name, from, to) in [
         (
@@ -94,11 +94,11 @@ async fn a_component_whose_types_differ_is_refused_and_the_function_named() {
         ),
     ] {
         let export = made::of_world(|file, text| match file {
-            "resolver.wit" => text.replace(from, to),
+            "policy.wit" => text.replace(from, to),
             _ => text,
         });
         faults
-            .unless_refused(name, &export, &["ordain:policy/resolver@0.3.0", name])
+            .unless_refused(name, &export, &["ordain:policy/policy@1.1.0", name])
             .await;
     }
     faults.none();
@@ -108,15 +108,16 @@ async fn a_component_whose_types_differ_is_refused_and_the_function_named() {
 async fn a_component_that_lacks_an_export_is_refused_and_the_export_named() {
     let mut faults = Faults::default();
     let none = made::of_world(|file, text| match file {
-        "world.wit" => text.replace("export resolver;", ""),
+        "policy.wit" => text.replace("export policy;", ""),
+        "config.wit" => text.replace("export config;", ""),
         _ => text,
     });
     faults
-        .unless_refused("none", &none, &["ordain:policy/resolver@0.3.0"])
+        .unless_refused("none", &none, &["ordain:policy/policy@1.1.0"])
         .await;
     for function in ["resolve-batch", "validate"] {
         let without = made::of_world(|file, text| match file {
-            "resolver.wit" => {
+            "policy.wit" => {
                 let lines = text.lines().map(|line| {
                     let is_it = line.trim_start().starts_with(&format!("{function}: func"));
                     if is_it { "" } else { line }
@@ -133,11 +134,10 @@ async fn a_component_that_lacks_an_export_is_refused_and_the_export_named() {
 #[tokio::test]
 async fn a_component_of_another_version_is_refused_and_both_versions_named() {
     let mut faults = Faults::default();
-    for version in ["0.4.0", "0.9.1", "1.0.0"] {
-        let other =
-            made::of_world(|_, text| text.replace("policy@0.3.0", &format!("policy@{version}")));
+    for version in ["1.2.0", "9.9.1", "2.0.0"] {
+        let other = made::of_world(|_, text| text.replace("1.1.0", version));
         faults
-            .unless_refused("version", &other, &[version, "0.3.0"])
+            .unless_refused("version", &other, &[version, "1.1.0"])
             .await;
     }
     faults.none();

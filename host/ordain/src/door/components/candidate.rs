@@ -62,7 +62,7 @@ impl Components {
     pub(super) async fn promote_by_itself(&self, shadow: &Option<Arc<Shadow>>) {
         let Some(shadow) = shadow else { return };
         let digest = shadow.candidate().digest().to_string();
-        let equal = shadow.report().equal;
+        let equal = shadow.report().all.equal;
         let changes = self.wanted().promote_candidate(&digest);
         let reason = format!("{equal} answers in the shadow were equal and none differed");
         if self.change(changes, &reason).await {

@@ -1,11 +1,14 @@
 //! Shows a component the records that are stored, without changing anything. Not for what is valid.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::types::ComponentError;
+use crate::calls::{InvalidRecord, ValidateConfig, ValidatePolicy};
 use crate::door::Ordain;
-use crate::runtime::{Check, InvalidRecord, LoadError};
+use crate::runtime::LoadError;
+use crate::world::Export;
 use ordain_coherence::Moment;
 use ordain_store::LevelPlace;
 
@@ -87,7 +90,11 @@ impl Ordain {
             vectors: inner.components.loader.vectors(),
             ..Checked::default()
         };
-        let mut at = after.map_or(Place::Policies(None), Place::of);
+        let first = match generation.offers(Export::ValidatePolicy) {
+            true => Place::Policies(None),
+            false => Place::Levels(None),
+        };
+        let mut at = after.map_or(first, Place::of);
         loop {
             let (page, more) = match &at {
                 Place::Policies(after) => {
@@ -109,11 +116,18 @@ impl Ordain {
             };
             let mut failures = 0;
             for (place, name, body) in page {
-                let check = match &place {
-                    Place::Policies(_) => Check::Policy(&body),
-                    Place::Levels(_) => Check::Level(&body),
+                let (runtime, text) = (&inner.runtime, Cow::Borrowed(&*body));
+                let checked_by = match &place {
+                    Place::Policies(_) => {
+                        let check = ValidatePolicy(text);
+                        runtime.check_by(&generation, check).await
+                    }
+                    Place::Levels(_) => {
+                        let check = ValidateConfig(text);
+                        runtime.check_by(&generation, check).await
+                    }
                 };
-                match inner.runtime.check_by(&generation, check).await {
+                match checked_by {
                     Ok(_) => {}
                     // It has not been seen: the next check begins with it.
                     Err(why @ (InvalidRecord::Late | InvalidRecord::Overloaded)) => {
@@ -139,8 +153,10 @@ impl Ordain {
             }
             at = match at {
                 at if more => at,
-                // A component of a world without configs is not asked about them.
-                Place::Policies(_) if generation.has_configs() => Place::Levels(None),
+                // A component without configs is not asked about them.
+                Place::Policies(_) if generation.offers(Export::ValidateConfig) => {
+                    Place::Levels(None)
+                }
                 _ => return Ok(checked),
             };
             if Moment::now().since(began) >= patience || checked.invalid.len() >= LISTED_MAX {

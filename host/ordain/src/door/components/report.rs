@@ -9,7 +9,10 @@ use serde::Serialize;
 use super::fleet::{FILE, Fleet, Named};
 use super::state::Components;
 use super::types::Trouble;
-use crate::runtime::{ComponentInfo, Plan, Report, Runtime, Sample, Shadow, WatchStatus};
+use crate::runtime::{
+    ComponentInfo, Fault, Plan, Report, Runtime, Sample, Shadow, Tally, WatchStatus,
+};
+use crate::world::Capability;
 
 /// The state of the component on one instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,6 +35,8 @@ pub struct ComponentReport {
     pub candidate: Option<Candidate>,
     pub fleet: Wanted,
     pub faults: Faults,
+    /// The same by capability, all kinds together.
+    pub faults_by_capability: BTreeMap<&'static str, u64>,
     /// Times that another component began to answer here, returns included.
     pub swaps: u64,
     /// Times that a new component failed too often, and the one before answered again.
@@ -47,8 +52,11 @@ pub struct Watching {
     pub good: String,
     pub faults: u32,
     pub limit: u32,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub last_fault: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_fault: Option<String>,
+    /// At which call: `config.get-effective`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_fault_at: Option<String>,
 }
 
 /// A candidate that answers in the shadow.
@@ -56,7 +64,8 @@ pub struct Watching {
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
     pub digest: String,
-    pub world: String,
+    /// What it can do: `ordain:policy@1.1.0`.
+    pub capabilities: Vec<String>,
     /// `comparing`, or `failed`: it failed too often to be asked again.
     pub state: &'static str,
     pub share: f64,
@@ -68,6 +77,8 @@ pub struct Candidate {
     pub failed: u64,
     pub skipped: u64,
     pub dropped: u64,
+    /// What was compared of each capability.
+    pub by_capability: BTreeMap<&'static str, Tally>,
     /// Differing answers by field.
     pub differences: BTreeMap<String, u64>,
     pub samples: Vec<Sample>,
@@ -123,11 +134,14 @@ impl Components {
             candidate: lineup.shadow.as_deref().map(Candidate::of),
             fleet: Wanted::of(&fleet),
             faults: Faults {
-                traps: count(&faults.traps),
-                overruns: count(&faults.overruns),
-                nonsense: count(&faults.nonsense),
-                errors: count(&faults.errors),
+                traps: faults.count(Fault::Trap),
+                overruns: faults.count(Fault::Overrun),
+                nonsense: faults.count(Fault::Nonsense),
+                errors: faults.count(Fault::Error),
             },
+            faults_by_capability: Capability::ALL
+                .map(|capability| (capability.name(), faults.count_of(capability)))
+                .into(),
             swaps: count(&self.swaps),
             returns: count(&self.returns),
         }
@@ -157,7 +171,7 @@ impl Candidate {
         ): (Report, Plan) = (shadow.report(), shadow.plan());
         Candidate {
             digest: info.digest.clone(),
-            world: info.world.clone(),
+            capabilities: info.capabilities.clone(),
             state: if report.has_given_up() {
                 "failed"
             } else {
@@ -165,12 +179,13 @@ impl Candidate {
             },
             share,
             promote_after,
-            compared: report.compared,
-            equal: report.equal,
-            different: report.different(),
-            failed: report.failed,
-            skipped: report.skipped,
+            compared: report.all.compared,
+            equal: report.all.equal,
+            different: report.all.different(),
+            failed: report.all.failed,
+            skipped: report.all.skipped,
             dropped: report.dropped,
+            by_capability: report.capabilities,
             differences: report.differences,
             samples: report.samples.into(),
         }
@@ -191,7 +206,8 @@ impl Watching {
             good: lineup.good.as_ref()?.digest().to_string(),
             faults,
             limit,
-            last_fault: last,
+            last_fault_at: last.as_ref().map(|(export, _)| export.to_string()),
+            last_fault: last.map(|(_, why)| why),
         })
     }
 }
@@ -203,7 +219,7 @@ impl ComponentReport {
             running: ComponentInfo {
                 digest: "sha256:ab".to_owned(),
                 size: 8,
-                world: "ordain:policy/policy@0.3.0".to_owned(),
+                capabilities: vec!["ordain:policy@1.1.0".to_owned()],
                 imports: Vec::new(),
                 exports: Vec::new(),
             },
@@ -220,6 +236,7 @@ impl ComponentReport {
                 nonsense: 0,
                 errors: 0,
             },
+            faults_by_capability: BTreeMap::new(),
             swaps: 0,
             returns: 0,
         }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::difference::{Difference, compare_faults, find_difference};
 use crate::answer::ResolveError;
-use crate::runtime::check::{Check, InvalidRecord};
+use crate::calls::{InvalidRecord, PatchConfig, ValidateConfig};
 use crate::runtime::sandbox::Sandbox;
 use ordain_coherence::shares::Whose;
 use ordain_store::ids::{Level, Tenant, User};
@@ -58,7 +58,7 @@ impl Levels {
             (Level::User(tenant.clone(), user.clone()), of_user.as_ref()),
         ] {
             let Some(text) = text else { continue };
-            let canonical = match sandbox.check(Check::Level(text.get())).await {
+            let canonical = match sandbox.check(ValidateConfig(text.get().into())).await {
                 Ok(canonical) => canonical,
                 Err(InvalidRecord::Component(why)) => return Err(Difference::Failure(why)),
                 Err(why @ (InvalidRecord::Late | InvalidRecord::Overloaded)) => {
@@ -112,7 +112,10 @@ impl Patch {
 
     pub async fn ask(&self, sandbox: &Sandbox) -> Result<(), Difference> {
         let level = self.level.to_string();
-        let check = Check::Patch(&level, self.patch.get());
+        let check = PatchConfig {
+            level: level.as_str().into(),
+            patch: self.patch.get().into(),
+        };
         let patched = sandbox.check(check).await;
         match (patched, &self.becomes, &self.faults) {
             (Ok(text), Some(expected), _) => {

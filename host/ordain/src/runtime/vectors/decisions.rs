@@ -7,9 +7,10 @@ use serde_json::value::RawValue;
 
 use super::difference::{Difference, compare_faults, find_difference};
 use crate::answer::{Answer, ResolveError};
+use crate::calls::{InvalidRecord, ValidatePolicy};
 use crate::request::{self, Body};
-use crate::runtime::check::{Check, InvalidRecord};
 use crate::runtime::sandbox::{Sandbox, Settings};
+use crate::world::Export;
 use ordain_coherence::Moment;
 use ordain_coherence::shares::Whose;
 use ordain_store::ids::Tenant;
@@ -64,7 +65,7 @@ impl Vector {
     pub async fn ask(&self, sandbox: &Sandbox, tenant: &Tenant) -> Result<(), Difference> {
         if let Some(policy) = &self.policy {
             let canonical = match (
-                sandbox.check(Check::Policy(policy.get())).await,
+                sandbox.check(ValidatePolicy(policy.get().into())).await,
                 &self.faults,
             ) {
                 (Ok(canonical), None) => canonical,
@@ -102,6 +103,9 @@ impl Vector {
                 .resolve(Whose::Operator, tenant, &request)
                 .await;
             compare(answer, expected, way)?;
+        }
+        if !sandbox.offers(Export::ResolveBatch) {
+            return Ok(());
         }
         let twice = [&request, &request];
         let answers = sandbox
@@ -155,6 +159,6 @@ fn code(error: &ResolveError) -> &'static str {
         ResolveError::Late => "deadline",
         ResolveError::Overloaded => "overloaded",
         ResolveError::Component(_) => "component-failed",
-        ResolveError::NotOffered => "not-offered",
+        ResolveError::NotOffered(_) => "not-offered",
     }
 }

@@ -8,9 +8,10 @@ use crate::cli::reply::Failure;
 /// Samples of differing answers that are shown; `--json` has them all.
 const SAMPLES: usize = 5;
 
-/// Digest, size, world, imports and exports.
+/// Digest, size, imports and exports.
 pub fn info(info: &Value) -> Result<(), Failure> {
-    let mut rows = some(info, &["digest", "size", "world"]);
+    let mut rows = some(info, &["digest", "size"]);
+    rows.push(row("can do", names(&info["capabilities"])));
     for (name, list) in [("import", "imports"), ("export", "exports")] {
         let items = info[list].as_array().into_iter().flatten();
         rows.extend(items.map(|item| row(name, cell(item))));
@@ -66,7 +67,7 @@ pub fn status(report: &Value) -> Result<(), Failure> {
         format!(
             "{} ({}), from {}, since {}",
             cell(&report["digest"]),
-            cell(&report["world"]),
+            names(&report["capabilities"]),
             match report["from"].as_str() {
                 Some("fleet") => "the fleet",
                 _ => "its file",
@@ -104,10 +105,19 @@ pub fn status(report: &Value) -> Result<(), Failure> {
             ),
         ));
         if !watch["lastFault"].is_null() {
-            rows.push(row("last fault", cell(&watch["lastFault"])));
+            let (call, fault) = (&watch["lastFaultAt"], &watch["lastFault"]);
+            rows.push(row(
+                "last fault",
+                format!("{}: {}", cell(call), cell(fault)),
+            ));
         }
     }
-    rows.push(row("faults", counts(&report["faults"])));
+    let by_capability = counts(&report["faultsByCapability"]);
+    let faults = counts(&report["faults"]);
+    rows.push(row(
+        "faults",
+        format!("{faults} (by capability: {by_capability})"),
+    ));
     candidate(&report["candidate"], &mut rows);
     output::table(&["", ""], &rows)
 }
@@ -147,6 +157,10 @@ fn candidate(candidate: &Value, rows: &mut Vec<Vec<String>>) {
         .map(|name| format!("{} {name}", cell(&candidate[*name])))
         .collect();
     rows.push(row("answers", numbers.join(", ")));
+    let by_capability = candidate["byCapability"].as_object();
+    for (name, tally) in by_capability.into_iter().flatten() {
+        rows.push(row("", format!("{name}: {}", counts(tally))));
+    }
     if let Some(differences) = candidate["differences"].as_object()
         && !differences.is_empty()
     {
@@ -165,15 +179,20 @@ fn candidate(candidate: &Value, rows: &mut Vec<Vec<String>>) {
                 )
             })
             .collect();
-        let task = match sample["task"].as_str() {
-            Some(task) => format!(" task {task}"),
-            None => String::new(),
-        };
-        rows.push(row(
-            "sample",
-            format!("{}{task}: {}", cell(&sample["tenant"]), fields.join(", ")),
-        ));
+        let mut asked = cell(&sample["call"]);
+        for (name, before) in [("tenant", " "), ("task", " task ")] {
+            if let Some(value) = sample[name].as_str() {
+                asked += &format!("{before}{value}");
+            }
+        }
+        rows.push(row("sample", format!("{asked}: {}", fields.join(", "))));
     }
+}
+
+/// The texts of a list.
+fn names(list: &Value) -> String {
+    let names = list.as_array().into_iter().flatten();
+    names.map(cell).collect::<Vec<_>>().join(", ")
 }
 
 /// Members of an object with their numbers.
