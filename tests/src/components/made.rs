@@ -86,8 +86,7 @@ fn changed(more: &str, change: impl Fn(&str, String) -> String) -> (Resolve, Wor
 /// no `resolve-batch` (that is still in the file, and no host may take it for a function of that
 /// version), and it has a capability that no host knows, and no configs.
 pub fn other_versions() -> Vec<u8> {
-    let mut bytes = real();
-    for (name, other) in [
+    renamed(&[
         ("ordain:policy/policy@1.1.0", "ordain:policy/policy@1.0.0"),
         (
             "ordain:policy/settings@1.1.0",
@@ -95,9 +94,19 @@ pub fn other_versions() -> Vec<u8> {
         ),
         ("ordain:policy/types@1.1.0", "ordain:policy/types@1.0.0"),
         ("ordain:config/config@1.0.0", "ordain:events/events@1.0.0"),
-    ] {
+    ])
+}
+
+/// The real component without policies: in their place is a capability that no host knows.
+pub fn without_policies() -> Vec<u8> {
+    renamed(&[("ordain:policy/policy@1.1.0", "ordain:people/people@1.1.0")])
+}
+
+/// The real component with other names of the same length: nothing else in the file has to change.
+fn renamed(names: &[(&str, &str)]) -> Vec<u8> {
+    let mut bytes = real();
+    for (name, other) in names {
         let (name, other) = (name.as_bytes(), other.as_bytes());
-        // Of one length: nothing else in the file has to change.
         assert_eq!(name.len(), other.len());
         let places: Vec<usize> = (0..bytes.len())
             .filter(|at| bytes[*at..].starts_with(name))

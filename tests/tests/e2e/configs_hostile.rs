@@ -33,6 +33,14 @@ async fn what_a_new_component_fails_at_is_answered_by_the_one_before_until_it_ru
             let answer = effective(&app, "acme", Some(BAD), 0).await.expect(200);
             assert_eq!(answer.json["config"]["mergeMaxMessages"], 7, "{mode}");
             assert_eq!(component(&answer.json), digest(&real()), "{mode} {call}");
+            if call == 0 {
+                let report = report(&app).await;
+                let at = &report["watch"]["lastFaultAt"];
+                assert_eq!(at, "config.get-effective", "{mode}: {report}");
+                let faults = &report["faultsByCapability"];
+                assert_eq!(faults["policy"], 0, "{mode}: {report}");
+                assert!(faults["config"].as_u64() > Some(0), "{mode}: {report}");
+            }
         }
         runs(&app, &digest(&real())).await;
         let report = report(&app).await;

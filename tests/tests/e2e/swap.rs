@@ -10,6 +10,7 @@ use ordain_tests::wait::{PATIENCE, eventually, holds};
 use serde_json::json;
 
 use crate::support::components::{Load, component, occasion, push, report, runs, swap_to};
+use crate::support::configs::{Level, effective, set};
 use crate::support::{model, plain, policy, warm};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,6 +139,30 @@ async fn a_component_of_an_older_version_and_another_capability_runs_beside_the_
         (answer.tier(), component(&answer.json)),
         ("near", &*digest(&real()))
     );
+}
+
+#[tokio::test]
+async fn a_component_may_have_configs_alone() {
+    let other = made::without_policies();
+    let app = App::memory().await;
+    app.store("acme", &policy("openai", "m")).await;
+    swap_to(&app, &other).await;
+    let report = report(&app).await;
+    assert_eq!(
+        report["capabilities"],
+        json!(["ordain:config@1.0.0", "ordain:people@1.1.0"])
+    );
+    app.resolve(&plain("acme"))
+        .await
+        .problem(501, "not-offered");
+    let written = app
+        .put("/v1/tenants/acme/policy", &policy("openai", "m"))
+        .await;
+    written.problem(501, "not-offered");
+    set(&app, Level::Global, &json!({"mergeMaxMessages": 7})).await;
+    let holds = effective(&app, "acme", None, 0).await.expect(200).json;
+    assert_eq!(holds["config"]["mergeMaxMessages"], 7);
+    assert_eq!(component(&holds), digest(&other));
 }
 
 #[tokio::test]
