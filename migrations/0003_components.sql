@@ -3,9 +3,7 @@
 -- `component.candidate`. What lies here is named by its own content and never changes; so it is not
 -- logged.
 
-SET LOCAL lock_timeout = '5s';
-
-CREATE TABLE public.components (
+CREATE TABLE {schema}.components (
     digest    text COLLATE "C" PRIMARY KEY,
     bytes     bytea NOT NULL,
     signature text,
@@ -14,14 +12,14 @@ CREATE TABLE public.components (
     CONSTRAINT components_named_by_content CHECK (digest = 'sha256:' || pg_catalog.encode(pg_catalog.sha256(bytes), 'hex')),
     CONSTRAINT components_signature CHECK (signature ~ '^[A-Za-z0-9+/]{86}==$')
 );
-COMMENT ON TABLE public.components IS
+COMMENT ON TABLE {schema}.components IS
     'Component files that were pushed, by digest. Hosts fetch the ones that the settings component.* name; of the others the newest few are kept.';
-COMMENT ON COLUMN public.components.signature IS
+COMMENT ON COLUMN {schema}.components.signature IS
     'Ed25519 signature of the bytes, in base64; every host checks it against its own list of keys. NULL: none was given.';
-COMMENT ON COLUMN public.components.at IS
+COMMENT ON COLUMN {schema}.components.at IS
     'When it was last pushed; decides which unused ones are kept.';
-COMMENT ON INDEX public.components_pkey IS
+COMMENT ON INDEX {schema}.components_pkey IS
     'A host looks a component up by the digest that a setting names.';
 
-REVOKE ALL ON public.components FROM PUBLIC;
-GRANT SELECT, INSERT (digest, bytes, signature), UPDATE (signature, at), DELETE ON public.components TO ordain_service;
+REVOKE ALL ON {schema}.components FROM PUBLIC;
+GRANT SELECT, INSERT (digest, bytes, signature), UPDATE (signature, at), DELETE ON {schema}.components TO ordain_service;

@@ -21,15 +21,15 @@ FOR round IN 1..4 LOOP
     -- What is there at all -----------------------------------------------------------------------
 
     FOREACH wish IN ARRAY ARRAY['changes', 'log_head', 'log', 'policies', 'configs', 'settings', 'components'] LOOP
-        IF pg_catalog.to_regclass('public.' || wish) IS NULL THEN
+        IF pg_catalog.to_regclass('{schema}.' || wish) IS NULL THEN
             missing := missing || ('table ' || wish);
         END IF;
     END LOOP;
     FOREACH wish IN ARRAY ARRAY['log_next', 'log_head_grows', 'refuse_truncate', 'changes_stay', 'log_append',
-        'log_purge', 'log_prune', 'policy_is_sound', 'config_text', 'policies_before', 'policies_after',
+        'log_purge', 'log_prune', 'policy_is_sound', 'config_is_sound', 'policies_before', 'policies_after',
         'settings_before', 'settings_after', 'configs_before', 'configs_after'] LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_proc
-            WHERE proname = wish AND pronamespace = 'public'::pg_catalog.regnamespace) THEN
+            WHERE proname = wish AND pronamespace = '{schema}'::pg_catalog.regnamespace) THEN
             missing := missing || ('function ' || wish);
         END IF;
     END LOOP;
@@ -40,11 +40,11 @@ FOR round IN 1..4 LOOP
         ('changes', 'changes_stay'), ('changes', 'refuse_truncate'),
         ('log_head', 'log_head_grows'), ('log_head', 'refuse_truncate')) w (tab, trig) LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger
-            WHERE tgrelid = pg_catalog.to_regclass('public.' || item.tab) AND tgname = item.trig) THEN
+            WHERE tgrelid = pg_catalog.to_regclass('{schema}.' || item.tab) AND tgname = item.trig) THEN
             missing := missing || ('trigger ' || item.trig || ' on ' || item.tab);
         ELSIF EXISTS (SELECT FROM pg_catalog.pg_trigger
-            WHERE tgrelid = pg_catalog.to_regclass('public.' || item.tab) AND tgname = item.trig AND tgenabled = 'D') THEN
-            wishes := wishes || pg_catalog.format('ALTER TABLE public.%I ENABLE TRIGGER %I', item.tab, item.trig);
+            WHERE tgrelid = pg_catalog.to_regclass('{schema}.' || item.tab) AND tgname = item.trig AND tgenabled = 'D') THEN
+            wishes := wishes || pg_catalog.format('ALTER TABLE {schema}.%I ENABLE TRIGGER %I', item.tab, item.trig);
         END IF;
     END LOOP;
     IF missing <> '{}' THEN
@@ -55,12 +55,12 @@ FOR round IN 1..4 LOOP
     -- Owners -------------------------------------------------------------------------------------
 
     SELECT relowner, pg_catalog.pg_get_userbyid(relowner) INTO keeper, owner FROM pg_catalog.pg_class
-        WHERE oid = 'public.changes'::pg_catalog.regclass;
-    IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = 'public.log'::pg_catalog.regclass AND relowner <> keeper) THEN
-        wishes := wishes || pg_catalog.format('ALTER VIEW public.log OWNER TO %I', owner);
+        WHERE oid = '{schema}.changes'::pg_catalog.regclass;
+    IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = '{schema}.log'::pg_catalog.regclass AND relowner <> keeper) THEN
+        wishes := wishes || pg_catalog.format('ALTER VIEW {schema}.log OWNER TO %I', owner);
     END IF;
     FOR item IN SELECT oid::pg_catalog.regprocedure AS called FROM pg_catalog.pg_proc
-        WHERE pronamespace = 'public'::pg_catalog.regnamespace AND prosecdef AND proowner <> keeper
+        WHERE pronamespace = '{schema}'::pg_catalog.regnamespace AND prosecdef AND proowner <> keeper
             AND proname IN ('policies_before', 'policies_after', 'settings_before', 'settings_after',
                 'configs_before', 'configs_after', 'log_purge', 'log_prune') LOOP
         wishes := wishes || pg_catalog.format('ALTER FUNCTION %s OWNER TO %I', item.called, owner);
@@ -69,9 +69,9 @@ FOR round IN 1..4 LOOP
     -- Row policies -------------------------------------------------------------------------------
 
     FOREACH wish IN ARRAY ARRAY['policies', 'configs', 'changes'] LOOP
-        IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = ('public.' || wish)::pg_catalog.regclass
+        IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = ('{schema}.' || wish)::pg_catalog.regclass
             AND NOT (relrowsecurity AND relforcerowsecurity)) THEN
-            wishes := wishes || pg_catalog.format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', wish);
+            wishes := wishes || pg_catalog.format('ALTER TABLE {schema}.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', wish);
         END IF;
     END LOOP;
     FOR item IN SELECT tab, pol, role, does FROM (VALUES
@@ -85,13 +85,13 @@ FOR round IN 1..4 LOOP
         ('changes', 'owner_keeps_the_log', owner, pg_catalog.format('FOR ALL TO %I USING (true) WITH CHECK (true)', owner))
         ) w (tab, pol, role, does)
         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_policy p
-            WHERE p.polrelid = ('public.' || tab)::pg_catalog.regclass AND p.polname = pol
+            WHERE p.polrelid = ('{schema}.' || tab)::pg_catalog.regclass AND p.polname = pol
             AND p.polroles = ARRAY[coalesce((SELECT oid FROM pg_catalog.pg_roles WHERE rolname = role), 0)]) LOOP
-        IF EXISTS (SELECT FROM pg_catalog.pg_policy WHERE polrelid = ('public.' || item.tab)::pg_catalog.regclass
+        IF EXISTS (SELECT FROM pg_catalog.pg_policy WHERE polrelid = ('{schema}.' || item.tab)::pg_catalog.regclass
             AND polname = item.pol) THEN
-            wishes := wishes || pg_catalog.format('DROP POLICY %I ON public.%I', item.pol, item.tab);
+            wishes := wishes || pg_catalog.format('DROP POLICY %I ON {schema}.%I', item.pol, item.tab);
         END IF;
-        wishes := wishes || pg_catalog.format('CREATE POLICY %I ON public.%I %s', item.pol, item.tab, item.does);
+        wishes := wishes || pg_catalog.format('CREATE POLICY %I ON {schema}.%I %s', item.pol, item.tab, item.does);
     END LOOP;
 
     -- Grants -------------------------------------------------------------------------------------
@@ -115,22 +115,22 @@ FOR round IN 1..4 LOOP
         ('ordain_tenant', 'SELECT', 'policies', NULL), ('ordain_tenant', 'DELETE', 'policies', NULL),
         ('ordain_tenant', 'INSERT', 'policies', 'tenant, body'), ('ordain_tenant', 'UPDATE', 'policies', 'body'),
         ('ordain_tenant', 'SELECT', 'configs', NULL), ('ordain_tenant', 'DELETE', 'configs', NULL),
-        ('ordain_tenant', 'INSERT', 'configs', 'tenant, user_id, auto_compact_enabled, compaction_interval_minutes, merge_compression_strategy, merge_max_messages, merge_preserve_pinned, path_compression_strategy, path_compression_threshold, path_max_messages, path_sliding_window_size'),
-        ('ordain_tenant', 'UPDATE', 'configs', 'auto_compact_enabled, compaction_interval_minutes, merge_compression_strategy, merge_max_messages, merge_preserve_pinned, path_compression_strategy, path_compression_threshold, path_max_messages, path_sliding_window_size')
+        ('ordain_tenant', 'INSERT', 'configs', 'tenant, user_id, body'),
+        ('ordain_tenant', 'UPDATE', 'configs', 'body')
         ) w (role, priv, tab, cols)
-        WHERE CASE WHEN cols IS NULL THEN NOT pg_catalog.has_table_privilege(role, 'public.' || tab, priv)
+        WHERE CASE WHEN cols IS NULL THEN NOT pg_catalog.has_table_privilege(role, '{schema}.' || tab, priv)
             ELSE EXISTS (SELECT FROM pg_catalog.regexp_split_to_table(cols, ', ') col
-                WHERE NOT pg_catalog.has_column_privilege(role, 'public.' || tab, col, priv)) END LOOP
-        wishes := wishes || pg_catalog.format('GRANT %s%s ON public.%I TO %I', item.priv,
+                WHERE NOT pg_catalog.has_column_privilege(role, '{schema}.' || tab, col, priv)) END LOOP
+        wishes := wishes || pg_catalog.format('GRANT %s%s ON {schema}.%I TO %I', item.priv,
             coalesce(' (' || item.cols || ')', ''), item.tab, item.role);
     END LOOP;
     FOREACH wish IN ARRAY ARRAY['ordain_service', 'ordain_tenant'] LOOP
-        IF NOT pg_catalog.has_schema_privilege(wish, 'public', 'USAGE') THEN
-            wishes := wishes || pg_catalog.format('GRANT USAGE ON SCHEMA public TO %I', wish);
+        IF NOT pg_catalog.has_schema_privilege(wish, '{schema}', 'USAGE') THEN
+            wishes := wishes || pg_catalog.format('GRANT USAGE ON SCHEMA "{schema}" TO %I', wish);
         END IF;
     END LOOP;
     FOR item IN SELECT p.oid::pg_catalog.regprocedure AS called, p.proname, p.oid FROM pg_catalog.pg_proc p
-        WHERE p.pronamespace = 'public'::pg_catalog.regnamespace
+        WHERE p.pronamespace = '{schema}'::pg_catalog.regnamespace
             AND p.proname IN ('log_next', 'log_head_grows', 'refuse_truncate', 'changes_stay', 'log_append',
                 'policies_before', 'policies_after', 'settings_before', 'settings_after', 'configs_before',
                 'configs_after', 'log_purge', 'log_prune') LOOP
@@ -148,14 +148,14 @@ FOR round IN 1..4 LOOP
     -- What ALTER DEFAULT PRIVILEGES gave to others when the tables were made, and what everybody has.
     FOR item IN SELECT DISTINCT c.relname, a.grantee, c.relowner FROM pg_catalog.pg_class c,
             pg_catalog.aclexplode(c.relacl) a
-        WHERE c.oid IN (SELECT ('public.' || t)::pg_catalog.regclass FROM pg_catalog.unnest(ARRAY['changes',
+        WHERE c.oid IN (SELECT ('{schema}.' || t)::pg_catalog.regclass FROM pg_catalog.unnest(ARRAY['changes',
                 'log_head', 'log', 'policies', 'configs', 'settings', 'components']) t)
             AND a.grantee <> c.relowner
             AND (a.grantee = 0 OR EXISTS (SELECT FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) g
                 WHERE d.defaclobjtype = 'r' AND g.grantee = a.grantee
-                    AND (d.defaclnamespace IN (0, 'public'::pg_catalog.regnamespace))))
+                    AND (d.defaclnamespace IN (0, '{schema}'::pg_catalog.regnamespace))))
             AND coalesce(pg_catalog.pg_get_userbyid(nullif(a.grantee, 0)), '') NOT IN ('ordain_service', 'ordain_tenant') LOOP
-        wishes := wishes || pg_catalog.format('REVOKE ALL ON public.%I FROM %s', item.relname,
+        wishes := wishes || pg_catalog.format('REVOKE ALL ON {schema}.%I FROM %s', item.relname,
             CASE item.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(item.grantee)) END);
     END LOOP;
 

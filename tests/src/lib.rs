@@ -17,5 +17,6 @@ pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod services;
+pub mod sql;
 pub mod tokens;
 pub mod wait;

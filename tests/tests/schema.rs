@@ -4,12 +4,14 @@
 mod configs;
 #[path = "schema/isolation.rs"]
 mod isolation;
+#[path = "schema/names.rs"]
+mod names;
 #[path = "schema/upkeep.rs"]
 mod upkeep;
 
 use std::time::Duration;
 
-use ordain_store::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};
+use ordain_store::postgres::{Postgres, PostgresOptions, SchemaError, SchemaName, SchemaStatus};
 use ordain_store::{ChangeLog, Origin};
 use ordain_tests::services;
 
@@ -36,7 +38,9 @@ impl Database {
 
     async fn migrated() -> Database {
         let database = Database::empty();
-        Postgres::migrate(&database.url).await.expect("migrated");
+        Postgres::migrate(&database.url, &SchemaName::default())
+            .await
+            .expect("migrated");
         database
     }
 
@@ -183,7 +187,7 @@ async fn the_service_can_write_policies_and_nothing_else() {
         "DROP TRIGGER policies_after ON policies",
         "CREATE TABLE other ()",
         "CREATE FUNCTION public.other() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-        "CREATE OR REPLACE FUNCTION public.log_next() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+        "CREATE OR REPLACE FUNCTION ordain.log_next() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
         "DROP TABLE policies",
         "ALTER TABLE policies DISABLE ROW LEVEL SECURITY",
         "DROP POLICY own_tenant ON configs",
@@ -298,7 +302,9 @@ async fn many_hosts_may_migrate_at_once_in_several_databases() {
     let urls = databases.iter().flat_map(|database| [&database.url; 4]);
     let tasks: Vec<_> = urls
         .cloned()
-        .map(|url| tokio::spawn(async move { Postgres::migrate(&url).await }))
+        .map(|url| {
+            tokio::spawn(async move { Postgres::migrate(&url, &SchemaName::default()).await })
+        })
         .collect();
     for task in tasks {
         task.await.expect("no panic").expect("migrated");
@@ -325,7 +331,9 @@ async fn the_state_of_the_schema_is_told() {
         .await
         .expect_err("there is no schema");
     assert!(error.to_string().contains("ordain migrate"), "{error}");
-    Postgres::migrate(&database.url).await.expect("migrated");
+    Postgres::migrate(&database.url, &SchemaName::default())
+        .await
+        .expect("migrated");
     assert_eq!(
         origin.schema_status().await.expect("known"),
         SchemaStatus::Current
@@ -338,7 +346,7 @@ async fn the_state_of_the_schema_is_told() {
         matches!(ahead, SchemaStatus::Ahead { database: 999, .. }),
         "{ahead:?}"
     );
-    Postgres::migrate(&database.url)
+    Postgres::migrate(&database.url, &SchemaName::default())
         .await
         .expect("an older host may start beside a newer one");
 
@@ -348,7 +356,7 @@ async fn the_state_of_the_schema_is_told() {
         Err(SchemaError::Changed(1))
     ));
     assert!(matches!(
-        Postgres::migrate(&database.url).await,
+        Postgres::migrate(&database.url, &SchemaName::default()).await,
         Err(SchemaError::Changed(1))
     ));
 }
@@ -358,7 +366,7 @@ async fn an_ordinary_role_migrates_its_own_database_and_a_stranger_does_not() {
     let server = services::Postgres::start();
     let url = server.database();
     server.sql("postgres", "CREATE ROLE keeper LOGIN CREATEROLE; CREATE ROLE stranger LOGIN; ALTER DATABASE test_0 OWNER TO keeper");
-    let error = Postgres::migrate(&server.url("stranger", "test_0"))
+    let error = Postgres::migrate(&server.url("stranger", "test_0"), &SchemaName::default())
         .await
         .expect_err("no privileges");
     assert!(
@@ -367,7 +375,9 @@ async fn an_ordinary_role_migrates_its_own_database_and_a_stranger_does_not() {
     );
 
     let keeper = server.url("keeper", "test_0");
-    Postgres::migrate(&keeper).await.expect("migrated");
+    Postgres::migrate(&keeper, &SchemaName::default())
+        .await
+        .expect("migrated");
     let origin = Postgres::connect(PostgresOptions::new(keeper)).expect("a proper URL");
     origin.tenants(None, 1).await.expect("the service reads");
     assert_eq!(
@@ -383,6 +393,8 @@ async fn an_ordinary_role_migrates_its_own_database_and_a_stranger_does_not() {
     );
 
     server.kill();
-    let error = Postgres::migrate(&url).await.expect_err("it is down");
+    let error = Postgres::migrate(&url, &SchemaName::default())
+        .await
+        .expect_err("it is down");
     assert!(matches!(error, SchemaError::Unreachable(_)), "{error}");
 }

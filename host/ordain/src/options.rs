@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::request::EgressMode;
 use ordain_coherence::caches::Configured;
 pub use ordain_coherence::caches::{FEED_INTERVAL, Switches};
+pub use ordain_store::postgres::SchemaName;
 pub use ordain_store::secret::masked_url;
 use ordain_store::secret::{Secret, SecretUrl};
 
@@ -19,6 +20,8 @@ pub struct Options {
     /// Whether instances of the component are used again.
     pub instances: InstanceMode,
     pub origin: OriginChoice,
+    /// Where everything lies in the database.
+    pub schema: SchemaName,
     /// `None`: there is no far cache.
     pub redis_url: Option<SecretUrl>,
     /// PEM file of authorities that may certify a Redis with TLS, beside those of the system.
@@ -123,6 +126,7 @@ impl Default for Options {
             components: ComponentOptions::default(),
             instances: InstanceMode::Warm,
             origin: OriginChoice::Memory,
+            schema: SchemaName::default(),
             redis_url: None,
             redis_ca: None,
             base_egress: EgressMode::Enforce,

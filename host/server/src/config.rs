@@ -27,6 +27,7 @@ use clap::{ArgAction, Args};
 
 use ordain::options::{InstanceMode, SignatureMode};
 use ordain::request::EgressMode;
+use ordain_store::postgres::SchemaName;
 use ordain_store::secret::{Secret, SecretUrl};
 
 pub use access::{AccessConfig, AccessSettings};
@@ -133,6 +134,16 @@ pub struct Config {
     /// Postgres as the role that owns the tables, for migrations [default: the database URL]
     #[arg(long, env = "ORDAIN_MIGRATE_URL", value_name = "URL")]
     pub migrate_url: Option<SecretUrl>,
+
+    /// Schema of the database that everything lies in; two deployments in one database have one
+    /// each
+    #[arg(
+        long,
+        env = "ORDAIN_SCHEMA",
+        default_value = "ordain",
+        value_name = "NAME"
+    )]
+    pub schema: SchemaName,
 
     /// Redis, the cache that instances share; without it there is none. redis://, rediss:// (TLS),
     /// redis+cluster://HOST:PORT,HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/NAME,

@@ -17,14 +17,14 @@ DECLARE
     f record;
 BEGIN
     FOR f IN SELECT oid FROM pg_proc
-             WHERE pronamespace = 'public'::regnamespace AND prosrc LIKE '%pg_notify(%' LOOP
+             WHERE pronamespace = 'ordain'::regnamespace AND prosrc LIKE '%pg_notify(%' LOOP
         EXECUTE regexp_replace(pg_get_functiondef(f.oid),
             '(pg_catalog\.)?pg_notify\(', 'public.notify_lost(', 'g');
     END LOOP;
 END
 $lose$;
 SELECT count(*) FILTER (WHERE prosrc LIKE '%notify_lost(%') || '/' || count(*) FILTER (WHERE prosrc LIKE '%pg_notify(%')
-    FROM pg_proc WHERE pronamespace = 'public'::regnamespace;
+    FROM pg_proc WHERE pronamespace = 'ordain'::regnamespace;
 ";
 
 /// What peers keep their records in: a plain table, without the log that Ordain's writes pay for.
@@ -55,7 +55,7 @@ impl Servers {
     /// A database with Ordain's schema.
     pub async fn database(&self) -> anyhow::Result<String> {
         let url = self.postgres.database();
-        ordain::door::migrate(&url).await?;
+        ordain::door::migrate(&url, &Default::default()).await?;
         Ok(url)
     }
 

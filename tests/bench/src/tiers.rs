@@ -21,14 +21,14 @@ const ROUNDS: usize = 41;
 const CALLS: usize = 300;
 
 /// A query of the row and nothing else, as somebody who sees all rows.
-const ROW: &str = "SELECT body, revision FROM public.policies WHERE tenant = $1";
+const ROW: &str = "SELECT body, revision FROM ordain.policies WHERE tenant = $1";
 /// The same in a transaction of the tenant, as the role that sees nothing else: in one statement,
 /// which is the least that row level security costs.
 const TENANT_ROW: &str = "SELECT p.body, p.revision \
      FROM (SELECT set_config('ordain.tenant', $1, true) AS tenant OFFSET 0) t CROSS JOIN LATERAL \
-     (SELECT body, revision FROM public.policies WHERE tenant = t.tenant OFFSET 0) p";
+     (SELECT body, revision FROM ordain.policies WHERE tenant = t.tenant OFFSET 0) p";
 /// In that role, too: the way in which a transaction of a tenant is usually written.
-const OWN_ROW: &str = "SELECT body, revision FROM public.policies WHERE tenant = $1";
+const OWN_ROW: &str = "SELECT body, revision FROM ordain.policies WHERE tenant = $1";
 
 pub async fn run() -> anyhow::Result<Vec<Row>> {
     let (postgres, redis) =
@@ -108,8 +108,8 @@ async fn origin(database: &str) -> anyhow::Result<Vec<Row>> {
         .await?;
     until(&ordain, Tier::Origin).await?;
 
-    let mut owner = sqlx::PgConnection::connect(database).await?;
-    let mut connection = sqlx::PgConnection::connect(database).await?;
+    let mut owner = ordain_tests::sql::connect(database).await?;
+    let mut connection = ordain_tests::sql::connect(database).await?;
     sqlx::raw_sql("SET ROLE ordain_tenant")
         .execute(&mut connection)
         .await?;

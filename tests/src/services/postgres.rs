@@ -106,7 +106,9 @@ impl Postgres {
         ]);
         psql.arg("-h")
             .arg(&self.guard.folder)
-            .env("PGCLIENTENCODING", "UTF8");
+            .env("PGCLIENTENCODING", "UTF8")
+            // As an operator has it, who looks at what Ordain keeps.
+            .env("PGOPTIONS", "-c search_path=ordain,public");
         // By the pipe: an argument cannot be as long as a record.
         psql.stdin(Stdio::piped())
             .stdout(Stdio::piped())

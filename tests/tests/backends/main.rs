@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ordain_store::contract;
 use ordain_store::ids::Key;
 use ordain_store::memory::{MemoryFar, MemoryOrigin};
-use ordain_store::postgres::{Postgres, PostgresOptions};
+use ordain_store::postgres::{Postgres, PostgresOptions, SchemaName};
 use ordain_store::redis::RedisFar;
 use ordain_store::{
     Attribution, Change, ChangeLog, Far, FarError, Origin, OriginError, Precondition, WriteError,
@@ -29,7 +29,9 @@ fn generous(url: String) -> PostgresOptions {
 
 async fn postgres() -> Arc<Postgres> {
     let url = services::Postgres::shared().database();
-    Postgres::migrate(&url).await.expect("migrated");
+    Postgres::migrate(&url, &SchemaName::default())
+        .await
+        .expect("migrated");
     Postgres::connect(generous(url)).expect("a proper URL")
 }
 
@@ -319,7 +321,9 @@ async fn read(origin: &Postgres) -> Result<u64, OriginError> {
 async fn postgres_may_be_down_at_first_and_be_restarted_without_an_error() {
     let server = services::Postgres::start();
     let url = server.database();
-    Postgres::migrate(&url).await.expect("migrated");
+    Postgres::migrate(&url, &SchemaName::default())
+        .await
+        .expect("migrated");
     let origin = Postgres::connect(generous(url)).expect("a proper URL");
     server.kill();
     let start = Instant::now();
@@ -365,7 +369,9 @@ async fn futures_of<T, F: Future<Output = T>>(n: usize, make: impl Fn() -> F) ->
 async fn a_hung_postgres_costs_its_deadline_and_writes_nothing() {
     let server = services::Postgres::start();
     let url = server.database();
-    Postgres::migrate(&url).await.expect("migrated");
+    Postgres::migrate(&url, &SchemaName::default())
+        .await
+        .expect("migrated");
     let mut options = PostgresOptions::new(url);
     options.deadline = Duration::from_millis(400);
     options.feed_deadline = Duration::from_millis(200);
@@ -417,7 +423,9 @@ async fn a_hung_postgres_costs_its_deadline_and_writes_nothing() {
 async fn a_held_lock_makes_writes_busy_and_leaves_reads_alone() {
     let origin = {
         let url = services::Postgres::shared().database();
-        Postgres::migrate(&url).await.expect("migrated");
+        Postgres::migrate(&url, &SchemaName::default())
+            .await
+            .expect("migrated");
         let holder = url.clone();
         let mut options = PostgresOptions::new(url);
         options.deadline = Duration::from_secs(2);
@@ -425,8 +433,8 @@ async fn a_held_lock_makes_writes_busy_and_leaves_reads_alone() {
     };
     let (origin, url) = origin;
     let revision = write(&origin).await.expect("written");
-    use sqlx::{Connection, Executor};
-    let mut holder = sqlx::PgConnection::connect(&url).await.expect("connected");
+    use sqlx::Executor;
+    let mut holder = ordain_tests::sql::connect(&url).await.expect("connected");
     holder
         .execute("BEGIN; UPDATE policies SET body = body")
         .await
@@ -449,14 +457,16 @@ async fn a_held_lock_makes_writes_busy_and_leaves_reads_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prune_that_waits_for_rows_stops_no_write_and_a_second_one_waits_for_it() {
-    use sqlx::{Connection, Executor};
+    use sqlx::Executor;
     let url = services::Postgres::shared().database();
-    Postgres::migrate(&url).await.expect("migrated");
+    Postgres::migrate(&url, &SchemaName::default())
+        .await
+        .expect("migrated");
     let origin = Postgres::connect(generous(url.clone())).expect("a proper URL");
     for _ in 0..5 {
         write(&origin).await.expect("written");
     }
-    let mut holder = sqlx::PgConnection::connect(&url).await.expect("connected");
+    let mut holder = ordain_tests::sql::connect(&url).await.expect("connected");
     let hold = "BEGIN; SELECT FROM changes ORDER BY position LIMIT 1 FOR UPDATE";
     holder.execute(hold).await.expect("a row is held");
     let prune = || {
@@ -465,7 +475,7 @@ async fn a_prune_that_waits_for_rows_stops_no_write_and_a_second_one_waits_for_i
         tokio::spawn(async move { origin.prune(before, 2, &Attribution::default()).await })
     };
     let prunes = [prune(), prune()];
-    let mut observer = sqlx::PgConnection::connect(&url).await.expect("connected");
+    let mut observer = ordain_tests::sql::connect(&url).await.expect("connected");
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
          AND datname = current_database() AND query LIKE '%log_prune%'";
     let until = Instant::now() + PATIENT;

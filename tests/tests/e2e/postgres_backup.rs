@@ -90,17 +90,17 @@ const RIGHTS: &str = "SELECT string_agg(x, E'\\n' ORDER BY x) FROM ( \
      SELECT relname::text || ' ' || relrowsecurity::text || relforcerowsecurity::text || ' ' \
          || coalesce((SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(relacl) a \
              WHERE a::text LIKE 'ordain%' OR a::text LIKE '=%'), '') AS x \
-         FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') \
+         FROM pg_class WHERE relnamespace = 'ordain'::regnamespace AND relkind IN ('r', 'v') \
      UNION ALL SELECT attrelid::regclass::text || '.' || attname::text || ' ' || attacl::text \
          FROM pg_attribute WHERE attacl IS NOT NULL AND attrelid IN \
-             (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace) \
+             (SELECT oid FROM pg_class WHERE relnamespace = 'ordain'::regnamespace) \
      UNION ALL SELECT polrelid::regclass::text || ' ' || polname::text || ' ' || polcmd::text \
          || pg_get_expr(polqual, polrelid) || coalesce(pg_get_expr(polwithcheck, polrelid), '') \
          FROM pg_policy \
      UNION ALL SELECT proname::text || ' ' || prosecdef::text \
          || has_function_privilege('public', oid, 'EXECUTE')::text \
          || has_function_privilege('ordain_service', oid, 'EXECUTE')::text \
-         FROM pg_proc WHERE pronamespace = 'public'::regnamespace) x";
+         FROM pg_proc WHERE pronamespace = 'ordain'::regnamespace) x";
 
 fn rights(server: &Postgres, database: &str) -> String {
     // The owner gives them, whoever it is.
@@ -168,10 +168,10 @@ async fn what_migrate_may_not_put_right_is_named_with_the_statement_to_run() {
     );
     let refused = migrate("host").await.expect(1);
     for words in [
-        "GRANT SELECT ON public.log TO ordain_tenant",
-        "CREATE POLICY all_tenants ON public.configs",
+        "GRANT SELECT ON ordain.log TO ordain_tenant",
+        "CREATE POLICY all_tenants ON ordain.configs",
         "REVOKE ALL ON FUNCTION log_prune",
-        "REVOKE ALL ON public.settings FROM PUBLIC",
+        "REVOKE ALL ON ordain.settings FROM PUBLIC",
         "belong to keeper",
     ] {
         assert!(refused.stderr.contains(words), "{words}: {refused:?}");
@@ -282,24 +282,23 @@ async fn a_migration_that_has_to_wait_for_a_backup_does_not_hold_up_running_inst
     server.sql(
         "test_0",
         "INSERT INTO policies SELECT 't' || n, '{\"defaultModel\":\"m1\",\"defaultProvider\":\"p\"}' \
-         FROM generate_series(1, 20000) n; \
-         DELETE FROM _sqlx_migrations WHERE version = 7",
+         FROM generate_series(1, 20000) n",
     );
     let url = server.url("host", "test_0");
+    let app = patient(&url).start().await;
+    // What needs the whole table for itself to be put right.
+    let spoil = "ALTER TABLE policies NO FORCE ROW LEVEL SECURITY";
+    server.sql("test_0", spoil);
     let options: PgConnectOptions = server.url("postgres", "test_0").parse().expect("a URL");
     // As pg_dump does it.
     let mut backup = options
         .application_name("nightly backup")
+        .options([("search_path", "ordain")])
         .connect()
         .await
         .expect("there");
     let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION READ ONLY; \
          LOCK TABLE policies, configs, changes IN ACCESS SHARE MODE";
-    // An instance of a release that knows no such migration.
-    let later = "INSERT INTO _sqlx_migrations SELECT 999, 'later', now(), true, '', 0";
-    server.sql("test_0", later);
-    let app = patient(&url).start().await;
-    server.sql("test_0", "DELETE FROM _sqlx_migrations WHERE version = 999");
     sqlx::raw_sql(hold)
         .execute(&mut backup)
         .await
@@ -329,6 +328,8 @@ async fn a_migration_that_has_to_wait_for_a_backup_does_not_hold_up_running_inst
         assert!(ended.stderr.contains(words), "{words}: {ended:?}");
     }
     backup.close().await.expect("closed");
+    let forced = "SELECT relforcerowsecurity FROM pg_class WHERE oid = 'policies'::regclass";
+    assert_eq!(server.sql("test_0", forced), "t");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

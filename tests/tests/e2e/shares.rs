@@ -197,7 +197,7 @@ async fn a_token_that_makes_up_tenants_leaves_connections_and_turns_to_others() 
 /// Statements on policies that the database is at.
 async fn reads_under_way(database: &mut sqlx::PgConnection) -> i64 {
     let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-                 AND state = 'active' AND query LIKE '%FROM public.policies%' AND pid <> pg_backend_pid()";
+                 AND state = 'active' AND query LIKE '%FROM \"ordain\".policies%' AND pid <> pg_backend_pid()";
     let count = sqlx::query_scalar(count).fetch_one(database).await;
     count.expect("a number")
 }

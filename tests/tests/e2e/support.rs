@@ -7,7 +7,6 @@ use ordain_tests::app::{App, Builder};
 use ordain_tests::proxy::{Proxy, Upstream};
 use ordain_tests::services::{Postgres, Redis};
 use serde_json::{Value, json};
-use sqlx::Connection;
 use std::time::Duration;
 
 /// The default freshness bound.
@@ -72,7 +71,7 @@ impl Deployment {
 
 /// A connection as an operator with `psql` would have it.
 pub async fn psql(url: &str) -> sqlx::PgConnection {
-    sqlx::PgConnection::connect(url)
+    ordain_tests::sql::connect(url)
         .await
         .expect("the database accepts connections")
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use ordain_tests::wait::PATIENCE;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 use crate::calls::{Caller, Form, Target};
 use crate::cluster::Cluster;
@@ -40,7 +40,7 @@ async fn kills(count: usize, seed: u64) {
     // Nobody writes but the victims: what the others know they have from the log.
     let run = Run::with(plan, |shared| workload::readers(shared, SURVIVORS)).await;
     let cluster = &run.cluster;
-    let mut psql = PgConnection::connect(&cluster.shared.database())
+    let mut psql = ordain_tests::sql::connect(&cluster.shared.database())
         .await
         .expect("the database accepts connections");
     let start = Instant::now();

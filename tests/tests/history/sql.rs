@@ -26,7 +26,7 @@ pub async fn edit(shared: &Shared, kept: &mut Option<PgConnection>, edit: Edit<'
     let work = async {
         let mut connection = match connection {
             Some(connection) => connection,
-            None => match PgConnection::connect(&database).await {
+            None => match ordain_tests::sql::connect(&database).await {
                 Ok(connection) => connection,
                 Err(_) => return (None, Written::Refused("no connection".to_owned())),
             },
@@ -89,7 +89,7 @@ async fn transaction(connection: &mut PgConnection, edit: &Edit<'_>) -> sqlx::Re
 /// What an operator does to the fleet. An error means that it may have been done or not.
 pub async fn operate(shared: &Shared, statement: &str) -> sqlx::Result<()> {
     let work = async {
-        let mut connection = PgConnection::connect(&shared.database()).await?;
+        let mut connection = ordain_tests::sql::connect(&shared.database()).await?;
         sqlx::query(sqlx::AssertSqlSafe(statement))
             .execute(&mut connection)
             .await
@@ -104,7 +104,7 @@ pub async fn operate(shared: &Shared, statement: &str) -> sqlx::Result<()> {
 /// Leaves the newest few rows of the log. What may be gone then goes to `pruned` first.
 pub async fn prune(shared: &Shared, keep: i64, pruned: &Mutex<Vec<Row>>) -> sqlx::Result<()> {
     let work = async {
-        let mut connection = PgConnection::connect(&shared.database()).await?;
+        let mut connection = ordain_tests::sql::connect(&shared.database()).await?;
         let mut transaction = connection.begin().await?;
         // Nobody writes between the look at the log and its end.
         sqlx::query("SELECT position FROM log_head WHERE one FOR UPDATE")
@@ -129,7 +129,7 @@ pub async fn prune(shared: &Shared, keep: i64, pruned: &Mutex<Vec<Row>>) -> sqlx
 
 /// The whole change log, in order.
 pub async fn log(database: &str) -> sqlx::Result<Vec<Row>> {
-    let mut connection = PgConnection::connect(database).await?;
+    let mut connection = ordain_tests::sql::connect(database).await?;
     rows(&mut connection).await
 }
 

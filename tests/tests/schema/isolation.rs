@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ordain_store::ids::{Key, Level, Tenant, User};
-use ordain_store::postgres::{Postgres, PostgresOptions};
+use ordain_store::postgres::{Postgres, PostgresOptions, SchemaName};
 use ordain_store::{Attribution, Change, ChangeLog, Origin, Precondition};
 use ordain_tests::services;
 
@@ -13,18 +13,18 @@ use super::{Database, GOOD};
 /// Every way to see rows of a tenant that we could think of; each would return something, did it
 /// see.
 const LOOKS: [&str; 12] = [
-    "SELECT tenant FROM public.policies",
-    "SELECT tenant FROM public.policies WHERE tenant = 'a'",
-    "SELECT body FROM public.policies p WHERE p.tenant IN (SELECT tenant FROM public.log)",
-    "SELECT tenant FROM public.configs",
-    "SELECT body FROM public.configs WHERE tenant = 'a' OR tenant IS NULL",
-    "SELECT c.body FROM public.configs c JOIN public.policies p USING (tenant)",
-    "SELECT body FROM public.changes WHERE tenant = 'a'",
-    "SELECT actor FROM public.changes",
-    "SELECT c.body FROM public.log l JOIN public.changes c USING (position)",
-    "SELECT 'x' WHERE EXISTS (SELECT FROM public.policies WHERE tenant = 'a')",
-    "WITH a AS (SELECT * FROM public.policies) SELECT body FROM a",
-    "SELECT tenant FROM public.policies WHERE tenant = 'a' FOR UPDATE",
+    "SELECT tenant FROM ordain.policies",
+    "SELECT tenant FROM ordain.policies WHERE tenant = 'a'",
+    "SELECT body FROM ordain.policies p WHERE p.tenant IN (SELECT tenant FROM ordain.log)",
+    "SELECT tenant FROM ordain.configs",
+    "SELECT body FROM ordain.configs WHERE tenant = 'a' OR tenant IS NULL",
+    "SELECT c.body FROM ordain.configs c JOIN ordain.policies p USING (tenant)",
+    "SELECT body FROM ordain.changes WHERE tenant = 'a'",
+    "SELECT actor FROM ordain.changes",
+    "SELECT c.body FROM ordain.log l JOIN ordain.changes c USING (position)",
+    "SELECT 'x' WHERE EXISTS (SELECT FROM ordain.policies WHERE tenant = 'a')",
+    "WITH a AS (SELECT * FROM ordain.policies) SELECT body FROM a",
+    "SELECT tenant FROM ordain.policies WHERE tenant = 'a' FOR UPDATE",
 ];
 
 fn tenant(id: &str) -> Tenant {
@@ -89,41 +89,38 @@ async fn nothing_of_another_tenant_can_be_written_in_the_hosts_own_pool() {
     let before = database.count();
     for (statement, changes_nothing) in [
         (
-            "UPDATE public.policies SET body = body WHERE tenant = 'b' RETURNING tenant",
+            "UPDATE ordain.policies SET body = body WHERE tenant = 'b' RETURNING tenant",
             true,
         ),
         (
-            "DELETE FROM public.policies WHERE tenant = 'b' RETURNING tenant",
+            "DELETE FROM ordain.policies WHERE tenant = 'b' RETURNING tenant",
             true,
         ),
         (
-            "DELETE FROM public.configs WHERE tenant IS DISTINCT FROM 'a' RETURNING tenant",
+            "DELETE FROM ordain.configs WHERE tenant IS DISTINCT FROM 'a' RETURNING tenant",
             true,
         ),
         (
-            "UPDATE public.configs SET merge_max_messages = 1 WHERE tenant IS NULL RETURNING tenant",
+            "UPDATE ordain.configs SET body = '{}' WHERE tenant IS NULL RETURNING tenant",
             true,
         ),
         (
-            "INSERT INTO public.policies (tenant, body) SELECT 'c', body FROM public.policies",
+            "INSERT INTO ordain.policies (tenant, body) SELECT 'c', body FROM ordain.policies",
             false,
         ),
+        ("INSERT INTO ordain.configs (body) VALUES ('{}')", false),
         (
-            "INSERT INTO public.configs (merge_max_messages) VALUES (1)",
+            "INSERT INTO ordain.configs VALUES ('b', 'bob', '{}')",
             false,
         ),
+        ("UPDATE ordain.policies SET tenant = 'b'", false),
+        ("SELECT ordain.log_purge('b')::text", false),
         (
-            "INSERT INTO public.configs (tenant, user_id) VALUES ('b', 'bob')",
+            "SELECT pruned::text FROM ordain.log_prune(now(), 1, 1000)",
             false,
         ),
-        ("UPDATE public.policies SET tenant = 'b'", false),
-        ("SELECT public.log_purge('b')::text", false),
-        (
-            "SELECT pruned::text FROM public.log_prune(now(), 1, 1000)",
-            false,
-        ),
-        ("UPDATE public.settings SET value = 'off'", false),
-        ("DELETE FROM public.changes", false),
+        ("UPDATE ordain.settings SET value = 'off'", false),
+        ("DELETE FROM ordain.changes", false),
     ] {
         let outcome = origin.seen_in_pool(Some("a"), statement).await;
         match outcome {
@@ -176,8 +173,8 @@ async fn every_tenant_is_read_on_connections_that_served_others_before() {
     check().await;
     database.sql(&format!(
         "INSERT INTO policies SELECT 't' || n, '{GOOD}' FROM generate_series(1, 5000) n; \
-         INSERT INTO configs (tenant, user_id, merge_max_messages) \
-         SELECT 't' || n % 50, 'u' || n, n FROM generate_series(1, 5000) n; ANALYZE"
+         INSERT INTO configs (tenant, user_id, body) \
+         SELECT 't' || n % 50, 'u' || n, '{{}}' FROM generate_series(1, 5000) n; ANALYZE"
     ));
     check().await;
 }
@@ -188,12 +185,12 @@ async fn feeds_see_every_position_of_the_log_and_no_body() {
     let (rows, whole) = origin.newest(100).await.expect("the log answers");
     assert!(whole);
     assert_eq!(rows.len().to_string(), database.count());
-    let all = "SELECT position::text FROM public.log";
+    let all = "SELECT position::text FROM ordain.log";
     let seen = origin.seen_in_pool(None, all).await.expect("an answer");
     assert_eq!(seen.len(), rows.len());
     for column in ["body", "actor", "request_id", "reason"] {
         let error = database.refused(&format!(
-            "SET ROLE ordain_tenant; SELECT {column} FROM public.log"
+            "SET ROLE ordain_tenant; SELECT {column} FROM ordain.log"
         ));
         assert!(error.contains("does not exist"), "{error}");
     }
@@ -208,7 +205,9 @@ async fn the_owner_of_the_tables_sees_nothing_either_and_a_host_of_the_release_b
         "CREATE ROLE keeper LOGIN CREATEROLE; CREATE ROLE host LOGIN; ALTER DATABASE test_0 OWNER TO keeper",
     );
     let keeper = server.url("keeper", "test_0");
-    Postgres::migrate(&keeper).await.expect("migrated");
+    Postgres::migrate(&keeper, &SchemaName::default())
+        .await
+        .expect("migrated");
     // All that hosts were granted before there was a second role.
     server.sql("postgres", "GRANT ordain_service TO host");
     let origin = Postgres::connect(PostgresOptions::new(server.url("host", "test_0")));
@@ -252,7 +251,7 @@ async fn the_owner_of_the_tables_sees_nothing_either_and_a_host_of_the_release_b
         .expect_err("nothing is seen")
         .to_string();
     assert!(hidden.contains("cannot be seen"), "{hidden}");
-    Postgres::migrate(&server.url("postgres", "test_0"))
+    Postgres::migrate(&server.url("postgres", "test_0"), &SchemaName::default())
         .await
         .expect("migrated");
     let (rows, _) = host().newest(100).await.expect("the log answers");
@@ -261,7 +260,7 @@ async fn the_owner_of_the_tables_sees_nothing_either_and_a_host_of_the_release_b
         "test_0",
         "ALTER TABLE changes OWNER TO keeper; ALTER VIEW log OWNER TO keeper",
     );
-    Postgres::migrate(&server.url("postgres", "test_0"))
+    Postgres::migrate(&server.url("postgres", "test_0"), &SchemaName::default())
         .await
         .expect("migrated");
 
@@ -284,7 +283,9 @@ async fn kept() -> services::Postgres {
          ALTER DATABASE test_0 OWNER TO keeper",
     );
     let keeper = server.url("keeper", "test_0");
-    Postgres::migrate(&keeper).await.expect("migrated");
+    Postgres::migrate(&keeper, &SchemaName::default())
+        .await
+        .expect("migrated");
     server.sql("postgres", "GRANT ordain_service TO host");
     fill(&*host(&server)).await;
     server
@@ -416,7 +417,7 @@ async fn roles_that_get_past_row_level_security_are_refused_by_all() {
         server.sql("postgres", spoil);
         let origin = host(&server);
         let started = origin.schema_status().await.expect_err(spoil).to_string();
-        let migrated = Postgres::migrate(&keeper)
+        let migrated = Postgres::migrate(&keeper, &SchemaName::default())
             .await
             .expect_err(spoil)
             .to_string();
@@ -434,7 +435,9 @@ async fn roles_that_get_past_row_level_security_are_refused_by_all() {
         origin.schema_status().await.expect(mend);
         reads().await.expect(mend);
     }
-    Postgres::migrate(&keeper).await.expect("migrated");
+    Postgres::migrate(&keeper, &SchemaName::default())
+        .await
+        .expect("migrated");
 }
 
 /// Row level security keeps the planner from many an index.
@@ -445,8 +448,8 @@ async fn no_read_and_no_list_goes_through_a_whole_table() {
         "test_0",
         &format!(
             "INSERT INTO policies SELECT 't' || n, '{GOOD}' FROM generate_series(1, 20000) n; \
-             INSERT INTO configs (tenant, user_id, merge_max_messages) \
-             SELECT 't' || n % 50, 'u' || n, n FROM generate_series(1, 20000) n; ANALYZE"
+             INSERT INTO configs (tenant, user_id, body) \
+             SELECT 't' || n % 50, 'u' || n, '{{}}' FROM generate_series(1, 20000) n; ANALYZE"
         ),
     );
     let scans = "SELECT string_agg(relname || ' ' || seq_scan, ' ' ORDER BY relname) \

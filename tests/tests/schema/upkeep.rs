@@ -79,7 +79,7 @@ async fn the_service_can_purge_and_prune_but_neither_write_nor_delete_rows_of_th
         "DROP TRIGGER settings_after ON settings",
         "DROP TABLE settings",
         "DROP FUNCTION log_prune",
-        "CREATE OR REPLACE FUNCTION public.changes_stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
+        "CREATE OR REPLACE FUNCTION ordain.changes_stay() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
     ] {
         let error = database.refused(&service(sql));
         let told = ["permission denied", "must be owner"];
@@ -186,7 +186,7 @@ async fn the_log_ends_with_words_before_positions_that_clients_cannot_tell_apart
         "DELETE FROM policies WHERE tenant = 'a'",
         "SELECT log_purge(NULL)",
         "INSERT INTO settings VALUES ('cache', 'off')",
-        "INSERT INTO configs (merge_max_messages) VALUES (1)",
+        "INSERT INTO configs (body) VALUES ('{}')",
     ] {
         let error = database.refused(sql);
         assert!(error.contains("no more positions"), "{sql}: {error}");

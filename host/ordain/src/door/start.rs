@@ -26,7 +26,7 @@ use ordain_coherence::restamp::Restamper;
 use ordain_coherence::shares::Charge;
 use ordain_coherence::{Coherence, Moment};
 use ordain_store::memory::MemoryOrigin;
-use ordain_store::postgres::{Postgres, PostgresOptions, SchemaError, SchemaStatus};
+use ordain_store::postgres::{Postgres, PostgresOptions, SchemaError, SchemaName, SchemaStatus};
 use ordain_store::redis::{Authorities, AuthoritiesError, OpenError, RedisFar};
 use ordain_store::secret::SecretUrl;
 use ordain_store::supervise::Tasks;
@@ -113,7 +113,8 @@ impl Builder {
     /// Migrates the database, if there is one, and starts.
     pub async fn start(self) -> Result<Ordain, StartError> {
         if let OriginChoice::Postgres { url, migrate_url } = &self.options.origin {
-            migrate(migrate_url.as_ref().unwrap_or(url).reveal()).await?;
+            let url = migrate_url.as_ref().unwrap_or(url);
+            migrate(url.reveal(), &self.options.schema).await?;
         }
         Ordain::start(self.options).await
     }
@@ -322,6 +323,7 @@ async fn open_origin(
         }
         OriginChoice::Postgres { url, .. } => {
             let postgres = Postgres::connect(PostgresOptions {
+                schema: options.schema.clone(),
                 deadline: options.origin_deadline,
                 feed_deadline: options.feed_deadline,
                 connections: usize::try_from(options.origin_connections).unwrap_or(usize::MAX),
@@ -409,6 +411,6 @@ pub enum InspectError {
 }
 
 /// Brings the database's schema up to date.
-pub async fn migrate(url: &str) -> Result<(), StartError> {
-    Ok(Postgres::migrate(url).await?)
+pub async fn migrate(url: &str, schema: &SchemaName) -> Result<(), StartError> {
+    Ok(Postgres::migrate(url, schema).await?)
 }

@@ -27,6 +27,7 @@ use clap::parser::ValueSource;
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, File, Reader, Sources, faulty, prepared};
+use ordain_store::postgres::SchemaName;
 use ordain_store::secret::SecretUrl;
 use reply::Failure;
 
@@ -103,6 +104,15 @@ struct Migrate {
     /// Wins over DATABASE_URL, not over --database-url
     #[arg(long, env = "ORDAIN_MIGRATE_URL", value_name = "URL")]
     migrate_url: Option<SecretUrl>,
+
+    /// Schema of the database that everything lies in; it is made if it is not there
+    #[arg(
+        long,
+        env = "ORDAIN_SCHEMA",
+        default_value = "ordain",
+        value_name = "NAME"
+    )]
+    schema: SchemaName,
 }
 
 /// Runs the program.
@@ -275,7 +285,7 @@ impl Migrate {
             )
         })?;
         ordain_store::postgres::check_url(url.reveal()).map_err(Failure::usage)?;
-        ordain::door::migrate(url.reveal())
+        ordain::door::migrate(url.reveal(), &self.schema)
             .await
             .map_err(Failure::new)?;
         if json {

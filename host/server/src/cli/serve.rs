@@ -133,7 +133,7 @@ impl Serve {
             && !self.no_migrate
         {
             let url = migrate_url.as_ref().unwrap_or(url);
-            ordain::door::migrate(url.reveal())
+            ordain::door::migrate(url.reveal(), &settings.options.schema)
                 .await
                 .map_err(Failure::new)?;
         }
@@ -262,7 +262,7 @@ fn report(settings: &Settings) {
             );
         }
         OriginChoice::Postgres { url, .. } => {
-            tracing::info!(%url, "origin: postgres")
+            tracing::info!(%url, schema = %options.schema, "origin: postgres")
         }
     }
     if settings.dev {

@@ -213,7 +213,11 @@ async fn reached(options: &Options) -> Result<(), Failure> {
     let OriginChoice::Postgres { url, .. } = &options.origin else {
         return Ok(());
     };
-    let origin = Postgres::connect(PostgresOptions::new(url.reveal())).map_err(Failure::new)?;
+    let origin = Postgres::connect(PostgresOptions {
+        schema: options.schema.clone(),
+        ..PostgresOptions::new(url.reveal())
+    });
+    let origin = origin.map_err(Failure::new)?;
     let shown = origin.describe();
     match tokio::time::timeout(REACH, origin.schema_status()).await {
         Ok(Err(SchemaError::Unreachable(why))) => Err(Failure::new(format!(

@@ -102,6 +102,7 @@ impl Config {
             .collect(),
             far_deadline: self.far_deadline,
             origin_deadline: self.origin_deadline,
+            schema: self.schema.clone(),
             origin_connections: self.origin_connections,
             request_deadline: self.request_deadline,
             audit_interval: self.audit_interval,
@@ -355,6 +356,7 @@ impl Draft {
             ),
             ("DATABASE_URL", database),
             ("ORDAIN_MIGRATE_URL", migrate),
+            ("ORDAIN_SCHEMA", Some(options.schema.to_string())),
             (
                 "REDIS_URL",
                 options.redis_url.as_ref().map(SecretUrl::to_string),

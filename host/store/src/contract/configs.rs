@@ -1,4 +1,4 @@
-//! Contract of an origin for configs: levels with a key of their own, in columns with a type.
+//! Contract of an origin for configs: levels with a key of their own.
 
 use super::support::{of_tenant, of_user, put, put_config, somebody};
 use crate::ids::{Key, Level};
@@ -126,7 +126,7 @@ pub async fn every_level_is_a_record_of_its_own(origin: &dyn Origin) {
     }
 }
 
-/// What the columns cannot hold is refused, and nothing is changed: no part of a level is lost.
+/// What is no level is refused, and nothing is changed.
 pub async fn configs_that_the_table_cannot_hold_are_rejected(origin: &dyn Origin) {
     let key = Key::config(&of_tenant("a"));
     let kept = r#"{"mergeMaxMessages":5}"#;

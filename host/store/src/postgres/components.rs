@@ -10,15 +10,15 @@ use super::rows::trusted;
 use super::{Postgres, fault, slots};
 use crate::{OriginError, StoredComponent, WriteError};
 
-const PUT: &str = "INSERT INTO public.components AS c (digest, bytes, signature) VALUES ($1, $2, $3) \
+const PUT: &str = "INSERT INTO {schema}.components AS c (digest, bytes, signature) VALUES ($1, $2, $3) \
      ON CONFLICT (digest) DO UPDATE SET \
      signature = coalesce(excluded.signature, c.signature), at = clock_timestamp()";
 /// Of those that no setting names, the newest few stay.
-const TIDY: &str = "DELETE FROM public.components c WHERE c.digest <> $1 \
-     AND NOT EXISTS (SELECT FROM public.settings s WHERE s.name ~ '^component' AND s.value = c.digest) \
-     AND (SELECT count(*) FROM public.components n WHERE n.at > c.at) >= $2";
+const TIDY: &str = "DELETE FROM {schema}.components c WHERE c.digest <> $1 \
+     AND NOT EXISTS (SELECT FROM {schema}.settings s WHERE s.name ~ '^component' AND s.value = c.digest) \
+     AND (SELECT count(*) FROM {schema}.components n WHERE n.at > c.at) >= $2";
 const GET: &str = "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, c.digest, c.bytes, c.signature \
-     FROM (VALUES (1)) x LEFT JOIN public.components c ON c.digest = $1";
+     FROM (VALUES (1)) x LEFT JOIN {schema}.components c ON c.digest = $1";
 
 /// Megabytes that cross a network, once in a while: longer than a read of a record.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -31,13 +31,15 @@ impl Postgres {
     ) -> Result<(), WriteError> {
         let work = async {
             let mut link = self.own_connection().await.map_err(fault::of_connect)?;
-            let put = sqlx::query(PUT)
+            let put = self
+                .schema()
+                .query(PUT)
                 .bind(&component.digest)
                 .bind(&*component.bytes)
                 .bind(&component.signature);
             let of_write = |error| fault::of_write(&error);
             link.fetch(put).await.map_err(of_write)?;
-            let tidy = sqlx::query(TIDY).bind(&component.digest).bind(KEPT);
+            let tidy = self.schema().query(TIDY).bind(&component.digest).bind(KEPT);
             link.fetch(tidy).await.map_err(of_write)?;
             Ok(())
         };
@@ -54,7 +56,7 @@ impl Postgres {
     ) -> Result<Option<StoredComponent>, OriginError> {
         let work = async {
             let mut link = self.own_connection().await.map_err(fault::of_connect)?;
-            let rows = link.fetch(sqlx::query(GET).bind(digest)).await;
+            let rows = link.fetch(self.schema().query(GET).bind(digest)).await;
             rows.map_err(|error| fault::of_origin(&error))
         };
         let rows = match tokio::time::timeout(DEADLINE, work).await {

@@ -107,7 +107,7 @@ async fn listen_once(
         .connect_lazy_with(host.plain().clone());
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
-    listener.listen("ordain").await?;
+    listener.listen(servers.schema.as_str()).await?;
     *pause = FIRST_PAUSE;
     // What happened while nobody listened.
     wake.notify_one();
@@ -117,7 +117,7 @@ async fn listen_once(
             Ok(Ok(None)) => return Ok(Ended::Lost),
             Ok(Err(error)) => return Err(error.into()),
             // Silence may be a connection that died unnoticed: a word on it finds out.
-            Err(_) => tokio::time::timeout(LONGEST_PAUSE, listener.listen("ordain"))
+            Err(_) => tokio::time::timeout(LONGEST_PAUSE, listener.listen(servers.schema.as_str()))
                 .await
                 .unwrap_or(Err(sqlx::Error::PoolTimedOut))?,
         }

@@ -46,7 +46,7 @@ macro_rules! tenants {
                 concat!(
                     "SELECT tenant, revision",
                     $columns,
-                    " FROM public.policies WHERE tenant > $1 ORDER BY tenant"
+                    " FROM {schema}.policies WHERE tenant > $1 ORDER BY tenant"
                 ),
                 $bytes,
                 "tenant",
@@ -68,7 +68,7 @@ macro_rules! levels {
              FROM (VALUES (1)) x LEFT JOIN (",
             page!(
                 concat!(
-                    "SELECT tenant, user_id, body FROM public.configs WHERE ",
+                    "SELECT tenant, user_id, body FROM {schema}.configs WHERE ",
                     $after,
                     " ORDER BY tenant NULLS FIRST, user_id NULLS FIRST"
                 ),
@@ -96,7 +96,7 @@ macro_rules! history {
             "LEFT JOIN LATERAL (",
             page!(
                 concat!(
-                    "SELECT * FROM public.changes WHERE ",
+                    "SELECT * FROM {schema}.changes WHERE ",
                     $owner,
                     " AND subject = $2 AND position < $3 ORDER BY position DESC"
                 ),

@@ -21,18 +21,18 @@ use crate::{FleetSetting, LogRow, OriginError};
 /// F2, and which end it came from. From one row on the left, so that a replica is known for what it
 /// is when its log is empty, too; the same goes for F3.
 const NEWEST: &str = "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, \
-     (SELECT position FROM public.log_head WHERE one) AS head, c.position, c.tenant, c.subject, c.op \
-     FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.log \
+     (SELECT position FROM {schema}.log_head WHERE one) AS head, c.position, c.tenant, c.subject, c.op \
+     FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM {schema}.log \
      ORDER BY position DESC LIMIT $1) c ON true ORDER BY c.position";
 const SINCE: &str = "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, \
-     (SELECT position FROM public.log_head WHERE one) AS head, c.position, c.tenant, c.subject, c.op, \
+     (SELECT position FROM {schema}.log_head WHERE one) AS head, c.position, c.tenant, c.subject, c.op, \
      (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now \
-     FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM public.log \
+     FROM (VALUES (1)) x LEFT JOIN (SELECT position, tenant, subject, op FROM {schema}.log \
      WHERE position >= $1 ORDER BY position LIMIT $2) c ON true ORDER BY c.position";
 
 /// D1, in the same shape.
 const SETTINGS: &str = "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, s.name, s.value, s.revision \
-     FROM (VALUES (1)) x LEFT JOIN public.settings s ON true ORDER BY s.name";
+     FROM (VALUES (1)) x LEFT JOIN {schema}.settings s ON true ORDER BY s.name";
 /// A start reads up to 100,000 rows; it may take longer than a heartbeat, and nothing is proven
 /// meanwhile.
 const NEWEST_DEADLINE: Duration = Duration::from_secs(5);
@@ -76,7 +76,8 @@ impl Log {
         // On a connection of its own: the server gives up a heartbeat sooner than this.
         let mut link = self.open(NEWEST_DEADLINE).await?;
         let rows = within(NEWEST_DEADLINE, async {
-            let query = sqlx::query(NEWEST).bind(i64::from(limit) + 1);
+            let query = self.servers.schema.query(NEWEST);
+            let query = query.bind(i64::from(limit) + 1);
             let rows = link.fetch(query).await;
             rows.map_err(|error| fault::of_origin(&error))
         })
@@ -139,7 +140,9 @@ impl Log {
         let query = || {
             arguments
                 .iter()
-                .fold(sqlx::query(statement), |query, n| query.bind(*n))
+                .fold(self.servers.schema.query(statement), |query, n| {
+                    query.bind(*n)
+                })
         };
         // A connection that died since its last use costs a new one, not the read: whatever the new
         // one answers is no older than the time at which the caller asked.
@@ -208,8 +211,8 @@ fn seen(rows: &[PgRow], from: i64) -> Result<Vec<LogRow>, OriginError> {
     Ok(found)
 }
 
-const HIDDEN: &str = "the change log cannot be seen, though it is not empty: the view public.log must belong \
-     to the owner of the table public.changes";
+const HIDDEN: &str = "the change log cannot be seen, though it is not empty: the view `log` must belong to the \
+     owner of the table `changes`";
 
 fn log_rows(rows: &[PgRow]) -> Result<Vec<LogRow>, sqlx::Error> {
     rows.iter()

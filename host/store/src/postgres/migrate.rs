@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::address;
 use super::link::Link;
 use super::schema::{DEADLINE, MIGRATIONS, SchemaError, UNSOUND_ROLES, connect, failed};
+use super::schema_name::SchemaName;
 use super::servers::Servers;
 
 const ROLE: &str = include_str!("../../../../migrations/role.sql");
@@ -26,13 +27,13 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks whether another host is done.
 const TURN: Duration = Duration::from_millis(100);
-/// What files from before said for themselves.
-const OLD_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '5s';";
-
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS public._sqlx_migrations (version bigint PRIMARY KEY, \
+const PLACE: &str = "SELECT n.oid IS NULL AS missing FROM (VALUES (1)) x \
+     LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = '{schema}'";
+const CREATE: &str = "CREATE SCHEMA IF NOT EXISTS \"{schema}\"";
+const TABLE: &str = "CREATE TABLE {schema}._sqlx_migrations (version bigint PRIMARY KEY, \
      description text NOT NULL, installed_on timestamptz NOT NULL DEFAULT now(), success boolean NOT NULL, \
      checksum bytea NOT NULL, execution_time bigint NOT NULL)";
-const DONE: &str = "INSERT INTO public._sqlx_migrations \
+const DONE: &str = "INSERT INTO {schema}._sqlx_migrations \
      (version, description, success, checksum, execution_time) VALUES ($1, $2, true, $3, $4)";
 /// Whose transactions hold tables. When a query began and what it does is hidden from roles that
 /// are not a member of `pg_read_all_stats` or of that one's role.
@@ -41,24 +42,25 @@ const BLOCKERS: &str = "SELECT l.virtualtransaction AS held, a.pid, a.usename::t
      to_char(a.query_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS since \
      FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation \
      JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
-     WHERE l.granted AND a.pid <> pg_backend_pid() AND c.relnamespace = 'public'::regnamespace \
+     WHERE l.granted AND a.pid <> pg_backend_pid() AND c.relnamespace = '{schema}'::regnamespace \
      AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
      GROUP BY 1, 2, 3, 4, 5 ORDER BY a.pid";
 /// Between two looks: who holds a table in both is no passing reader.
 const LINGER: Duration = Duration::from_millis(100);
 
-pub async fn migrate(url: &str) -> Result<(), SchemaError> {
-    let servers = Servers::silent(address::parse(url).map_err(SchemaError::Url)?);
+/// `later`: migrations that this program does not have, for tests.
+pub async fn migrate(
+    url: &str,
+    schema: &SchemaName,
+    later: &[(i64, &'static str)],
+) -> Result<(), SchemaError> {
+    let address = address::parse(url).map_err(SchemaError::Url)?;
+    let servers = Servers::silent(address, schema.clone());
     let work = async {
         let mut link = connect(&servers).await?;
-        step(&mut link, async |connection| {
-            run(connection, ROLE).await?;
-            refuse_unsound_roles(connection).await?;
-            Ok(true)
-        })
-        .await?;
-        while step(&mut link, next).await? {}
-        step(&mut link, rights).await?;
+        run_step(&mut link, schema, Step::Roles).await?;
+        while run_step(&mut link, schema, Step::Next(later)).await? {}
+        run_step(&mut link, schema, Step::Rights).await?;
         // All is done and committed; how the connection ends makes no difference.
         let _ = link.connection.close().await;
         Ok(())
@@ -77,21 +79,36 @@ async fn run(connection: &mut PgConnection, sql: &str) -> Result<(), SchemaError
         .map_err(|error| failed(&error))
 }
 
-/// One transaction, until it was not in anybody's way.
-async fn step<T>(
+/// What one transaction does.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Roles,
+    /// The oldest migration that the database lacks, of ours and these.
+    Next(&'a [(i64, &'static str)]),
+    Rights,
+}
+
+/// One transaction, until it was not in anybody's way. Whether there may be more to do.
+async fn run_step(
     link: &mut Link,
-    work: impl AsyncFn(&mut PgConnection) -> Result<T, SchemaError>,
-) -> Result<T, SchemaError> {
+    schema: &SchemaName,
+    step: Step<'_>,
+) -> Result<bool, SchemaError> {
     let until = Instant::now() + PATIENCE;
     let begin = format!(
-        "BEGIN; SET LOCAL search_path = public; SET LOCAL lock_timeout = {}",
+        "BEGIN; SET LOCAL search_path = pg_catalog; SET LOCAL lock_timeout = {}",
         LOCK_WAIT.as_millis()
     );
     let mut told = false;
     loop {
         let connection = &mut link.connection;
         run(connection, &begin).await?;
-        match work(connection).await {
+        let outcome = match step {
+            Step::Roles => make_roles(connection, schema).await,
+            Step::Next(later) => next(connection, schema, later).await,
+            Step::Rights => rights(connection, schema).await,
+        };
+        match outcome {
             Ok(done) => {
                 run(connection, "COMMIT").await?;
                 return Ok(done);
@@ -103,7 +120,7 @@ async fn step<T>(
                 return Err(error);
             }
         }
-        let blockers = blockers(connection).await;
+        let blockers = blockers(connection, schema).await;
         if Instant::now() >= until {
             return Err(SchemaError::Blocked(blockers));
         }
@@ -117,10 +134,10 @@ async fn step<T>(
 }
 
 /// What holds the locks, for people.
-async fn blockers(connection: &mut PgConnection) -> String {
-    let before = holders(connection).await;
+async fn blockers(connection: &mut PgConnection, schema: &SchemaName) -> String {
+    let before = holders(connection, schema).await;
     tokio::time::sleep(LINGER).await;
-    let mut still = holders(connection).await;
+    let mut still = holders(connection, schema).await;
     still.retain(|(held, _)| before.iter().any(|(before, _)| before == held));
     match still.is_empty() {
         true => "somebody whose transaction has ended in the meantime".to_owned(),
@@ -133,8 +150,9 @@ async fn blockers(connection: &mut PgConnection) -> String {
 }
 
 /// Transactions and whose they are.
-async fn holders(connection: &mut PgConnection) -> Vec<(String, String)> {
-    let rows = sqlx::query(BLOCKERS)
+async fn holders(connection: &mut PgConnection, schema: &SchemaName) -> Vec<(String, String)> {
+    let rows = schema
+        .query(BLOCKERS)
         .persistent(false)
         .fetch_all(connection)
         .await;
@@ -152,96 +170,113 @@ async fn holders(connection: &mut PgConnection) -> Vec<(String, String)> {
 }
 
 /// Applies the oldest migration that the database lacks; false: there is none.
-async fn next(connection: &mut PgConnection) -> Result<bool, SchemaError> {
+async fn next(
+    connection: &mut PgConnection,
+    schema: &SchemaName,
+    later: &[(i64, &'static str)],
+) -> Result<bool, SchemaError> {
     let of_driver = |error: sqlx::Error| failed(&error);
-    // Of several hosts one migrates and the others wait. The lock is the one that hosts of earlier
-    // releases take, for the same reason.
-    let turn = "SELECT pg_try_advisory_xact_lock($1) AS ours, current_setting('transaction_read_only') = 'on' \
-         AS read_only, to_regclass('public._sqlx_migrations') IS NOT NULL AS there";
-    let name: String = sqlx::query_scalar("SELECT current_database()::text")
-        .persistent(false)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(of_driver)?;
+    // Of several hosts one migrates and the others wait.
+    let turn = "SELECT pg_try_advisory_xact_lock(hashtextextended('ordain migrate {schema}', 0)) AS ours, \
+         current_setting('transaction_read_only') = 'on' AS read_only";
     let row = loop {
-        let row = sqlx::query(turn).persistent(false).bind(lock_of(&name));
+        let row = schema.query(turn).persistent(false);
         let row = row.fetch_one(&mut *connection).await.map_err(of_driver)?;
         if row.try_get("ours").map_err(of_driver)? {
             break row;
         }
         tokio::time::sleep(TURN).await;
     };
-    if !row.try_get::<bool, _>("there").map_err(of_driver)? {
-        run(connection, TABLE).await?;
-    }
-    let applied = super::schema::applied(connection).await?;
-    let pending = MIGRATIONS
-        .iter()
-        .find(|migration| !applied.contains(&migration.version));
+    let read_only: bool = row.try_get("read_only").map_err(of_driver)?;
+    let there = super::schema::is_there(connection, schema).await?;
+    let applied = match there {
+        true => super::schema::applied(connection, schema).await?,
+        false => Vec::new(),
+    };
+    let ours = MIGRATIONS.iter().map(|one| Pending {
+        version: one.version,
+        description: &one.description,
+        checksum: &one.checksum,
+        sql: one.sql.as_str(),
+    });
+    let later = later.iter().map(|(version, sql)| Pending {
+        version: *version,
+        description: "of a later release",
+        checksum: b"",
+        sql,
+    });
+    let pending = ours
+        .chain(later)
+        .find(|one| !applied.contains(&one.version));
     let Some(migration) = pending else {
         return Ok(false);
     };
-    if row.try_get("read_only").map_err(of_driver)? {
+    if read_only {
         let why = "the database takes no changes, and its schema is older than this program: \
              it is a replica, or default_transaction_read_only is on";
         return Err(SchemaError::Failed(why.to_owned()));
     }
+    if !there {
+        // Who may not make it, though it is there, is not asked to.
+        let place = schema.query(PLACE).persistent(false);
+        let place = place.fetch_one(&mut *connection).await;
+        let missing = place.and_then(|row| row.try_get("missing"));
+        if missing.map_err(of_driver)? {
+            run(connection, &schema.fill(CREATE)).await?;
+        }
+        run(connection, &schema.fill(TABLE)).await?;
+    }
     let began = Instant::now();
-    run(
-        connection,
-        &migration.sql.as_str().replace(OLD_LOCK_TIMEOUT, ""),
-    )
-    .await?;
+    run(connection, &schema.fill(migration.sql)).await?;
     let took = i64::try_from(began.elapsed().as_nanos()).unwrap_or(i64::MAX);
-    let done = sqlx::query(DONE)
+    let done = schema
+        .query(DONE)
         .persistent(false)
         .bind(migration.version)
-        .bind(&*migration.description)
-        .bind(&*migration.checksum)
+        .bind(migration.description)
+        .bind(migration.checksum)
         .bind(took);
     done.execute(connection).await.map_err(of_driver)?;
     Ok(true)
 }
 
+/// A migration that may have to be run.
+struct Pending<'a> {
+    version: i64,
+    description: &'a str,
+    checksum: &'a [u8],
+    sql: &'a str,
+}
+
 /// What a backup does not bring along. Of the newest schema only: a newer program knows a newer
 /// one.
-async fn rights(connection: &mut PgConnection) -> Result<(), SchemaError> {
-    let applied = super::schema::applied(connection).await?;
+async fn rights(connection: &mut PgConnection, schema: &SchemaName) -> Result<bool, SchemaError> {
+    let applied = super::schema::applied(connection, schema).await?;
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max();
     if applied.iter().max() == newest.as_ref() {
-        run(connection, RIGHTS).await?;
+        run(connection, &schema.fill(RIGHTS)).await?;
     }
-    Ok(())
+    Ok(false)
+}
+
+async fn make_roles(
+    connection: &mut PgConnection,
+    schema: &SchemaName,
+) -> Result<bool, SchemaError> {
+    run(connection, ROLE).await?;
+    refuse_unsound_roles(connection, schema).await?;
+    Ok(false)
 }
 
 /// Roles that get past row level security make a show of it.
-async fn refuse_unsound_roles(connection: &mut PgConnection) -> Result<(), SchemaError> {
-    let rows = sqlx::query(UNSOUND_ROLES).persistent(false);
+async fn refuse_unsound_roles(
+    connection: &mut PgConnection,
+    schema: &SchemaName,
+) -> Result<(), SchemaError> {
+    let rows = schema.query(UNSOUND_ROLES).persistent(false);
     let rows = rows
         .fetch_all(connection)
         .await
         .map_err(|error| failed(&error))?;
     super::schema::sound(&rows)
-}
-
-/// As the library that hosts of earlier releases migrate with counts it.
-fn lock_of(database: &str) -> i64 {
-    let crc = database.bytes().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| match crc & 1 {
-            0 => crc >> 1,
-            _ => (crc >> 1) ^ 0xedb8_8320,
-        })
-    });
-    0x3d32_ad9e * i64::from(!crc)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lock_is_that_of_hosts_of_earlier_releases() {
-        // CRC-32 of "123456789", as every table of it has.
-        assert_eq!(lock_of("123456789"), 0x3d32_ad9e * 0xcbf4_3926);
-    }
 }

@@ -19,6 +19,7 @@ mod pool;
 mod read;
 mod rows;
 mod schema;
+mod schema_name;
 mod servers;
 mod slots;
 mod table;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 pub use self::schema::{SchemaError, SchemaStatus};
+pub use self::schema_name::{SchemaName, SchemaNameError};
 
 use self::link::Role;
 use self::log::Log;
@@ -50,6 +52,8 @@ pub struct PostgresOptions {
     /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with commas between several hosts, or
     /// `?host=DIRECTORY` for a socket.
     pub url: String,
+    /// Where everything lies in the database.
+    pub schema: SchemaName,
     /// Of a read or a write.
     pub deadline: Duration,
     /// Of a read of the log (rule F3).
@@ -63,6 +67,7 @@ impl PostgresOptions {
     pub fn new(url: impl Into<String>) -> PostgresOptions {
         PostgresOptions {
             url: url.into(),
+            schema: SchemaName::default(),
             deadline: Duration::from_millis(500),
             feed_deadline: Duration::from_millis(300),
             connections: 16,
@@ -91,7 +96,8 @@ impl Postgres {
     pub fn connect(options: PostgresOptions) -> Result<Arc<Postgres>, OriginError> {
         let address = address::parse(&options.url).map_err(OriginError::Unavailable)?;
         let place = address::place_of(&address.hosts);
-        let (servers, slots) = (Servers::new(address), Arc::new(Slots::default()));
+        let servers = Servers::new(address, options.schema);
+        let slots = Arc::new(Slots::default());
         let connections = options.connections.max(1);
         let pool = |role, connections| {
             let (servers, slots) = (servers.clone(), slots.clone());
@@ -116,8 +122,23 @@ impl Postgres {
     }
 
     /// Brings the schema up to date, as the role of the URL. Several hosts may do so at once.
-    pub async fn migrate(url: &str) -> Result<(), SchemaError> {
-        migrate::migrate(url).await
+    pub async fn migrate(url: &str, schema: &SchemaName) -> Result<(), SchemaError> {
+        migrate::migrate(url, schema, &[]).await
+    }
+
+    /// The same with migrations of a later release after those of this one, each a number and its
+    /// statements: for tests of what running hosts notice of them.
+    #[cfg(feature = "contract")]
+    pub async fn migrate_further(
+        url: &str,
+        schema: &SchemaName,
+        later: &[(i64, &'static str)],
+    ) -> Result<(), SchemaError> {
+        migrate::migrate(url, schema, later).await
+    }
+
+    fn schema(&self) -> &SchemaName {
+        &self.servers.schema
     }
 
     /// Whether the schema is the one that this program was built with.

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::fault::ConnectError;
 use super::link::{Link, Role};
+use super::schema_name::SchemaName;
 use super::servers::Servers;
 use super::slots::{self, Slots, Spare};
 
@@ -130,6 +131,10 @@ impl Pool {
             // One of ours that is given back.
             let _ = tokio::time::timeout(slots::PAUSE, freed).await;
         }
+    }
+
+    pub fn schema(&self) -> &SchemaName {
+        &self.servers.schema
     }
 
     /// How many connections of a server that was restarted one call may come across.

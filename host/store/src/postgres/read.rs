@@ -18,7 +18,7 @@ const POLICY: &str = concat!(
     snapshot!(),
     ", p.body, p.revision",
     for_tenant!(),
-    "LEFT JOIN LATERAL (SELECT body, revision FROM public.policies WHERE tenant = t.tenant OFFSET 0) p \
+    "LEFT JOIN LATERAL (SELECT body, revision FROM {schema}.policies WHERE tenant = t.tenant OFFSET 0) p \
      ON true"
 );
 
@@ -27,12 +27,12 @@ const POLICY: &str = concat!(
 macro_rules! named_record {
     () => {
         "LEFT JOIN LATERAL (\
-         SELECT body, revision FROM public.policies WHERE k.kind = 'policy' AND tenant = t.tenant \
-         UNION ALL SELECT body, revision FROM public.configs WHERE k.kind = 'config' AND NOT k.fleet \
+         SELECT body, revision FROM {schema}.policies WHERE k.kind = 'policy' AND tenant = t.tenant \
+         UNION ALL SELECT body, revision FROM {schema}.configs WHERE k.kind = 'config' AND NOT k.fleet \
          AND tenant = t.tenant AND user_id = k.user_id \
-         UNION ALL SELECT body, revision FROM public.configs WHERE k.kind = 'config' AND NOT k.fleet \
+         UNION ALL SELECT body, revision FROM {schema}.configs WHERE k.kind = 'config' AND NOT k.fleet \
          AND k.user_id = '' AND tenant = t.tenant AND user_id IS NULL \
-         UNION ALL SELECT body, revision FROM public.configs WHERE k.kind = 'config' AND k.fleet \
+         UNION ALL SELECT body, revision FROM {schema}.configs WHERE k.kind = 'config' AND k.fleet \
          AND k.user_id = '' AND t.tenant IS NOT NULL AND tenant IS NULL AND user_id IS NULL \
          OFFSET 0) r ON true"
     };
@@ -54,12 +54,12 @@ macro_rules! audit {
         concat!(
             snapshot!(),
             ", r.body, r.revision, \
-             $6 = 0 OR EXISTS (SELECT FROM public.log WHERE position = $6) AS known, c.position AS newer, \
+             $6 = 0 OR EXISTS (SELECT FROM {schema}.log WHERE position = $6) AS known, c.position AS newer, \
              (extract(epoch FROM clock_timestamp() - c.at) * 1000000)::bigint AS newer_for",
             for_tenant!(),
             "CROSS JOIN (SELECT $2::text AS kind, $3::bool AS fleet, $4::text AS user_id) k ",
             named_record!(),
-            " LEFT JOIN LATERAL (SELECT position, at FROM public.log WHERE ",
+            " LEFT JOIN LATERAL (SELECT position, at FROM {schema}.log WHERE ",
             $owner,
             " AND subject = $5 AND position > $6 ORDER BY position LIMIT 1) c ON true"
         )

@@ -2,8 +2,8 @@
 //! connection of a pool, and whether its rows are to be believed (rules O5 and F3). Not for what is
 //! read (`read`, `lists`, `log`).
 
-use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::fault;
 use super::link::Role;
@@ -17,7 +17,7 @@ use crate::ids::Tenant;
 macro_rules! snapshot {
     () => {
         "SELECT pg_is_in_recovery() AS replica, current_user AS acts_as, \
-         coalesce((SELECT max(position) FROM public.log), 0) AS as_of"
+         coalesce((SELECT max(position) FROM {schema}.log), 0) AS as_of"
     };
 }
 
@@ -46,12 +46,15 @@ pub async fn rows(
     statement: &'static str,
     arguments: impl Fn() -> PgArguments + Send + Sync,
 ) -> Result<Vec<PgRow>, OriginError> {
+    let statement = pool.schema().fill(statement);
     let work = async {
         let mut tries = 0;
         loop {
             let mut lease = pool.lease().await.map_err(fault::of_connect)?;
             let again = lease.reused && tries < pool.most_broken();
-            let query = sqlx::query_with(statement, arguments());
+            // Safe: a constant and a name that needs no escaping.
+            let sql = AssertSqlSafe(statement.clone());
+            let query = sqlx::query_with(sql, arguments());
             let link = lease.link().map_err(|error| fault::of_origin(&error))?;
             match link.fetch(query).await {
                 Ok(rows) => match trusted(&rows, pool.role) {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::fault::{self, ConnectError};
 use super::link::Link;
+use super::schema_name::SchemaName;
 use super::servers::Servers;
 
 pub static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
@@ -78,7 +79,8 @@ pub const UNSOUND_ROLES: &str = "SELECT format('ALTER ROLE %I NOSUPERUSER NOBYPA
      WHERE r.rolname IN ('ordain_tenant', 'ordain_service') AND NOT r.rolsuper \
      AND pg_catalog.pg_has_role(r.oid, up.oid, 'MEMBER') AND (up.rolsuper OR up.rolbypassrls \
      OR up.rolcreaterole OR (r.rolname = 'ordain_tenant' AND up.rolname = 'ordain_service') \
-     OR up.oid = (SELECT relowner FROM pg_catalog.pg_class WHERE oid = to_regclass('public.changes'))) \
+     OR up.oid = (SELECT c.relowner FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
+     ON n.oid = c.relnamespace WHERE n.nspname = '{schema}' AND c.relname = 'changes')) \
      ORDER BY 1";
 
 pub fn sound(rows: &[PgRow]) -> Result<(), SchemaError> {
@@ -94,15 +96,10 @@ pub async fn status(servers: &Servers) -> Result<SchemaStatus, SchemaError> {
     let mut link = connect(servers).await?;
     let connection = &mut link.connection;
     let of_driver = |error: sqlx::Error| failed(&error);
-    let roles = sqlx::query(UNSOUND_ROLES).persistent(false);
+    let schema = &servers.schema;
+    let roles = schema.query(UNSOUND_ROLES).persistent(false);
     sound(&roles.fetch_all(&mut *connection).await.map_err(of_driver)?)?;
-    let there = sqlx::query_scalar("SELECT to_regclass('public._sqlx_migrations') IS NOT NULL");
-    let there: bool = there
-        .persistent(false)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(of_driver)?;
-    if !there {
+    if !is_there(connection, schema).await? {
         return Ok(SchemaStatus::Missing);
     }
     let mut work = connection.begin().await.map_err(of_driver)?;
@@ -113,7 +110,7 @@ pub async fn status(servers: &Servers) -> Result<SchemaStatus, SchemaError> {
         let back = sqlx::raw_sql("ROLLBACK TO SAVEPOINT owner");
         back.execute(&mut *work).await.map_err(of_driver)?;
     }
-    let applied = applied(&mut work).await?;
+    let applied = applied(&mut work, schema).await?;
     work.rollback().await.map_err(of_driver)?;
     let database = applied.into_iter().max();
     let program = MIGRATIONS
@@ -129,11 +126,31 @@ pub async fn status(servers: &Servers) -> Result<SchemaStatus, SchemaError> {
     })
 }
 
+/// Whether any migration has run. In the catalogue: whoever connects need not be let into the schema
+/// itself.
+pub async fn is_there(
+    connection: &mut PgConnection,
+    schema: &SchemaName,
+) -> Result<bool, SchemaError> {
+    let there = schema.query(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
+         ON n.oid = c.relnamespace WHERE n.nspname = '{schema}' AND c.relname = '_sqlx_migrations') \
+         AS there",
+    );
+    let row = there.persistent(false).fetch_one(connection).await;
+    row.and_then(|row| row.try_get("there"))
+        .map_err(|error| failed(&error))
+}
+
 /// What has run in the database, and was what this program has under that number. A host of the
 /// previous version must be able to restart during a roll-out: what is not known is no fault.
-pub async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, SchemaError> {
+pub async fn applied(
+    connection: &mut PgConnection,
+    schema: &SchemaName,
+) -> Result<Vec<i64>, SchemaError> {
     let of_driver = |error: sqlx::Error| failed(&error);
-    let rows = sqlx::query("SELECT version, checksum FROM public._sqlx_migrations WHERE success");
+    let rows =
+        schema.query("SELECT version, checksum FROM {schema}._sqlx_migrations WHERE success");
     let rows = rows
         .persistent(false)
         .fetch_all(connection)

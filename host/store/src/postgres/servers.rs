@@ -14,12 +14,15 @@ use tokio::time::Instant;
 use super::address::{Address, Wanted};
 use super::fault::ConnectError;
 use super::link::{Link, Role};
+use super::schema_name::SchemaName;
 
 /// Name of a setting that the server sees at the beginning of a session only if nobody is between
 /// us.
 const OWN: &str = "ordain.session";
 
 pub struct Servers {
+    /// What is looked for there.
+    pub schema: SchemaName,
     hosts: Vec<Host>,
     wanted: Wanted,
     /// The host that was right the last time.
@@ -40,22 +43,23 @@ pub const IS_READ_ONLY: &str =
     "sessions of this server are read-only (default_transaction_read_only)";
 
 impl Servers {
-    pub fn new(address: Address) -> Arc<Servers> {
-        Servers::heard(address, true)
+    pub fn new(address: Address, schema: SchemaName) -> Arc<Servers> {
+        Servers::heard(address, schema, true)
     }
 
     /// For one piece of work beside the service, which tells of the same servers by itself.
-    pub fn silent(address: Address) -> Arc<Servers> {
-        Servers::heard(address, false)
+    pub fn silent(address: Address, schema: SchemaName) -> Arc<Servers> {
+        Servers::heard(address, schema, false)
     }
 
-    fn heard(address: Address, told: bool) -> Arc<Servers> {
+    fn heard(address: Address, schema: SchemaName, told: bool) -> Arc<Servers> {
         let hosts = address.hosts.into_iter().map(|options| Host {
             options,
             pooled: AtomicBool::new(false),
             told,
         });
         Arc::new(Servers {
+            schema,
             hosts: hosts.collect(),
             wanted: address.wanted,
             last: AtomicUsize::new(0),

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::link::{self, Link};
 use super::rows::number;
+use super::schema_name::SchemaName;
 use super::work::{Committed, Stop, Terms, Transaction, Work};
 use super::{Postgres, fault};
 use crate::ids::Tenant;
@@ -51,9 +52,10 @@ impl Postgres {
                 / 5;
             // Whatever the session was set to: it may be a pooler's.
             let settings = link::settings(pool.role, self.deadline, true);
-            let begin = begin(&settings, &terms, lock, W::LOCKS_FIRST);
+            let schema = pool.schema();
+            let begin = schema.fill(&begin(&settings, &terms, lock, W::LOCKS_FIRST));
             let link = lease.link().map_err(|error| fault::of_origin(&error))?;
-            match attempt(link, begin, work, until).await {
+            match attempt(link, schema, begin, work, until).await {
                 Ok(committed) => {
                     lease.give_back();
                     return Ok(committed);
@@ -96,6 +98,7 @@ impl Postgres {
 
 async fn attempt<W: Work>(
     link: &mut Link,
+    schema: &SchemaName,
     begin: String,
     work: &W,
     until: Instant,
@@ -103,9 +106,10 @@ async fn attempt<W: Work>(
     let mut transaction = Transaction {
         keeps: link.keeps(),
         connection: &mut link.connection,
+        schema,
     };
     let before = async {
-        // Safe: hexadecimal digits and numbers only.
+        // Safe: hexadecimal digits, numbers and a name that needs no escaping.
         let begin = sqlx::raw_sql(AssertSqlSafe(begin));
         let begun = begin.execute(&mut *transaction.connection).await;
         begun.map_err(|error| match fault::is_cancelled(&error) {
@@ -121,9 +125,11 @@ async fn attempt<W: Work>(
     // Each statement of this message has a snapshot of its own; the first one's error keeps the
     // others from running. A COMMIT that waits for a synchronous replica must not be cut short by a
     // timeout: it would then be reported as done (O6).
-    let commit = sqlx::raw_sql(
-        "SELECT position FROM public.log_head WHERE one; SET LOCAL statement_timeout = 0; COMMIT",
+    let commit = schema.fill(
+        "SELECT position FROM {schema}.log_head WHERE one; SET LOCAL statement_timeout = 0; COMMIT",
     );
+    // Safe: a constant and a name that needs no escaping.
+    let commit = sqlx::raw_sql(AssertSqlSafe(commit));
     let rows = commit.fetch_all(&mut link.connection);
     let rows = match tokio::time::timeout_at(until, rows).await {
         Ok(rows) => rows.map_err(Stop::Commit)?,
@@ -168,7 +174,7 @@ fn begin(settings: &str, terms: &Terms<'_>, lock: Duration, locks_first: bool) -
     let take = match locks_first {
         true => format!(
             "set_config('statement_timeout', '{lock}ms', true); \
-             SELECT position FROM public.log_head WHERE one FOR UPDATE; SELECT "
+             SELECT position FROM {{schema}}.log_head WHERE one FOR UPDATE; SELECT "
         ),
         false => String::new(),
     };

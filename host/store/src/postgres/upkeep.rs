@@ -10,12 +10,12 @@ use super::work::{Stop, Terms, Transaction, Work};
 use crate::ids::Tenant;
 use crate::{Attribution, Pruned, WriteError};
 
-const SET: &str = "INSERT INTO public.settings (name, value) VALUES ($1, $2) \
+const SET: &str = "INSERT INTO {schema}.settings (name, value) VALUES ($1, $2) \
      ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-const UNSET: &str = "DELETE FROM public.settings WHERE name = $1";
-const VALUE: &str = "SELECT value FROM public.settings WHERE name = $1";
-const PURGE: &str = "SELECT public.log_purge($1)";
-const PRUNE: &str = "SELECT pruned FROM public.log_prune(\
+const UNSET: &str = "DELETE FROM {schema}.settings WHERE name = $1";
+const VALUE: &str = "SELECT value FROM {schema}.settings WHERE name = $1";
+const PURGE: &str = "SELECT {schema}.log_purge($1)";
+const PRUNE: &str = "SELECT pruned FROM {schema}.log_prune(\
      timestamptz 'epoch' + $1 * interval '1 microsecond', $2, $3)";
 
 /// Work of one transaction of a prune, in rows and in pieces of long bodies: what is deleted in
@@ -95,8 +95,9 @@ impl Work for Set<'_> {
     /// `Absent` if none of them changes anything. The lock of the log is held: what is compared
     /// here stays so until the commit.
     async fn run(&self, transaction: &mut Transaction<'_>) -> Result<(), Stop> {
+        let schema = transaction.schema;
         for (name, expected) in self.only_if {
-            let row = transaction.fetch(sqlx::query(VALUE).bind(name)).await?;
+            let row = transaction.fetch(schema.query(VALUE).bind(name)).await?;
             let value = row.first().map(|row| row.try_get::<String, _>("value"));
             if value.transpose()? != *expected {
                 let current = None;
@@ -107,8 +108,8 @@ impl Work for Set<'_> {
         let mut changed = 0;
         for (name, value) in self.changes {
             let query = match value {
-                Some(value) => sqlx::query(SET).bind(name).bind(value),
-                None => sqlx::query(UNSET).bind(name),
+                Some(value) => schema.query(SET).bind(name).bind(value),
+                None => schema.query(UNSET).bind(name),
             };
             changed += transaction.execute(query).await?;
         }
@@ -126,7 +127,8 @@ impl Work for Purge<'_> {
     type Done = ();
 
     async fn run(&self, transaction: &mut Transaction<'_>) -> Result<(), Stop> {
-        let purge = sqlx::query(PURGE).bind(self.0.map(Tenant::as_str));
+        let purge = transaction.schema.query(PURGE);
+        let purge = purge.bind(self.0.map(Tenant::as_str));
         transaction.fetch(purge).await?;
         Ok(())
     }
@@ -148,7 +150,9 @@ impl Work for Prune {
 
     /// `Absent` if no row is old enough.
     async fn run(&self, transaction: &mut Transaction<'_>) -> Result<u64, Stop> {
-        let prune = sqlx::query(PRUNE)
+        let prune = transaction
+            .schema
+            .query(PRUNE)
             .bind(self.before_micros)
             .bind(self.keep)
             .bind(PRUNE_MOST);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 use sqlx::query::Query;
 
+use super::schema_name::SchemaName;
 use crate::ids::Tenant;
 use crate::{Attribution, WriteError};
 
@@ -61,6 +62,7 @@ impl From<sqlx::Error> for Stop {
 /// A transaction that has begun, for the work in it.
 pub struct Transaction<'a> {
     pub connection: &'a mut PgConnection,
+    pub schema: &'a SchemaName,
     /// Whether statements may be kept for later ones.
     pub keeps: bool,
 }

@@ -8,17 +8,17 @@ use sqlx::Row;
 
 use super::Postgres;
 use super::rows::number;
-use super::table::{CONFIGS, NOT_KEPT, POLICIES};
+use super::table::{CONFIGS, POLICIES};
 use super::work::{Stop, Terms, Transaction, Work};
 use crate::ids::{Key, RecordName, Tenant};
 use crate::{Attribution, Change, NAMELESS, Precondition, WriteError, Written, WrittenMany};
 
 /// What is stored as it is given is left alone: an import that is run again changes nothing twice.
-const UPSERT_MANY: &str = "INSERT INTO public.policies (tenant, body) \
+const UPSERT_MANY: &str = "INSERT INTO {schema}.policies (tenant, body) \
      SELECT tenant, body FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k(tenant, body, n) \
-     WHERE NOT EXISTS (SELECT FROM public.policies p WHERE p.tenant = k.tenant AND p.body = k.body) \
+     WHERE NOT EXISTS (SELECT FROM {schema}.policies p WHERE p.tenant = k.tenant AND p.body = k.body) \
      ORDER BY n ON CONFLICT (tenant) DO UPDATE SET body = excluded.body";
-const NEWEST: &str = "SELECT coalesce(max(position), 0) AS position FROM public.log";
+const NEWEST: &str = "SELECT coalesce(max(position), 0) AS position FROM {schema}.log";
 
 impl Postgres {
     pub(super) async fn write_one(
@@ -84,8 +84,9 @@ impl Work for ChangeOne<'_> {
         };
         // Every statement begins with what names the record: the tenant, and of a config the user.
         let tenant = self.key.tenant.as_ref().map(Tenant::as_str);
+        let schema = transaction.schema;
         let named = |statement: &'static str| {
-            let query = sqlx::query(statement).bind(tenant);
+            let query = schema.query(statement).bind(tenant);
             match user {
                 Some(user) => query.bind(user),
                 None => query,
@@ -115,12 +116,7 @@ impl Work for ChangeOne<'_> {
         if let Some(query) = query
             && let Some(row) = transaction.fetch(query).await?.first()
         {
-            let created = row.try_get("created")?;
-            if row.try_get("kept")? {
-                return Ok(created);
-            }
-            let rejected = WriteError::Rejected(NOT_KEPT.to_owned());
-            return Err(transaction.roll_back(rejected).await);
+            return Ok(row.try_get("created")?);
         }
 
         // No row: say what is there instead, still under the lock, and roll back.
@@ -152,12 +148,14 @@ impl Work for PutMany<'_> {
             let (now, later) = rest.split_at(end.unwrap_or(rest.len()));
             let tenants: Vec<&str> = now.iter().map(|(tenant, _)| tenant.as_str()).collect();
             let bodies: Vec<&str> = now.iter().map(|(_, body)| &**body).collect();
-            let query = sqlx::query(UPSERT_MANY).bind(tenants).bind(bodies);
+            let query = transaction.schema.query(UPSERT_MANY);
+            let query = query.bind(tenants).bind(bodies);
             written += transaction.execute(query).await?;
             rest = later;
         }
         // They may have been stored before, and then the head is what somebody else wrote last.
-        let newest = transaction.fetch(sqlx::query(NEWEST)).await?;
+        let newest = transaction.schema.query(NEWEST);
+        let newest = transaction.fetch(newest).await?;
         let newest = newest.first().ok_or(sqlx::Error::RowNotFound)?;
         Ok(WrittenMany {
             revision: number(newest, "position")?,
