@@ -115,7 +115,10 @@ async fn rows_that_are_no_levels_are_refused_with_the_name_of_the_rule() {
             r#"{"mergeCompressionStrategy":"extreme"}"#,
             "mergeCompressionStrategy of a config is none, minimal, moderate or aggressive",
         ),
-        (r#"{"mergeMaxMessages":5,"new":1}"#, "new is no field of a config"),
+        (
+            r#"{"mergeMaxMessages":5,"new":1}"#,
+            "new is no field of a config",
+        ),
         (
             r#"{"pathCompressionStrategy":"moderate"}"#,
             "pathCompressionStrategy of a config is none, sliding_window, semantic or hybrid",

@@ -27,8 +27,10 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks whether another host is done.
 const TURN: Duration = Duration::from_millis(100);
-const PLACE: &str = "SELECT n.oid IS NULL AS missing FROM (VALUES (1)) x \
-     LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = '{schema}'";
+/// Whether the schema is there, and whether a build from before there was one has left its tables.
+const PLACE: &str = "SELECT n.oid IS NULL AS missing, EXISTS (SELECT FROM pg_catalog.pg_class c \
+     WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'public') AND c.relname = 'log_head') AS old \
+     FROM (VALUES (1)) x LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = '{schema}'";
 const CREATE: &str = "CREATE SCHEMA IF NOT EXISTS \"{schema}\"";
 const TABLE: &str = "CREATE TABLE {schema}._sqlx_migrations (version bigint PRIMARY KEY, \
      description text NOT NULL, installed_on timestamptz NOT NULL DEFAULT now(), success boolean NOT NULL, \
@@ -220,8 +222,14 @@ async fn next(
         // Who may not make it, though it is there, is not asked to.
         let place = schema.query(PLACE).persistent(false);
         let place = place.fetch_one(&mut *connection).await;
-        let missing = place.and_then(|row| row.try_get("missing"));
-        if missing.map_err(of_driver)? {
+        let place = place.map_err(of_driver)?;
+        if place.try_get("old").map_err(of_driver)? {
+            tracing::warn!(
+                "there are tables of an earlier build in the schema public: they are left alone, and nothing \
+                 is taken over from them"
+            );
+        }
+        if place.try_get("missing").map_err(of_driver)? {
             run(connection, &schema.fill(CREATE)).await?;
         }
         run(connection, &schema.fill(TABLE)).await?;
