@@ -297,7 +297,7 @@ REVOKE ALL ON FUNCTION {schema}.log_next(), {schema}.log_head_grows(), {schema}.
 REVOKE ALL ON {schema}.changes, {schema}.log_head, {schema}.log FROM PUBLIC;
 GRANT SELECT ON {schema}.changes, {schema}.log_head, {schema}.log TO ordain_tenant, ordain_service;
 -- FOR UPDATE asks for the right to update some column: the one that can have one value only.
-GRANT UPDATE (one) ON {schema}.log_head TO ordain_tenant, ordain_service;
+GRANT UPDATE (one) ON {schema}.log_head TO ordain_service, ordain_tenant;
 GRANT EXECUTE ON FUNCTION {schema}.log_purge(text), {schema}.log_prune(timestamptz, bigint, bigint) TO ordain_service;
 -- So that a host that does not migrate can see whether somebody else did.
 GRANT SELECT ON {schema}._sqlx_migrations TO ordain_service;

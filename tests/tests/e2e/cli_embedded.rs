@@ -246,3 +246,29 @@ async fn help_explains_every_command_and_wrong_usage_exits_with_2() {
         );
     }
 }
+
+#[tokio::test]
+async fn two_deployments_share_a_database_by_the_names_of_their_schemas() {
+    let url = database().await;
+    let named = |name| App::builder().postgres(&url).env("ORDAIN_SCHEMA", name);
+    let (one, two) = (named("one").start().await, named("two").start().await);
+    one.store("t", &version(1)).await;
+    two.store("t", &version(2)).await;
+    let purged = one.call("POST", "/v1/caches/purge").json(&json!({}));
+    purged.send().await.expect(200);
+    for (app, name, wanted) in [(&one, "one", 1), (&two, "two", 2)] {
+        let answer = app.resolve(&json!({"tenant": "t"})).await.expect(200);
+        assert_eq!(model(&answer.json), format!("m{wanted}"), "{name}");
+        let get = ["policy", "get", "t", "--json", "--database-url", &url];
+        let stored = cli_with(&[("ORDAIN_SCHEMA", name)], get).await.expect(0);
+        assert_eq!(stored.json(), version(wanted), "{name}");
+    }
+    // In a third one there is nothing, and `migrate` makes it.
+    let third = [("ORDAIN_SCHEMA", "third")];
+    let list = ["policy", "list", "--database-url", &url];
+    let told = cli_with(&third, list).await.expect(1);
+    assert!(told.stderr.contains("ordain migrate"), "{told:?}");
+    let migrate = ["migrate", "--database-url", &url, "--schema", "third"];
+    cli(migrate).await.expect(0);
+    cli_with(&third, list).await.expect(0);
+}

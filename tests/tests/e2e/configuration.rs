@@ -83,6 +83,7 @@ const OPTIONS: [(&str, &str, [&str; 3]); 43] = [
         "migrate-url",
         ["postgres://a/y", "postgres://b/y", "postgres://c/y"],
     ),
+    ("ORDAIN_SCHEMA", "schema", ["a", "b_2", "user"]),
     (
         "REDIS_URL",
         "redis-url",

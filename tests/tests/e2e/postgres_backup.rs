@@ -168,10 +168,10 @@ async fn what_migrate_may_not_put_right_is_named_with_the_statement_to_run() {
     );
     let refused = migrate("host").await.expect(1);
     for words in [
-        "GRANT SELECT ON ordain.log TO ordain_tenant",
-        "CREATE POLICY all_tenants ON ordain.configs",
+        "GRANT SELECT ON \"ordain\".log TO ordain_tenant",
+        "CREATE POLICY all_tenants ON \"ordain\".configs",
         "REVOKE ALL ON FUNCTION log_prune",
-        "REVOKE ALL ON ordain.settings FROM PUBLIC",
+        "REVOKE ALL ON \"ordain\".settings FROM PUBLIC",
         "belong to keeper",
     ] {
         assert!(refused.stderr.contains(words), "{words}: {refused:?}");

@@ -100,6 +100,8 @@ async fn words_and_durations_that_nobody_can_read_are_refused() {
         ("ORDAIN_FAR_TTL", "5 parsecs"),
         ("ORDAIN_WINDOW", "many"),
         ("ORDAIN_NEAR_BYTES", "-5"),
+        ("ORDAIN_SCHEMA", "My-Schema"),
+        ("ORDAIN_SCHEMA", "pg_ordain"),
         // A bound that the feed cannot keep.
         ("ORDAIN_BOUND", "400ms"),
     ] {
