@@ -41,7 +41,7 @@ fn from<'a>(shown: &'a Value, name: &str) -> &'a str {
 }
 
 /// Variable, key, and three values that all differ from the default, as they are shown.
-const OPTIONS: [(&str, &str, [&str; 3]); 43] = [
+const OPTIONS: [(&str, &str, [&str; 3]); 44] = [
     (
         "ORDAIN_LISTEN",
         "listen",

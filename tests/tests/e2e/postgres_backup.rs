@@ -170,7 +170,7 @@ async fn what_migrate_may_not_put_right_is_named_with_the_statement_to_run() {
     for words in [
         "GRANT SELECT ON \"ordain\".log TO ordain_tenant",
         "CREATE POLICY all_tenants ON \"ordain\".configs",
-        "REVOKE ALL ON FUNCTION log_prune",
+        "REVOKE ALL ON FUNCTION ordain.log_prune",
         "REVOKE ALL ON \"ordain\".settings FROM PUBLIC",
         "belong to keeper",
     ] {
