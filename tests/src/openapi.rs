@@ -1,13 +1,10 @@
-//! Holds answers against the OpenAPI document: the part of JSON Schema that it uses, no more. A
-//! word that is not known here fails, so that nothing is taken for checked that is not.
+//! Holds answers and examples against the OpenAPI document.
 
-use serde_json::{Map, Value};
+use jsonschema::Validator;
+use serde_json::{Value, json};
 
 /// The document of a server.
 pub struct Document(pub Value);
-
-/// Words that only tell people something.
-const WORDS: [&str; 4] = ["description", "default", "format", "title"];
 
 impl Document {
     /// What of an answer does not fit: `call` is `GET /path` as the document has it.
@@ -16,126 +13,59 @@ impl Document {
         let responses = &self.0["paths"][path][method.to_lowercase()]["responses"];
         assert!(responses.is_object(), "{call} is not documented");
         let response = responses.get(status.to_string());
-        let response = self.resolved(response.unwrap_or(&responses["default"]));
+        let mut response = response.unwrap_or(&responses["default"]);
+        if let Some(at) = response["$ref"].as_str() {
+            let target = self.0.pointer(at.trim_start_matches('#'));
+            response = target.unwrap_or_else(|| panic!("{at} leads nowhere"));
+        }
         let kind = kind.split(';').next().unwrap_or_default().trim();
-        let Some(content) = response["content"].get(kind) else {
-            return vec![format!("{call}: {status} has no {kind}")];
-        };
+        match response["content"].get(kind) {
+            Some(content) => list_faults(&self.validator(&content["schema"]), body),
+            None => vec![format!("{call}: {status} has no {kind}")],
+        }
+    }
+
+    /// Schemas, parameters and headers without an example, and examples that do not fit.
+    pub fn faults_of_examples(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        self.check(&content["schema"], body, "", &mut faults);
+        for kind in ["schemas", "parameters", "headers"] {
+            let parts = self.0["components"][kind].as_object().expect("an object");
+            for (name, part) in parts {
+                let (schema, examples) = match kind {
+                    "schemas" => (part, part["examples"].as_array().cloned()),
+                    _ => (
+                        &part["schema"],
+                        part.get("example").map(|one| vec![one.clone()]),
+                    ),
+                };
+                let examples = examples.unwrap_or_default();
+                if examples.is_empty() {
+                    faults.push(format!("{kind}/{name} has no example"));
+                }
+                let validator = self.validator(schema);
+                for example in examples {
+                    let its = list_faults(&validator, &example).into_iter();
+                    faults.extend(its.map(|fault| format!("{kind}/{name}: {fault}")));
+                }
+            }
+        }
         faults
     }
 
-    fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
-        match schema["$ref"].as_str() {
-            None => schema,
-            Some(at) => {
-                let target = self.0.pointer(at.trim_start_matches('#'));
-                self.resolved(target.unwrap_or_else(|| panic!("{at} leads nowhere")))
-            }
-        }
-    }
-
-    fn fits(&self, schema: &Value, value: &Value) -> bool {
-        let mut faults = Vec::new();
-        self.check(schema, value, "", &mut faults);
-        faults.is_empty()
-    }
-
-    fn check(&self, schema: &Value, value: &Value, at: &str, faults: &mut Vec<String>) {
-        let schema = self.resolved(schema).as_object().expect("a schema");
-        let mut wrong = |what: String| faults.push(format!("{at}: {what}: {value}"));
-        for (word, demand) in schema {
-            match word.as_str() {
-                "type" if !of_type(demand, value) => wrong(format!("is no {demand}")),
-                "const" if demand != value => wrong(format!("is not {demand}")),
-                "enum" if !list(demand).contains(value) => wrong(format!("is none of {demand}")),
-                "minimum" if number(value) < number(demand) => wrong(format!("below {demand}")),
-                "maximum" if number(value) > number(demand) => wrong(format!("above {demand}")),
-                "minLength" if length(value) < number(demand) => wrong("is too short".to_owned()),
-                "maxLength" if length(value) > number(demand) => wrong("is too long".to_owned()),
-                "maxItems" if length(value) > number(demand) => wrong("is too long".to_owned()),
-                "oneOf" | "anyOf" => {
-                    let fitting = list(demand).iter().filter(|one| self.fits(one, value));
-                    let count = fitting.count();
-                    if count == 0 || (word == "oneOf" && count > 1) {
-                        wrong(format!("fits {count} of {word}"));
-                    }
-                }
-                "required" => {
-                    for name in list(demand).iter().filter_map(Value::as_str) {
-                        if value.get(name).is_none() {
-                            wrong(format!("has no {name}"));
-                        }
-                    }
-                }
-                "type"
-                | "const"
-                | "enum"
-                | "minimum"
-                | "maximum"
-                | "minLength"
-                | "maxLength"
-                | "maxItems"
-                | "allOf"
-                | "items"
-                | "properties"
-                | "additionalProperties" => {}
-                known if WORDS.contains(&known) => {}
-                unknown => panic!("{unknown} is not known here"),
-            }
-        }
-        for part in schema.get("allOf").map(list).unwrap_or_default() {
-            self.check(part, value, at, faults);
-        }
-        if let (Some(items), Some(list)) = (schema.get("items"), value.as_array()) {
-            for (index, item) in list.iter().enumerate() {
-                self.check(items, item, &format!("{at}/{index}"), faults);
-            }
-        }
-        let (known, others) = (schema.get("properties"), schema.get("additionalProperties"));
-        let none = Map::new();
-        for (name, member) in value.as_object().unwrap_or(&none) {
-            let at = format!("{at}/{name}");
-            match (known.and_then(|known| known.get(name)), others) {
-                (Some(schema), _) => self.check(schema, member, &at, faults),
-                (None, Some(Value::Bool(false))) => faults.push(format!("{at} is not documented")),
-                (None, Some(schema @ Value::Object(_))) => self.check(schema, member, &at, faults),
-                _ => {}
-            }
-        }
+    /// Of a schema that refers to parts of the document.
+    fn validator(&self, schema: &Value) -> Validator {
+        let whole = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "allOf": [schema],
+            "components": self.0["components"],
+        });
+        jsonschema::validator_for(&whole).unwrap_or_else(|error| panic!("{error}: {schema}"))
     }
 }
 
-fn of_type(demand: &Value, value: &Value) -> bool {
-    if let Some(several) = demand.as_array() {
-        return several.iter().any(|one| of_type(one, value));
-    }
-    match demand.as_str().expect("a type") {
-        "string" => value.is_string(),
-        "integer" => value.is_u64() || value.is_i64(),
-        "number" => value.is_number(),
-        "boolean" => value.is_boolean(),
-        "array" => value.is_array(),
-        "object" => value.is_object(),
-        "null" => value.is_null(),
-        other => panic!("no type {other}"),
-    }
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().expect("a list")
-}
-
-/// Not a number: nothing is below or above it.
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or(f64::NAN)
-}
-
-fn length(value: &Value) -> f64 {
-    match value {
-        Value::String(text) => text.chars().count() as f64,
-        Value::Array(items) => items.len() as f64,
-        _ => f64::NAN,
-    }
+fn list_faults(validator: &Validator, value: &Value) -> Vec<String> {
+    let errors = validator.iter_errors(value);
+    errors
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
 }

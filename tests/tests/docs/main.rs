@@ -6,6 +6,9 @@ mod interface;
 
 use std::path::{Path, PathBuf};
 
+use ordain_tests::openapi::Document;
+use serde_json::Value;
+
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -48,6 +51,33 @@ fn the_interface_reference_matches_the_wit() {
 #[test]
 fn the_command_line_reference_matches_the_help() {
     check("docs/cli.txt", &help::reference());
+}
+
+#[test]
+fn the_description_of_all_calls_matches_the_routes() {
+    check("docs/openapi.json", &ordain_server::http::DOCUMENT);
+}
+
+#[test]
+fn every_schema_has_an_example_that_fits_it() {
+    let document = serde_json::from_str(&ordain_server::http::DOCUMENT).expect("JSON");
+    let faults = Document(document).faults_of_examples();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn an_example_that_does_not_fit_and_one_that_is_missing_are_found() {
+    let mut document = serde_json::from_str::<Value>(&ordain_server::http::DOCUMENT).expect("JSON");
+    let parts = &mut document["components"];
+    parts["schemas"]["Purge"]["examples"][0]["tenant"] = Value::from(5);
+    parts["schemas"]["Health"]["examples"] = Value::Array(Vec::new());
+    parts["parameters"]["limit"]["example"] = Value::from(501);
+    let faults = Document(document).faults_of_examples();
+    for name in ["schemas/Purge", "schemas/Health", "parameters/limit"] {
+        let found = faults.iter().filter(|fault| fault.starts_with(name));
+        assert_eq!(found.count(), 1, "{name}: {faults:#?}");
+    }
+    assert_eq!(faults.len(), 3, "{faults:#?}");
 }
 
 #[test]

@@ -40,17 +40,35 @@ impl Role {
     pub fn of(name: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.name() == name)
     }
+
+    /// Whether it may do this for a tenant that it is about.
+    pub fn may(self, need: Need) -> bool {
+        let Ok(tenant) = Tenant::new("own") else {
+            return false;
+        };
+        let own = tenant.clone();
+        let grant = match self {
+            Role::Metrics => Grant::Metrics,
+            Role::Resolver => Grant::Resolver(None),
+            Role::Reader => Grant::Reader(own),
+            Role::Editor => Grant::Editor(own),
+            Role::Admin => Grant::Admin,
+        };
+        Principal::new("", grant).may(need, tenant.as_str())
+    }
 }
 
 /// What a call needs to be allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need<'a> {
-    /// To ask for this tenant.
-    Resolve(&'a str),
-    /// To read what is this tenant's.
-    Read(&'a str),
-    /// To change what is this tenant's.
-    Write(&'a str),
+pub enum Need {
+    /// Nothing, not even a token.
+    Nothing,
+    /// To ask for a tenant.
+    Resolve,
+    /// To read what is a tenant's.
+    Read,
+    /// To change what is a tenant's.
+    Write,
     /// To see the counters of this instance.
     Metrics,
     /// What concerns all tenants, or the service itself.
@@ -125,9 +143,9 @@ impl Principal {
         &self.actor
     }
 
-    /// Same words for every tenant, existing or not.
-    pub fn require(&self, need: Need<'_>) -> Result<(), Denied> {
-        if self.may(need) {
+    /// `tenant`: that it is about, if it is about one. Same words for every tenant, existing or not.
+    pub fn require(&self, need: Need, tenant: &str) -> Result<(), Denied> {
+        if self.may(need, tenant) {
             return Ok(());
         }
         Err(Denied::Forbidden(match need {
@@ -137,14 +155,14 @@ impl Principal {
         }))
     }
 
-    pub fn may(&self, need: Need<'_>) -> bool {
+    pub fn may(&self, need: Need, tenant: &str) -> bool {
         match (&self.grant, need) {
-            (Grant::Admin, _) | (Grant::Metrics, Need::Metrics) => true,
-            (Grant::Editor(own), Need::Resolve(of) | Need::Read(of) | Need::Write(of))
-            | (Grant::Reader(own), Need::Resolve(of) | Need::Read(of)) => own.as_str() == of,
-            (Grant::Resolver(None), Need::Resolve(_)) => true,
-            (Grant::Resolver(Some(tenants)), Need::Resolve(of)) => {
-                tenants.iter().any(|tenant| tenant.as_str() == of)
+            (_, Need::Nothing) | (Grant::Admin, _) | (Grant::Metrics, Need::Metrics) => true,
+            (Grant::Editor(own), Need::Resolve | Need::Read | Need::Write)
+            | (Grant::Reader(own), Need::Resolve | Need::Read) => own.as_str() == tenant,
+            (Grant::Resolver(None), Need::Resolve) => true,
+            (Grant::Resolver(Some(tenants)), Need::Resolve) => {
+                tenants.iter().any(|one| one.as_str() == tenant)
             }
             _ => false,
         }
@@ -162,16 +180,17 @@ mod tests {
     fn allowed(grant: Grant) -> String {
         let principal = Principal::new("x", grant);
         let needs = [
-            Need::Resolve("own"),
-            Need::Read("own"),
-            Need::Write("own"),
-            Need::Resolve("other"),
-            Need::Read("other"),
-            Need::Write("other"),
-            Need::Metrics,
-            Need::Everything,
+            (Need::Resolve, "own"),
+            (Need::Read, "own"),
+            (Need::Write, "own"),
+            (Need::Resolve, "other"),
+            (Need::Read, "other"),
+            (Need::Write, "other"),
+            (Need::Metrics, ""),
+            (Need::Everything, ""),
         ];
-        let marks = needs.map(|need| if principal.may(need) { 'y' } else { '-' });
+        let may = |(need, tenant)| principal.may(need, tenant);
+        let marks = needs.map(|one| if may(one) { 'y' } else { '-' });
         marks.into_iter().collect()
     }
 
@@ -219,7 +238,7 @@ mod tests {
         }
         let principal = Principal::new("x", Grant::Reader(tenant("acme")));
         for other in ["ACME", "acme.", "acme ", "", "acm", "acme/x"] {
-            assert!(!principal.may(Need::Read(other)), "{other}");
+            assert!(!principal.may(Need::Read, other), "{other}");
         }
     }
 }

@@ -104,7 +104,7 @@ impl Serve {
         announce(&settings, &address, self.load.is_some());
         let deadline = settings.options.request_deadline;
         let edge = Arc::new(Edge::new(room, settings.edge.idle));
-        let service = http::service(ordain.clone(), deadline, access, edge);
+        let service = http::Service::new(ordain.clone(), deadline, access, edge);
         let asked = async || stop.asked().await;
         http::serve(listener, service, settings.dev, settings.edge.drain, asked).await;
         ordain.close().await;

@@ -204,7 +204,7 @@ async fn database(url: SecretUrl, rules: bool) -> Result<Target, Failure> {
     if rules {
         ordain.opened(PATIENCE / 3).await;
     }
-    let service = crate::http::service(ordain, deadline, Access::open(), Arc::default());
+    let service = Service::new(ordain, deadline, Access::open(), Arc::default());
     Ok(Target::Embedded { service })
 }
 

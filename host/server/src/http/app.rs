@@ -1,14 +1,13 @@
 //! What every handler has. Not for routes (`routes`), nor for who may call them (`gate`).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use axum::http::{Extensions, HeaderMap, Uri};
+use axum::http::{Extensions, HeaderMap};
 
 use super::caller;
 use super::edge::Edge;
 use super::headers;
-use super::input;
 use super::problem::Problem;
 use crate::access::Access;
 use ordain::door::Ordain;
@@ -22,6 +21,8 @@ pub struct App {
     pub deadline: Duration,
     pub access: Access,
     pub edge: Arc<Edge>,
+    /// What can be called. Given from above: it is made of all routes, its own included.
+    pub document: &'static LazyLock<String>,
 }
 
 impl App {
@@ -30,10 +31,8 @@ impl App {
         self.ordain.watermark()
     }
 
-    /// What comes before a report on this instance: it has no parameters, and a demanded revision
-    /// is known here.
-    pub async fn reads(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
-        input::Query::read(uri, &[])?;
+    /// Waits until a revision that is demanded is known here: before a report on this instance.
+    pub async fn await_demanded(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let min_revision = headers::min_revision(headers)?;
         Ok(self.ordain.known_up_to(min_revision).await?)
     }

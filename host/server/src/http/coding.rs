@@ -5,8 +5,8 @@
 use std::io::{self, BufRead, Cursor, ErrorKind, Read};
 
 use axum::body::Bytes;
-use axum::http::header::CONTENT_ENCODING;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
@@ -63,7 +63,10 @@ pub fn of(headers: &HeaderMap) -> Result<Option<Coding>, Problem> {
 
 fn unsupported(detail: String) -> Problem {
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    Problem::new(status, "unsupported-encoding", detail)
+    Problem {
+        demand: Some((ACCEPT_ENCODING, HeaderValue::from_static(TAKEN))),
+        ..Problem::new(status, "unsupported-encoding", detail)
+    }
 }
 
 /// The body as it was before it was packed, if that has at most `limit` bytes. One that is not

@@ -1,49 +1,58 @@
 //! Who passes: every request comes by here before anything else looks at it, its body included. Who
 //! asks is settled first (401), then whether they may (403), and only then whether there is such a
-//! call (404, 405). Which call needs what is in `rules`, what a role may do in `access`.
+//! call (404, 405). Which call needs what its route says, what a role may do is in `access`.
 
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::header::{ALLOW, AUTHORIZATION, EXPECT};
+use axum::http::header::{ALLOW, AUTHORIZATION, EXPECT, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::input;
 use super::problem::Problem;
-use super::rules::{Rule, methods, rule};
+use super::route::Route;
+use super::routes::{Found, find, methods};
 use crate::access::{Access, Denied, Need, Principal};
 
-/// `Ok(None)`: the call is open to everybody.
+/// Who has passed, and the route that they take; nobody, if it is open to everybody.
+pub type Admitted = (Option<Arc<Principal>>, &'static Route);
+
 pub fn admit(
     access: &Access,
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
-) -> Result<Option<Arc<Principal>>, Denial> {
-    let (found, taken) = rule(method, uri.path());
-    if found == Rule::Open {
-        return if taken { Ok(None) } else { Err(Denial::Method) };
+) -> Result<Admitted, Denial> {
+    let found = find(method, uri.path());
+    // Who may know of a path is who may make the first of its calls.
+    let route = match found {
+        Found::Call(route) | Found::Path(route) => Some(route),
+        Found::Nothing => None,
+    };
+    let principal = match route.map(|route| route.need) {
+        Some(Need::Nothing) => None,
+        _ => Some(access.principal(token(headers))?),
+    };
+    if let (Some(route), Some(principal)) = (route, &principal) {
+        match route.need {
+            // Of the tenants in the body: the handler looks, as nobody else knows them.
+            Need::Nothing | Need::Resolve => {}
+            Need::Read | Need::Write => {
+                // What names no tenant is nobody's own; whoever may do everything is told what is
+                // wrong with it.
+                let tenant = route.tenant_in(uri.path());
+                let tenant = tenant.as_ref().map_or("", |tenant| tenant.as_str());
+                principal.require(route.need, tenant)?;
+            }
+            Need::Metrics | Need::Everything => principal.require(route.need, "")?,
+        }
     }
-    let principal = access.principal(token(headers))?;
-    // What names no tenant is nobody's own; whoever may do everything is told what is wrong with
-    // it.
-    let tenant = || input::tenant(uri).map_or(String::new(), |tenant| tenant.as_str().to_owned());
     match found {
-        Rule::Open | Rule::Resolve => {}
-        Rule::Read => principal.require(Need::Read(&tenant()))?,
-        Rule::Write => principal.require(Need::Write(&tenant()))?,
-        Rule::Metrics => principal.require(Need::Metrics)?,
-        Rule::Admin => principal.require(Need::Everything)?,
-        // Whoever may not do everything finds nothing where no rule is.
-        Rule::None if !principal.may(Need::Everything) => return Err(Denial::Nothing),
-        Rule::None => {}
+        Found::Call(route) => Ok((principal, route)),
+        Found::Path(_) => Err(Denial::Method),
+        Found::Nothing => Err(Denial::Nothing),
     }
-    // The router may know a method that no rule is for: that is for whoever may do everything.
-    if !taken && !principal.may(Need::Everything) {
-        return Err(Denial::Method);
-    }
-    Ok(Some(principal))
 }
 
 /// The token of a request (RFC 6750 2.1).
@@ -116,19 +125,32 @@ impl Denial {
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Problem {
         tracing::debug!(%denied, "a request was turned away");
-        let (status, code) = match denied {
-            Denied::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated"),
-            Denied::Invalid(_) | Denied::UnknownKey { .. } => {
-                (StatusCode::UNAUTHORIZED, "invalid-token")
+        let detail = denied.to_string();
+        let (status, code, challenge) = match denied {
+            Denied::Unauthenticated(_) => {
+                let bearer = HeaderValue::from_static("Bearer");
+                (StatusCode::UNAUTHORIZED, "unauthenticated", Some(bearer))
             }
-            Denied::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "keys-unavailable"),
-            Denied::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            Denied::Invalid(_) | Denied::UnknownKey { .. } => {
+                let invalid = challenge_invalid(&detail);
+                (StatusCode::UNAUTHORIZED, "invalid-token", Some(invalid))
+            }
+            Denied::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "keys-unavailable", None),
+            Denied::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", None),
         };
         Problem {
             retry: denied == Denied::Unavailable,
-            ..Problem::new(status, code, denied.to_string())
+            demand: challenge.map(|value| (WWW_AUTHENTICATE, value)),
+            ..Problem::new(status, code, detail)
         }
     }
+}
+
+/// What a client is told whose token is not good (RFC 6750 3).
+fn challenge_invalid(detail: &str) -> HeaderValue {
+    let text = format!("Bearer error=\"invalid_token\", error_description=\"{detail}\"");
+    HeaderValue::from_str(&text)
+        .unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\""))
 }
 
 #[cfg(test)]
@@ -166,9 +188,10 @@ mod tests {
     fn an_open_gate_lets_everybody_do_everything() {
         let passed = |method: Method, path: &str| {
             let uri = path.parse().expect("a URI");
-            admit(&Access::open(), &method, &uri, &HeaderMap::new())
+            let admitted = admit(&Access::open(), &method, &uri, &HeaderMap::new());
+            admitted.map(|(principal, _)| principal)
         };
-        for path in ["/v1/tenants/t/policy", "/v1/component", "/metrics", "/x"] {
+        for path in ["/v1/tenants/t/policy", "/v1/component", "/metrics"] {
             let principal = passed(Method::GET, path)
                 .expect("passes")
                 .expect("somebody");
@@ -176,5 +199,6 @@ mod tests {
         }
         assert_eq!(passed(Method::GET, "/healthz"), Ok(None));
         assert_eq!(passed(Method::PUT, "/healthz"), Err(Denial::Method));
+        assert_eq!(passed(Method::GET, "/x"), Err(Denial::Nothing));
     }
 }

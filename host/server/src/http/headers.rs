@@ -1,23 +1,30 @@
-//! Reads and writes the headers that Ordain knows: conditions, demanded revisions, who asks and
-//! why. Not for bodies (`input`).
+//! Reads the headers that Ordain knows: demanded revisions, who asks and why, what a body is. Not
+//! for conditions (`conditions`), nor for bodies (`input`).
 
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use axum::http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::caller;
-use super::input::Query;
 use super::names::{MIN_REVISION, REASON, REQUEST_ID, SIGNATURE};
 use super::problem::Problem;
-use ordain_store::{Attribution, Precondition};
+use super::query::Query;
+use ordain_store::Attribution;
 
 /// Longest reason of a write, in bytes.
 const REASON_LIMIT: usize = 500;
 /// Longest request id that is taken from a caller, in bytes.
 const REQUEST_ID_LIMIT: usize = 128;
+
+/// What a page may send without asking first (Fetch, "CORS-safelisted request-header").
+const FORMS: [&str; 3] = [
+    "application/x-www-form-urlencoded",
+    "multipart/form-data",
+    "text/plain",
+];
 
 /// The id of the request that is being served; every request has one.
 #[derive(Debug, Clone)]
@@ -181,137 +188,19 @@ pub fn expect_merge_patch(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(status, "unsupported-media-type", detail))
 }
 
-/// What a write demands of the stored record.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Condition {
-    Plain(Precondition),
-    /// Any of several revisions.
-    AnyOf(Vec<u64>),
-}
-
-/// Reads `If-Match` and `If-None-Match` of a write.
-pub fn condition(headers: &HeaderMap) -> Result<Condition, Problem> {
-    match (tags(headers, &IF_MATCH)?, tags(headers, &IF_NONE_MATCH)?) {
-        (None, None) => Ok(Condition::Plain(Precondition::None)),
-        (Some(_), Some(_)) => Err(Problem::bad(
-            "invalid-header",
-            "If-Match and If-None-Match exclude each other",
-        )),
-        (None, Some(Tags::Any)) => Ok(Condition::Plain(Precondition::Absent)),
-        (None, Some(_)) => Err(Problem::bad(
-            "invalid-header",
-            "If-None-Match of a write can only be *",
-        )),
-        (Some(Tags::Any), None) => Ok(Condition::Plain(Precondition::Present)),
-        (Some(Tags::List(list)), None) => {
-            let mut revisions: Vec<u64> = list.iter().filter_map(|tag| revision(tag)).collect();
-            match revisions.len() {
-                // No record has revision 0, so a tag that is none of ours matches nothing.
-                0 => Ok(Condition::Plain(Precondition::Revision(0))),
-                1 => Ok(Condition::Plain(Precondition::Revision(
-                    revisions.remove(0),
-                ))),
-                _ => Ok(Condition::AnyOf(revisions)),
-            }
+/// For calls that take bytes: `wanted`, or whatever a client calls them, but nothing that a form
+/// sends.
+pub fn expect_no_form(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
+    let kind = headers.get(CONTENT_TYPE).map(media_type);
+    match kind.filter(|kind| FORMS.contains(&kind.as_str())) {
+        None => Ok(()),
+        Some(form) => {
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            let detail = format!("the body must be {wanted}, not {form:?}");
+            Err(Problem::new(status, "unsupported-media-type", detail))
         }
-    }
-}
-
-/// Whether a reader already has this revision (`If-None-Match`, weak comparison).
-pub fn already_known(headers: &HeaderMap, known: u64) -> Result<bool, Problem> {
-    Ok(match tags(headers, &IF_NONE_MATCH)? {
-        None => false,
-        Some(Tags::Any) => true,
-        Some(Tags::List(list)) => list.iter().any(|tag| revision(tag) == Some(known)),
-    })
-}
-
-enum Tags {
-    Any,
-    /// What stands between the quotes. Whether a tag is weak does not matter: a revision names one
-    /// record exactly, however a proxy has packed it.
-    List(Vec<String>),
-}
-
-/// What a proxy that compresses writes after a tag: `7-gzip`, `7--gzip`, `7;gzip`, `7:br`.
-const MARKS: [&str; 11] = [
-    "gzip",
-    "x-gzip",
-    "brotli",
-    "br",
-    "zstd",
-    "deflate",
-    "compress",
-    "x-compress",
-    "dcb",
-    "dcz",
-    "identity",
-];
-
-/// The revision, if the tag is written the way we write it, or as a proxy has marked it, or
-/// several.
-fn revision(tag: &str) -> Option<u64> {
-    let digits = tag.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, mut marks) = tag.split_at(digits);
-    while !marks.is_empty() {
-        let mark = marks.trim_start_matches(['-', ';', ':', '+', '.', '_']);
-        let name = MARKS.iter().find(|name| begins_with(mark, name))?;
-        if mark.len() == marks.len() {
-            return None;
-        }
-        marks = &mark[name.len()..];
-    }
-    let revision: u64 = number.parse().ok()?;
-    (revision.to_string() == number).then_some(revision)
-}
-
-fn begins_with(text: &str, name: &str) -> bool {
-    let start = text.as_bytes().get(..name.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
-}
-
-/// Reads a list of entity tags (RFC 9110 8.8.3), over several lines if need be.
-fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Problem> {
-    let broken = || {
-        let detail = format!("{name} must be * or a list of tags like \"1795420800123456\"");
-        Problem::bad("invalid-header", detail)
-    };
-    let mut list = Vec::new();
-    let mut any = false;
-    let mut given = false;
-    for value in headers.get_all(name) {
-        given = true;
-        let mut rest = value.to_str().map_err(|_| broken())?.trim();
-        if rest == "*" {
-            any = true;
-            continue;
-        }
-        while !rest.is_empty() {
-            let quoted = rest.strip_prefix("W/").unwrap_or(rest);
-            let (text, after) = quoted
-                .strip_prefix('"')
-                .and_then(|open| open.split_once('"'))
-                .ok_or_else(broken)?;
-            if text.bytes().any(|byte| byte <= b' ') {
-                return Err(broken());
-            }
-            list.push(text.to_owned());
-            let after = after.trim_start();
-            rest = match after.strip_prefix(',') {
-                Some(next) => next.trim_start_matches([' ', '\t', ',']),
-                None if after.is_empty() => after,
-                None => return Err(broken()),
-            };
-        }
-    }
-    match (given, any, list.is_empty()) {
-        (false, ..) => Ok(None),
-        (true, true, true) => Ok(Some(Tags::Any)),
-        (true, false, false) => Ok(Some(Tags::List(list))),
-        _ => Err(broken()),
     }
 }
 
 #[cfg(test)]
-#[path = "headers_tests.rs"]
 mod tests;

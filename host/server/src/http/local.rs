@@ -11,18 +11,11 @@ use axum::http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
-use super::headers::media_type;
+use super::headers::{expect_no_form, media_type};
 use super::problem::Problem;
-use super::rules::rule;
+use super::routes::{Found, find};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// What a page may send without asking first (Fetch, "CORS-safelisted request-header").
-const FORMS: [&str; 3] = [
-    "application/x-www-form-urlencoded",
-    "multipart/form-data",
-    "text/plain",
-];
-
 /// How a request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -42,8 +35,8 @@ pub fn check(way: Way, request: &Request) -> Result<(), Problem> {
     }
     let bodies = [Method::POST, Method::PUT, Method::PATCH];
     // What is no call needs nothing.
-    let (_, is_call) = rule(request.method(), request.uri().path());
-    match is_call && bodies.contains(request.method()) {
+    let found = find(request.method(), request.uri().path());
+    match matches!(found, Found::Call(_)) && bodies.contains(request.method()) {
         true => no_form(headers),
         false => Ok(()),
     }
@@ -129,20 +122,6 @@ fn no_form(headers: &HeaderMap) -> Result<(), Problem> {
     };
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     Err(Problem::new(status, "unsupported-media-type", detail))
-}
-
-/// For calls that take bytes: `wanted`, or whatever a client calls them, but nothing that a form
-/// sends.
-pub fn expect_no_form(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
-    let kind = headers.get(CONTENT_TYPE).map(media_type);
-    match kind.filter(|kind| FORMS.contains(&kind.as_str())) {
-        None => Ok(()),
-        Some(form) => {
-            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            let detail = format!("the body must be {wanted}, not {form:?}");
-            Err(Problem::new(status, "unsupported-media-type", detail))
-        }
-    }
 }
 
 #[cfg(test)]

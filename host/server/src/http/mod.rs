@@ -1,39 +1,40 @@
-//! Ordain over HTTP (DESIGN section 7). Routes and what holds for all of them; one file per group
-//! of calls, `gate` and `rules` for who may make them, `problem` for errors. No rule about policies
-//! is here: handlers translate and ask [`Ordain`](ordain::Ordain).
+//! Ordain over HTTP (DESIGN section 7). What can be called is in `api`, a file for each capability;
+//! `gate` and `routes` find who may make which call, `problem` has the errors. No rule about
+//! policies is here: handlers translate and ask [`Ordain`](ordain::door::Ordain).
 
-mod admin;
+mod answer;
+mod api;
 mod app;
-mod caches;
 mod caller;
 mod coding;
-mod component;
-mod config;
+mod conditions;
+mod contract;
+mod deadline;
 mod edge;
 mod exposition;
 mod gate;
 mod headers;
-mod import;
+mod history;
 mod input;
 mod listen;
-mod lists;
 mod local;
 mod memory;
 mod names;
 mod object;
-mod policy;
+mod openapi;
+mod page;
+mod parameters;
 mod problem;
-mod resolve;
+mod query;
+mod route;
 mod routes;
-mod rules;
 mod service;
 mod state;
-mod upkeep;
+mod url;
 
+pub use api::{LINES, Line, RECORD_LIMIT};
 pub use edge::{Asked, Edge, IDLE, NoRoom, Status as EdgeStatus, room, serve};
-pub use import::{LINES, Line};
 pub use listen::{ListenError, Listener};
 pub use memory::places as memory_places;
-pub use policy::RECORD_LIMIT;
-pub use routes::service;
+pub use openapi::DOCUMENT;
 pub use service::Service;

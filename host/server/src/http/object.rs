@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::problem::Problem;
-use ordain::request::{Malformed, fault};
+use ordain::request::{Faults, Malformed, fault, pointer};
 
 /// The members of a body that is an object, in order.
 pub fn members(body: &str) -> Result<Vec<(String, &RawValue)>, Problem> {
@@ -17,6 +17,39 @@ pub fn members(body: &str) -> Result<Vec<(String, &RawValue)>, Problem> {
     match serde_json::from_str(whole.get()) {
         Ok(Members(members)) => Ok(members),
         Err(_) => Err(Problem::request(vec![fault("", "must be an object")])),
+    }
+}
+
+/// The texts of a body that is an object of these members and no others.
+pub fn texts<const N: usize>(body: &str, names: [&str; N]) -> Result<[Option<String>; N], Problem> {
+    let mut found = [const { None }; N];
+    let mut faults = Faults::default();
+    for (name, value) in members(body)? {
+        let Some(index) = names.iter().position(|known| *known == name) else {
+            let known = match names.join(", ") {
+                known if known.is_empty() => "none".to_owned(),
+                known => known,
+            };
+            let message = format!("unknown field; known is {known}");
+            faults.add(|| (pointer(&name), message));
+            continue;
+        };
+        match serde_json::from_str::<String>(value.get()) {
+            Ok(_) if found[index].is_some() => {
+                faults.add(|| (pointer(&name), "the field appears more than once"));
+            }
+            Ok(text) => found[index] = Some(text),
+            Err(_) if value.get() == "null" => {
+                let message = "must be a string; leave the field out for none";
+                faults.add(|| (pointer(&name), message));
+            }
+            Err(_) => faults.add(|| (pointer(&name), "must be a string")),
+        }
+    }
+    if faults.is_empty() {
+        Ok(found)
+    } else {
+        Err(Problem::request(faults.into_list()))
     }
 }
 
@@ -39,5 +72,38 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             }
         }
         deserializer.deserialize_map(Pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_of_a_body_is_named() {
+        let read = |body: &str| texts(body, ["a", "b"]);
+        let pointers = |body: &str| {
+            let problem = read(body).expect_err(body);
+            let pointers = problem.errors.iter().map(|fault| fault.pointer.clone());
+            (
+                problem.status.as_u16(),
+                pointers.collect::<Vec<_>>().join(" "),
+            )
+        };
+        assert_eq!(read("{}"), Ok([None, None]));
+        assert_eq!(read(r#" {"b":"x"} "#), Ok([None, Some("x".to_owned())]));
+        for (body, expected) in [
+            ("", (400, "")),
+            ("{", (400, "")),
+            ("{} {}", (400, "")),
+            ("[]", (422, "")),
+            ("null", (422, "")),
+            (r#"{"c/d":1,"a":1}"#, (422, "/c~1d /a")),
+            (r#"{"a":"x","a":"y"}"#, (422, "/a")),
+            (r#"{"a":null}"#, (422, "/a")),
+        ] {
+            let (status, list) = pointers(body);
+            assert_eq!((status, &*list), expected, "{body}");
+        }
     }
 }

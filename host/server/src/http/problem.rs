@@ -2,14 +2,12 @@
 //! which error has which status, and the one place that logs failures. Not for refusals, which are
 //! answers.
 
-use axum::http::header::{
-    ACCEPT_ENCODING, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use axum::http::header::{CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::names::{REVISION, TAKEN, etag};
+use super::names::{REVISION, etag};
 use ordain::answer::ResolveError;
 use ordain::door::{InvalidRecord, PutError, ReadError};
 use ordain::request::{Fault, Malformed};
@@ -35,6 +33,8 @@ pub struct Problem {
     /// Position up to which the answer is known to be complete.
     pub position: Option<u64>,
     pub retry: bool,
+    /// What the client is told to bring, in a header of its own.
+    pub demand: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -47,6 +47,7 @@ impl Problem {
             current: None,
             position: None,
             retry: false,
+            demand: None,
         }
     }
 
@@ -92,6 +93,14 @@ impl Problem {
         )
     }
 
+    /// The same, where nothing need be looked up first.
+    pub fn repeatable_outcome_unknown() -> Problem {
+        Problem::later(
+            "write-outcome-unknown",
+            "it may have happened or not: it does no harm to ask again",
+        )
+    }
+
     pub fn import_runs() -> Problem {
         Problem::later(
             "busy",
@@ -99,11 +108,8 @@ impl Problem {
         )
     }
 
-    pub fn precondition(current: Option<u64>) -> Problem {
-        let detail = match current {
-            Some(revision) => format!("the stored policy has revision {revision}"),
-            None => "the tenant has no policy".to_owned(),
-        };
+    /// `current`: the revision that is stored.
+    pub fn precondition(current: Option<u64>, detail: String) -> Problem {
         let problem = Problem::new(
             StatusCode::PRECONDITION_FAILED,
             "precondition-failed",
@@ -185,11 +191,8 @@ impl IntoResponse for Problem {
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some((name, value)) = challenge(&self) {
+        if let Some((name, value)) = self.demand {
             map.insert(name, value);
-        }
-        if self.code == "unsupported-encoding" {
-            map.insert(ACCEPT_ENCODING, HeaderValue::from_static(TAKEN));
         }
         if self.retry {
             map.insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
@@ -202,22 +205,6 @@ impl IntoResponse for Problem {
         }
         response
     }
-}
-
-/// What a client is told to bring (RFC 6750 3), for a problem of this code.
-fn challenge(problem: &Problem) -> Option<(HeaderName, HeaderValue)> {
-    let value = match problem.code {
-        "unauthenticated" => HeaderValue::from_static("Bearer"),
-        "invalid-token" => {
-            let detail = &problem.detail;
-            HeaderValue::from_str(&format!(
-                "Bearer error=\"invalid_token\", error_description=\"{detail}\""
-            ))
-            .unwrap_or(HeaderValue::from_static("Bearer error=\"invalid_token\""))
-        }
-        _ => return None,
-    };
-    Some((WWW_AUTHENTICATE, value))
 }
 
 impl From<ResolveError> for Problem {
@@ -300,7 +287,13 @@ impl From<ReadError> for Problem {
 impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Problem {
         match error {
-            WriteError::Precondition { current } => Problem::precondition(current),
+            WriteError::Precondition { current } => {
+                let detail = match current {
+                    Some(revision) => format!("the stored policy has revision {revision}"),
+                    None => "the tenant has no policy".to_owned(),
+                };
+                Problem::precondition(current, detail)
+            }
             WriteError::Absent => Problem::no_policy(),
             WriteError::Busy => {
                 Problem::later("busy", "other writes are in the way; nothing was written")
@@ -386,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_problem_is_what_rfc_9457_says_and_has_a_code() {
-        let problem = Problem::precondition(Some(7));
+        let problem = Problem::from(WriteError::Precondition { current: Some(7) });
         let json = serde_json::to_string(&problem).expect("JSON");
         let expected = r#"{"type":"about:blank","title":"Precondition Failed","status":412,"detail":"the stored policy has revision 7","code":"precondition-failed","currentRevision":7}"#;
         assert_eq!(json, expected);

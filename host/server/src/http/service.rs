@@ -6,40 +6,46 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Either};
-use tower::Service as _;
 
+use super::api;
 use super::app::App;
 use super::edge::Edge;
-use super::gate::{self, Denial};
+use super::gate::{self, Admitted, Denial};
 use super::headers::RequestId;
 use super::names::REQUEST_ID;
+use super::openapi;
 use super::problem::Problem;
-use super::resolve;
-use crate::access::{Denied, Principal};
+use super::route::{Call, Handler};
+use crate::access::{Access, Denied};
+use ordain::door::Ordain;
 
-/// The one call that is made all the time.
-const RESOLVE: &str = "/v1/resolve";
-
-/// What holds for every request: it passes the gate, it has an id and its answer the same, and a
-/// panic is an answer too. Around the router and not a layer in it, which would cost every request
-/// two more boxed services.
+/// What holds for every request: it passes the gate, which finds its route, it has an id and its
+/// answer the same, and a panic is an answer too.
 #[derive(Clone)]
 pub struct Service {
     app: App,
-    routes: Router,
 }
 
 impl Service {
-    /// `routes` has all calls; resolve is in it too, for what is none of its methods.
-    pub(super) fn new(app: App, routes: Router) -> Service {
-        Service { app, routes }
+    /// All calls, also for whoever makes them without a listener.
+    pub fn new(ordain: Ordain, deadline: Duration, access: Access, edge: Arc<Edge>) -> Service {
+        let app = App {
+            ordain,
+            deadline,
+            access,
+            edge,
+            document: &openapi::DOCUMENT,
+        };
+        Service { app }
     }
 
     pub(super) fn edge(&self) -> &Arc<Edge> {
@@ -68,13 +74,13 @@ impl Service {
             None => self.admit(&request),
         };
         match admitted {
-            Ok(principal) => Either::Left(self.pass(request, principal, id)),
+            Ok(admitted) => Either::Left(self.pass(request, admitted, id)),
             // Boxed: those who pass should not carry it.
             Err(denial) => Either::Right(Box::pin(self.refuse(request, denial, id.clone()))),
         }
     }
 
-    fn admit(&self, request: &Request) -> Result<Option<Arc<Principal>>, Denial> {
+    fn admit(&self, request: &Request) -> Result<Admitted, Denial> {
         let (method, uri) = (request.method(), request.uri());
         gate::admit(&self.app.access, method, uri, request.headers())
     }
@@ -89,27 +95,33 @@ impl Service {
             return denial.answer(request).await;
         }
         match self.admit(&request) {
-            Ok(principal) => self.pass(request, principal, &id).await,
+            Ok(admitted) => self.pass(request, admitted, &id).await,
             Err(denial) => denial.answer(request).await,
         }
     }
 
     fn pass(
-        mut self,
+        self,
         mut request: Request,
-        principal: Option<Arc<Principal>>,
+        (principal, route): Admitted,
         id: &RequestId,
     ) -> impl Future<Output = Response> + use<> {
         if let Some(principal) = principal {
             request.extensions_mut().insert(principal);
         }
-        // Past the router, which costs a request as much as parsing it does.
-        if request.method() == Method::POST && request.uri().path() == RESOLVE {
-            let answer = resolve::resolve(State(self.app), request);
-            return Either::Left(answer.map(IntoResponse::into_response));
+        let (parts, body) = request.into_parts();
+        let mut call = Call { route, parts, body };
+        match route.handler {
+            Handler::Resolve => {
+                let answer = api::resolve(self.app, call);
+                Either::Left(answer.map(IntoResponse::into_response))
+            }
+            Handler::Of(handle) => {
+                call.parts.extensions.insert(id.clone());
+                let answer = handle(self.app, call);
+                Either::Right(answer.map(IntoResponse::into_response))
+            }
         }
-        request.extensions_mut().insert(id.clone());
-        Either::Right(self.routes.call(request).map(|Ok(response)| response))
     }
 }
 
@@ -119,6 +131,7 @@ async fn answered<F: Future<Output = Response>>(
     handle: impl FnOnce(Request, &RequestId) -> F,
 ) -> Response {
     let id = RequestId::of(request.headers());
+    let is_head = request.method() == Method::HEAD;
     let line = tracing::enabled!(tracing::Level::DEBUG).then(|| {
         (
             request.method().clone(),
@@ -137,7 +150,21 @@ async fn answered<F: Future<Output = Response>>(
         tracing::error!(request_id = id.as_str(), "a request failed");
     }
     response.headers_mut().insert(REQUEST_ID, id.0);
-    response
+    match is_head {
+        true => without_body(response),
+        false => response,
+    }
+}
+
+/// The answer to HEAD: all that GET has but the body.
+fn without_body(response: Response) -> Response {
+    let (mut head, body) = response.into_parts();
+    if let Some(size) = body.size_hint().exact()
+        && head.status != StatusCode::NOT_MODIFIED
+    {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+    }
+    Response::from_parts(head, Body::empty())
 }
 
 impl tower::Service<Request> for Service {
@@ -146,7 +173,6 @@ impl tower::Service<Request> for Service {
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // A router always is.
         Poll::Ready(Ok(()))
     }
 

@@ -4,23 +4,64 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Uri};
+use axum::http::Method;
 use axum::response::Response;
 use serde::Serialize;
 
-use super::app::App;
-use super::object::members;
-use super::policy::settled;
-use super::problem::Problem;
-use super::resolve::json;
-use super::state::Readiness;
-use super::{headers, input};
+use crate::access::Need;
+use crate::http::answer::json;
+use crate::http::app::App;
+use crate::http::contract::{Answer, Body, Parameter, Place};
+use crate::http::deadline::bound_write;
+use crate::http::object::members;
+use crate::http::parameters::{MIN_REVISION, REASON, REASON_HEADER};
+use crate::http::problem::Problem;
+use crate::http::route::{Call, Handler, Route};
+use crate::http::state::Readiness;
+use crate::http::{headers, input};
 use ordain::request::{Faults, fault, pointer};
 use ordain_coherence::caches::{Setting, SettingReport, Source, Value};
 
 /// Largest body of a PATCH.
 const BODY_LIMIT: usize = 16 << 10;
+
+const LOCAL: Parameter = Parameter {
+    key: "local",
+    name: "local",
+    place: Place::Query,
+    description: "Of this instance alone, until it ends",
+    schema: r#"{"type": "boolean", "default": false}"#,
+    example: "true",
+};
+
+pub const ROUTES: &[Route] = &[
+    Route {
+        method: Method::GET,
+        path: "/v1/caches",
+        need: Need::Everything,
+        handler: Handler::Of(|app, call| Box::pin(get(app, call))),
+        name: "getCaches",
+        summary: "Caches, settings and the state of everything this instance leans on",
+        parameters: &[MIN_REVISION],
+        body: None,
+        answers: &[Answer::json(200, "The state", "Caches")],
+    },
+    Route {
+        method: Method::PATCH,
+        path: "/v1/caches",
+        need: Need::Everything,
+        handler: Handler::Of(|app, call| Box::pin(patch(app, call))),
+        name: "patchCaches",
+        summary: "Changes settings of the fleet, or of this instance",
+        parameters: &[LOCAL, REASON, REASON_HEADER],
+        body: Some(Body::json("Settings")),
+        answers: &[Answer::json(
+            200,
+            "The revision, or nothing if all was so already; the state after a local change",
+            "SettingsChange",
+        )],
+    },
+];
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -93,18 +134,15 @@ impl From<&SettingReport> for SettingView {
     }
 }
 
-pub async fn get(
-    State(app): State<App>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    app.reads(&uri, &headers).await?;
+async fn get(app: App, call: Call) -> Result<Response, Problem> {
+    call.query()?;
+    app.await_demanded(&call.parts.headers).await?;
     report(&app)
 }
 
-pub async fn patch(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let query = input::Query::read(&parts.uri, &["local", "reason"])?;
+async fn patch(app: App, call: Call) -> Result<Response, Problem> {
+    let query = call.query()?;
+    let Call { parts, body, .. } = call;
     let local = query.flag("local")?;
     headers::expect_json(&parts.headers)?;
     let by = headers::attribution(&parts, &query)?;
@@ -116,7 +154,7 @@ pub async fn patch(State(app): State<App>, request: Request) -> Result<Response,
         return report(&app);
     }
     let write = async { Ok(app.ordain.set_settings(&changes, &by).await?) };
-    let revision = settled(app.deadline, write).await?;
+    let revision = bound_write(app.deadline, write).await?;
     match revision {
         Some(revision) => json(&serde_json::json!({"revision": revision}), revision),
         // Nothing was asked for that is not so already.

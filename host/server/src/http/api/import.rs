@@ -4,22 +4,25 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::body::{Body as Sent, Bytes};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::app::App;
-use super::memory::Room;
-use super::names::REVISION;
 use super::policy::RECORD_LIMIT;
-use super::problem::Problem;
-use super::{coding, headers, input};
+use crate::access::Need;
+use crate::http::app::App;
+use crate::http::contract::{self, Answer, Body, Parameter, Place};
+use crate::http::memory::Room;
+use crate::http::names::REVISION;
+use crate::http::parameters::{REASON, REASON_HEADER};
+use crate::http::problem::Problem;
+use crate::http::route::{Call, Handler, Route};
+use crate::http::{coding, headers, input};
 use ordain::door::{Imported, Importer, InvalidRecord};
 use ordain::request::Fault;
 use ordain_store::WriteError;
@@ -41,6 +44,36 @@ const FAULTS_SHOWN: usize = 100;
 /// Text of all of them together, which is kept for a client that reads nothing before it has sent
 /// all.
 const SHOWN_BYTES: usize = 4 << 20;
+
+const DRY_RUN: Parameter = Parameter {
+    key: "dryRunOfAll",
+    name: "dryRun",
+    place: Place::Query,
+    description: "Check them and store nothing",
+    schema: r#"{"type": "boolean", "default": false}"#,
+    example: "true",
+};
+
+pub const ROUTES: &[Route] = &[Route {
+    method: Method::POST,
+    path: "/v1/policies/import",
+    need: Need::Everything,
+    handler: Handler::Of(|app, call| Box::pin(import(app, call))),
+    name: "importPolicies",
+    summary: "Stores many policies, one `{\"tenant\",\"policy\"}` a line, and tells while it goes \
+              on what became of them",
+    parameters: &[DRY_RUN, REASON, REASON_HEADER],
+    body: Some(Body::of(&[LINES], "ImportLine")),
+    answers: &[Answer {
+        headers: &[contract::REVISION],
+        ..Answer::of(
+            200,
+            "A line for each that is broken and for how far it is; the last has `done`",
+            &[LINES],
+            "ImportReport",
+        )
+    }],
+}];
 
 /// One policy of an import.
 #[derive(Deserialize)]
@@ -88,9 +121,9 @@ struct Broken<'a> {
     errors: Vec<Fault>,
 }
 
-pub async fn import(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let query = input::Query::read(&parts.uri, &["dryRun", "reason"])?;
+async fn import(app: App, call: Call) -> Result<Response, Problem> {
+    let query = call.query()?;
+    let Call { parts, body, .. } = call;
     let dry_run = query.flag("dryRun")?;
     expect_lines(&parts.headers)?;
     let by = headers::attribution(&parts, &query)?;
@@ -121,7 +154,7 @@ pub async fn import(State(app): State<App>, request: Request) -> Result<Response
         job.run(body).await;
         drop(held);
     });
-    let mut response = Response::new(Body::from_stream(told.map(Ok::<_, std::io::Error>)));
+    let mut response = Response::new(Sent::from_stream(told.map(Ok::<_, std::io::Error>)));
     let map = response.headers_mut();
     map.insert(REVISION, HeaderValue::from(watermark));
     map.insert(CONTENT_TYPE, HeaderValue::from_static(LINES));
@@ -166,7 +199,7 @@ struct Job {
 type End = ControlFlow<Problem>;
 
 impl Job {
-    async fn run(mut self, body: Body) {
+    async fn run(mut self, body: Sent) {
         let problem = match self.lines(body).await {
             ControlFlow::Continue(()) => match self.flush().await {
                 Ok(()) => None,
@@ -179,7 +212,7 @@ impl Job {
     }
 
     /// Reads the body to its end. The last line may lack its line break.
-    async fn lines(&mut self, body: Body) -> End {
+    async fn lines(&mut self, body: Sent) -> End {
         let mut chunks = body.into_data_stream();
         let mut line = Vec::new();
         let mut length = 0;

@@ -1,63 +1,77 @@
 //! `POST /v1/resolve`: one request or a list of them. Parses, asks [`Ordain`](ordain::door::Ordain)
 //! and writes the answer; nothing is decided here.
 
-use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::Method;
 use axum::response::Response;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-use super::app::App;
-use super::headers;
-use super::names::REVISION;
-use super::problem::Problem;
-use super::{caller, input};
 use crate::access::{Denied, Need, Principal};
+use crate::http::answer::{USUAL_ANSWER, json, sized_json};
+use crate::http::app::App;
+use crate::http::contract::{self, Body};
+use crate::http::parameters::MIN_REVISION;
+use crate::http::problem::Problem;
+use crate::http::route::{Call, Handler, Route};
+use crate::http::{caller, headers, input};
 use ordain::answer::{Answer, ResolveError};
-use ordain::request::{self, Body, Fault, Item, Room, TenantRequest};
+use ordain::request::{self, Body as Requests, Fault, Item, Room, TenantRequest};
 
 /// Largest body, one request or many.
 pub const BODY_LIMIT: usize = 4 << 20;
-/// Bytes of an answer with ids of a usual length.
-const USUAL_ANSWER: usize = 640;
 
-pub async fn resolve(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
+pub const ROUTES: &[Route] = &[Route {
+    method: Method::POST,
+    path: "/v1/resolve",
+    need: Need::Resolve,
+    handler: Handler::Resolve,
+    name: "resolve",
+    summary: "Which provider and model may answer, for one request or up to 1,000",
+    parameters: &[MIN_REVISION],
+    body: Some(Body::json("Question")),
+    answers: &[contract::Answer::json(
+        200,
+        "A decision or a refusal, or a list of them in order",
+        "AnswerOrAnswers",
+    )],
+}];
+
+pub async fn resolve(app: App, call: Call) -> Result<Response, Problem> {
+    call.query()?;
+    let Call { parts, body, .. } = call;
     let principal = caller::principal(&parts.extensions)?;
-    input::Query::read(&parts.uri, &[])?;
     headers::expect_json(&parts.headers)?;
     let min_revision = headers::min_revision(&parts.headers)?;
     let body = input::json(&parts, body, BODY_LIMIT).await?;
     match request::parse(&body, None)? {
-        Body::One(item) => {
-            allowed(principal, &item)?;
+        Requests::One(item) => {
+            check_tenants(principal, &item)?;
             let mut one = item.map_err(|faulty| Problem::request(faulty.faults))?;
             one.request.min_revision = one.request.min_revision.max(min_revision);
             let ordain = app.ordain.charged_to(principal.charge());
             let answer = ordain.resolve(&one.tenant, &one.request).await?;
             json(&answer, answer.provenance.position)
         }
-        Body::Many(items) => {
+        Requests::Many(items) => {
             for item in &items {
-                allowed(principal, item)?;
+                check_tenants(principal, item)?;
             }
             let (requests, outcome) = split(items, min_revision);
             let ordain = app.ordain.charged_to(principal.charge());
             let answers = ordain.resolve_batch(requests).await;
             outcome.respond(answers, app.watermark())
         }
-        Body::TooMany(count) => Err(Problem::batch_too_large(count)),
+        Requests::TooMany(count) => Err(Problem::batch_too_large(count)),
     }
 }
 
 /// Whether they may ask for every tenant that a request names, be it right otherwise or not.
-fn allowed(principal: &Principal, item: &Item) -> Result<(), Denied> {
+fn check_tenants(principal: &Principal, item: &Item) -> Result<(), Denied> {
     match item {
-        Ok(one) => principal.require(Need::Resolve(one.tenant.as_str())),
+        Ok(one) => principal.require(Need::Resolve, one.tenant.as_str()),
         Err(faulty) => faulty
             .tenants
             .iter()
-            .try_for_each(|tenant| principal.require(Need::Resolve(tenant.as_str()))),
+            .try_for_each(|tenant| principal.require(Need::Resolve, tenant.as_str())),
     }
 }
 
@@ -149,31 +163,4 @@ impl Serialize for Place<'_> {
             }
         }
     }
-}
-
-/// A 200 of JSON that is complete up to `position`.
-pub fn json<T: Serialize + ?Sized>(value: &T, position: u64) -> Result<Response, Problem> {
-    sized_json(value, position, USUAL_ANSWER)
-}
-
-/// `room`: bytes that it will probably take.
-fn sized_json<T: Serialize + ?Sized>(
-    value: &T,
-    position: u64,
-    room: usize,
-) -> Result<Response, Problem> {
-    let mut body = Vec::with_capacity(room);
-    serde_json::to_writer(&mut body, value).map_err(|error| {
-        tracing::error!(%error, "an answer could not be written as JSON");
-        Problem::internal()
-    })?;
-    Ok(with_position(Response::new(body.into()), position))
-}
-
-/// Marks a response as JSON that is complete up to `position`.
-pub fn with_position(mut response: Response, position: u64) -> Response {
-    let map = response.headers_mut();
-    map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    map.insert(REVISION, HeaderValue::from(position));
-    response
 }
