@@ -13,11 +13,53 @@ use crate::access::KeysState;
 use ordain::door::{FeedStatus, NearStatus, Status, TierStatus};
 use ordain_coherence::BreakerStatus;
 
+/// Whether fresh answers can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    Ready,
+    /// Answers are fresh, but slower, not for long, of another component than the fleet wants, or
+    /// tokens are checked by keys of before.
+    Degraded,
+    Unready,
+    /// The instance is about to go, whatever it could still answer.
+    Draining,
+}
+
+/// How something fares that the instance leans on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Up,
+    /// Of a server: it answers, and takes no values; or a part of it is down.
+    Degraded,
+    /// Of keys: their file or URL cannot be used as it is now, those from before are.
+    Stale,
+    /// Of a server: its breaker is open. Of keys: there are none yet.
+    Down,
+    Off,
+}
+
+impl State {
+    fn of(is_up: bool) -> State {
+        if is_up { State::Up } else { State::Down }
+    }
+}
+
+impl From<Option<KeysState>> for State {
+    fn from(keys: Option<KeysState>) -> State {
+        match keys {
+            Some(KeysState::Up) => State::Up,
+            Some(KeysState::Stale) => State::Stale,
+            Some(KeysState::Down) => State::Down,
+            None => State::Off,
+        }
+    }
+}
+
 #[derive(Serialize)]
 pub struct Readiness<'a> {
-    /// `ready`, `degraded` (answers are fresh, but slower, not for long, of another component than
-    /// the fleet wants, or tokens are checked by keys of before) or `unready`.
-    pub status: &'static str,
+    pub status: Standing,
     pub dependencies: Dependencies<'a>,
     /// For admins.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,16 +94,12 @@ pub struct Dependencies<'a> {
 /// The file or URL of keys that tokens are checked by.
 #[derive(Serialize)]
 pub struct Keys {
-    /// `up`, `stale` (it cannot be used as it is now, the keys from before are), `down` (it has
-    /// given none yet, and there is no other) or `off`.
-    pub state: &'static str,
+    pub state: State,
 }
 
 #[derive(Serialize)]
 pub struct Backend<'a> {
-    /// `up`, `down` (its breaker is open), `degraded` (it answers, and takes no values; or a part
-    /// of it is down) or `off`.
-    pub state: &'static str,
+    pub state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<&'a str>,
     /// Of far: that of look-ups.
@@ -77,8 +115,7 @@ pub struct Backend<'a> {
 /// Whether far takes values.
 #[derive(Serialize)]
 struct Writes<'a> {
-    /// `up` or `down`.
-    state: &'static str,
+    state: State,
     breaker: Breaker,
     #[serde(skip_serializing_if = "str::is_empty")]
     error: &'a str,
@@ -99,7 +136,7 @@ struct Breaker {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Feed<'a> {
-    pub state: &'static str,
+    pub state: State,
     /// For admins.
     #[serde(skip_serializing_if = "Option::is_none")]
     watermark: Option<u64>,
@@ -137,16 +174,12 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn state(up: bool) -> &'static str {
-    if up { "up" } else { "down" }
-}
-
 impl<'a> Backend<'a> {
     fn of(tier: &'a TierStatus, up: bool) -> Backend<'a> {
         Backend {
             state: match up || !tier.in_part {
-                true => state(up),
-                false => "degraded",
+                true => State::of(up),
+                false => State::Degraded,
             },
             backend: Some(&tier.backend),
             breaker: Some(Breaker::of(&tier.breaker)),
@@ -156,12 +189,16 @@ impl<'a> Backend<'a> {
     }
 
     fn with_writes(self, writes: &'a BreakerStatus) -> Backend<'a> {
-        let takes_none = self.state == "up" && writes.open;
+        let takes_none = self.state == State::Up && writes.open;
         Backend {
-            state: if takes_none { "degraded" } else { self.state },
+            state: if takes_none {
+                State::Degraded
+            } else {
+                self.state
+            },
             error: if takes_none { &writes.why } else { self.error },
             writes: Some(Writes {
-                state: state(!writes.open),
+                state: State::of(!writes.open),
                 breaker: Breaker::of(writes),
                 error: &writes.why,
             }),
@@ -170,7 +207,7 @@ impl<'a> Backend<'a> {
     }
 
     const OFF: Backend<'static> = Backend {
-        state: "off",
+        state: State::Off,
         backend: None,
         breaker: None,
         error: "",
@@ -192,7 +229,7 @@ impl Breaker {
 impl<'a> Feed<'a> {
     fn of(feed: &'a FeedStatus) -> Feed<'a> {
         Feed {
-            state: state(feed.connected),
+            state: State::of(feed.connected),
             watermark: feed.watermark,
             proven_age_ms: feed.proven_age.map(millis),
             window: Some(feed.window.0),
@@ -224,19 +261,18 @@ impl Readiness<'_> {
         // The feed asks the origin four times a second: how it fares is how the origin fares.
         let origin_up = status.feed.connected && !status.origin.breaker.open;
         let steady = !status.tasks.iter().any(|task| task.troubled);
+        let is_whole = far_up
+            && takes_values
+            && origin_up
+            && steady
+            && status.component.as_wanted
+            && keys != Some(KeysState::Stale);
+        let is_ready = status.ready && keys != Some(KeysState::Down);
         Readiness {
-            status: match (
-                status.ready && keys != Some(KeysState::Down),
-                far_up
-                    && takes_values
-                    && origin_up
-                    && steady
-                    && status.component.as_wanted
-                    && keys != Some(KeysState::Stale),
-            ) {
-                (true, true) => "ready",
-                (true, false) => "degraded",
-                (false, _) => "unready",
+            status: match (is_ready, is_whole) {
+                (true, true) => Standing::Ready,
+                (true, false) => Standing::Degraded,
+                (false, _) => Standing::Unready,
             },
             dependencies: Dependencies {
                 origin: Backend::of(&status.origin, origin_up),
@@ -248,14 +284,7 @@ impl Readiness<'_> {
                         Some(writes) => Backend::of(far, far_up).with_writes(writes),
                     },
                 },
-                keys: Keys {
-                    state: match keys {
-                        Some(KeysState::Up) => "up",
-                        Some(KeysState::Stale) => "stale",
-                        Some(KeysState::Down) => "down",
-                        None => "off",
-                    },
-                },
+                keys: Keys { state: keys.into() },
             },
             near: Some(status.near.into()),
             waiting: Places {
@@ -282,12 +311,12 @@ impl Readiness<'_> {
     }
 
     pub fn is_ready(&self) -> bool {
-        !matches!(self.status, "unready" | "draining")
+        !matches!(self.status, Standing::Unready | Standing::Draining)
     }
 
-    /// The instance is about to go, whatever it could still answer.
-    pub fn draining(mut self) -> Self {
-        self.status = "draining";
+    /// The same, of an instance that is about to go.
+    pub fn drain(mut self) -> Self {
+        self.status = Standing::Draining;
         self
     }
 

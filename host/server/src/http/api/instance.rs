@@ -87,7 +87,7 @@ fn say_ready(app: &App) -> Response {
     status.tasks.extend(app.access.tasks());
     let readiness = Readiness::of(&status, app.access.keys());
     let readiness = match app.edge.is_leaving() {
-        true => readiness.draining(),
+        true => readiness.drain(),
         false => readiness,
     };
     let is_ready = readiness.is_ready();

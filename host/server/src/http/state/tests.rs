@@ -49,7 +49,7 @@ fn status() -> Status {
 #[test]
 fn far_down_is_degraded_and_a_lost_origin_is_named() {
     let mut status = status();
-    assert_eq!(Readiness::of(&status, None).status, "ready");
+    assert_eq!(Readiness::of(&status, None).status, Standing::Ready);
     if let Some(far) = &mut status.far {
         far.breaker.open = true;
         far.breaker.why = "refused".into();
@@ -58,29 +58,35 @@ fn far_down_is_degraded_and_a_lost_origin_is_named() {
     let far = &readiness.dependencies.far;
     assert_eq!(
         (readiness.status, far.state, far.error),
-        ("degraded", "down", "refused")
+        (Standing::Degraded, State::Down, "refused")
     );
     if let Some(far) = &mut status.far {
         far.in_part = true;
     }
     let readiness = Readiness::of(&status, None);
     let far = &readiness.dependencies.far;
-    assert_eq!((readiness.status, far.state), ("degraded", "degraded"));
+    assert_eq!(
+        (readiness.status, far.state),
+        (Standing::Degraded, State::Degraded)
+    );
     status.ready = false;
     status.feed.connected = false;
     status.feed.error = "the origin did not answer".into();
     let readiness = Readiness::of(&status, None);
     assert_eq!(
         (readiness.status, readiness.dependencies.origin.state),
-        ("unready", "down")
+        (Standing::Unready, State::Down)
     );
     status.far = None;
     status.ready = true;
     status.feed.connected = true;
-    assert_eq!(Readiness::of(&status, None).status, "ready");
+    assert_eq!(Readiness::of(&status, None).status, Standing::Ready);
     status.component = ComponentReport::for_tests(false);
-    assert_eq!(Readiness::of(&status, None).status, "degraded");
-    assert_eq!(Readiness::of(&status, None).dependencies.far.state, "off");
+    assert_eq!(Readiness::of(&status, None).status, Standing::Degraded);
+    assert_eq!(
+        Readiness::of(&status, None).dependencies.far.state,
+        State::Off
+    );
 }
 
 #[test]
@@ -146,14 +152,14 @@ fn a_far_that_takes_no_values_is_degraded_and_says_of_which_kind_the_reason_is()
         let far = &readiness.dependencies.far;
         assert_eq!(
             (readiness.status, far.state, far.error),
-            ("degraded", "degraded", why)
+            (Standing::Degraded, State::Degraded, why)
         );
         let public = Readiness::of(&status, None).public();
         let far = &public.dependencies.far;
         let writes = far.writes.as_ref().expect("told apart");
         assert_eq!(
             (far.error, writes.error, writes.state),
-            (kind, kind, "down")
+            (kind, kind, State::Down)
         );
         assert!(!far.breaker.as_ref().expect("of look-ups").open);
     }
@@ -195,10 +201,10 @@ fn keys_that_cannot_be_used_are_degraded_and_none_at_all_is_unready() {
     let mut status = status();
     status.component = ComponentReport::for_tests(true);
     for (keys, expected) in [
-        (None, ("ready", "off")),
-        (Some(KeysState::Up), ("ready", "up")),
-        (Some(KeysState::Stale), ("degraded", "stale")),
-        (Some(KeysState::Down), ("unready", "down")),
+        (None, (Standing::Ready, State::Off)),
+        (Some(KeysState::Up), (Standing::Ready, State::Up)),
+        (Some(KeysState::Stale), (Standing::Degraded, State::Stale)),
+        (Some(KeysState::Down), (Standing::Unready, State::Down)),
     ] {
         let readiness = Readiness::of(&status, keys);
         let state = readiness.dependencies.keys.state;
@@ -217,6 +223,6 @@ fn a_task_that_panicked_of_late_is_degraded_and_named() {
         })
         .into();
     let readiness = Readiness::of(&status, None).public();
-    let expected = ("degraded", &["auditor"][..]);
+    let expected = (Standing::Degraded, &["auditor"][..]);
     assert_eq!((readiness.status, &*readiness.troubled), expected);
 }
