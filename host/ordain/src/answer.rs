@@ -108,10 +108,39 @@ pub enum ResolveError {
     RequestInvalid(Vec<Fault>),
     /// The component trapped or ran out of time.
     #[error("the component failed: {0}")]
-    Component(String),
+    Component(Breakdown),
     /// The component has no such capability, or an older version of it.
     #[error("the component that runs does not offer `{0}`")]
     NotOffered(Export),
+}
+
+/// Why a component did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Breakdown {
+    pub cause: Cause,
+    /// For the log.
+    pub why: String,
+}
+
+/// What follows from a breakdown depends on this, and on no words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It was ended to ask another component the same, and could go on.
+    PutOff,
+    /// It used up all the time that a call may compute for.
+    OutOfTime,
+    /// It trapped, took too much of something else, or answered what is no answer.
+    Other,
+}
+
+impl From<String> for Breakdown {
+    fn from(why: String) -> Breakdown {
+        Breakdown {
+            cause: Cause::Other,
+            why,
+        }
+    }
 }
 
 impl Answer {

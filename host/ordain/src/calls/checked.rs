@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::convert::read_faults;
 use super::question::{Reply, Shown};
-use crate::answer::ResolveError;
+use crate::answer::{Breakdown, ResolveError};
 use crate::request::Fault;
 use crate::world::Export;
 use crate::world::bindings::types::{Failure, Invalid};
@@ -29,7 +29,7 @@ pub enum InvalidRecord {
     Faults(Vec<Fault>),
     /// The component trapped or ran out of time.
     #[error("the component failed: {0}")]
-    Component(String),
+    Component(Breakdown),
     /// The component has no such capability, or an older version of it.
     #[error("the component that runs does not offer `{0}`")]
     NotOffered(Export),
@@ -50,7 +50,7 @@ pub fn read_checked(reply: Result<Checked, ResolveError>) -> Result<String, Inva
         Err(ResolveError::NotOffered(export)) => Err(InvalidRecord::NotOffered(export)),
         Err(ResolveError::Late) => Err(InvalidRecord::Late),
         Err(ResolveError::Overloaded) => Err(InvalidRecord::Overloaded),
-        Err(other) => Err(InvalidRecord::Component(other.to_string())),
+        Err(other) => Err(InvalidRecord::Component(other.to_string().into())),
     }
 }
 

@@ -12,13 +12,11 @@ const KEPT_MAX: usize = 16 << 20;
 /// Imports that the guest may call in one call of it. A look-up in vain is a dozen; a batch shares
 /// its look-ups.
 pub const HOST_CALLS_MAX: u32 = 2000;
-/// Why a call ends that could have gone on.
-pub const OVERTIME: &str = "it computed for too long";
 
 /// A guest did too much.
 #[derive(Debug, thiserror::Error)]
 pub enum Limit {
-    #[error("{OVERTIME}")]
+    #[error("it computed for too long")]
     Time,
     #[error("it called the host more than {HOST_CALLS_MAX} times in one call")]
     HostCalls,

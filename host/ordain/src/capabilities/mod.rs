@@ -19,7 +19,7 @@ mod subject;
 mod turn;
 
 pub use call::{Call, GUEST_TICKS};
-pub use limits::{Limit, OVERTIME};
+pub use limits::Limit;
 pub use link::{link_prompt, link_waiting};
 pub use services::Services;
 pub use state::HostState;

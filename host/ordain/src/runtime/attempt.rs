@@ -4,9 +4,9 @@
 use super::generation::Generation;
 use super::reply::{Prompt, Said};
 use super::runtime::Runtime;
-use crate::answer::ResolveError;
+use crate::answer::{Breakdown, Cause, ResolveError};
 use crate::calls::{Question, Reply};
-use crate::capabilities::{Call, OVERTIME, Turn};
+use crate::capabilities::{Call, Limit, Turn};
 use ordain_coherence::Moment;
 
 /// The part of a call's time after which a stale answer is better than to wait on for a place.
@@ -34,7 +34,10 @@ impl Runtime {
                 Prompt::Said(said) => call.in_time(said)?,
                 Prompt::WantsIo => self.call_with_place(generation, call, question).await?,
                 Prompt::Overtime if !patient && !question.is_heavy() => {
-                    return Err(ResolveError::Component(OVERTIME.to_owned()));
+                    return Err(ResolveError::Component(Breakdown {
+                        cause: Cause::PutOff,
+                        why: Limit::Time.to_string(),
+                    }));
                 }
                 Prompt::Overtime => {
                     let waiting = self.with_turn(call, question);

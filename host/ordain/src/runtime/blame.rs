@@ -5,10 +5,9 @@
 use std::time::Duration;
 
 use super::reply::Said;
-use crate::answer::ResolveError;
+use crate::answer::{Breakdown, ResolveError};
 use crate::calls::{Question, Reply as _};
-use crate::capabilities::{GUEST_TICKS, OVERTIME};
-
+use crate::capabilities::GUEST_TICKS;
 use crate::world::bindings::types::Failure;
 
 /// How often two generations are asked the same before one is called slow.
@@ -20,7 +19,7 @@ type Ended<Q> = Result<Said<<Q as Question>::Reply>, ResolveError>;
 
 /// Why the component may be to blame that there is no answer; `None`: there is one, or the servers
 /// are to blame, or the caller.
-pub fn blame<Q: Question>(reply: &Ended<Q>, question: &Q) -> Option<String> {
+pub fn blame<Q: Question>(reply: &Ended<Q>, question: &Q) -> Option<Breakdown> {
     match reply {
         Err(ResolveError::Component(why)) => Some(why.clone()),
         Err(_) => None,
@@ -28,7 +27,7 @@ pub fn blame<Q: Question>(reply: &Ended<Q>, question: &Q) -> Option<String> {
             let outcomes = said.reply.answers().enumerate();
             let suspects = outcomes
                 .filter_map(|(index, one)| suspect(one, said.excused, question.demand(index)));
-            suspects.map(str::to_owned).next()
+            suspects.map(|why| why.to_owned().into()).next()
         }
     }
 }
@@ -47,11 +46,6 @@ fn suspect(outcome: Result<(), &Failure>, excused: bool, demand: u64) -> Option<
         }
         Err(_) => None,
     }
-}
-
-/// Whether it is time that there was not enough of.
-pub fn is_time(why: &str) -> bool {
-    why.contains(OVERTIME)
 }
 
 /// Of one that has answered in so many ticks, where another did not within its budget.

@@ -15,7 +15,7 @@ use super::info::{ComponentInfo, compile};
 use super::instances::{Instances, Pre, Warm};
 use super::limits;
 use super::reply::{Prompt, Said};
-use crate::answer::ResolveError;
+use crate::answer::{Breakdown, Cause, ResolveError};
 use crate::calls::{self, Question};
 use crate::capabilities::{Call, HostState, Limit, Services};
 use crate::world::bindings::policy;
@@ -198,7 +198,7 @@ impl Generation {
         if let Err(why) = question.check(&reply) {
             self.faults.note(Fault::Nonsense, Q::EXPORT);
             self.log_failure(Q::EXPORT, &why);
-            return Err(ResolveError::Component(why));
+            return Err(ResolveError::Component(why.into()));
         }
         // What is quick after all may be begun promptly again.
         if ticks == 0 && !state.is_spared {
@@ -256,14 +256,18 @@ impl Generation {
             }
             return ResolveError::Overloaded;
         }
-        let fault = match error.downcast_ref::<Limit>() {
+        let (fault, cause) = match error.downcast_ref::<Limit>() {
             Some(Limit::Crowded) => return ResolveError::Overloaded,
-            Some(_) => Fault::Overrun,
-            None => Fault::Trap,
+            Some(Limit::Time) => (Fault::Overrun, Cause::OutOfTime),
+            Some(_) => (Fault::Overrun, Cause::Other),
+            None => (Fault::Trap, Cause::Other),
         };
         self.faults.note(fault, export);
         self.log_failure(export, &message);
-        ResolveError::Component(message)
+        ResolveError::Component(Breakdown {
+            cause,
+            why: message,
+        })
     }
 }
 

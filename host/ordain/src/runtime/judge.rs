@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use super::blame::{CLEARLY, REPEATS, blame, improves, is_far_quicker, is_time, timed};
+use super::blame::{CLEARLY, REPEATS, blame, improves, is_far_quicker, timed};
 use super::generation::Generation;
 use super::lineup::Lineup;
 use super::reply::{Prompt, Said};
 use super::runtime::Runtime;
-use crate::answer::ResolveError;
+use crate::answer::{Cause, ResolveError};
 use crate::calls::Question;
-use crate::capabilities::{Call, OVERTIME};
+use crate::capabilities::Call;
 use crate::world::Export;
 use ordain_coherence::Moment;
 
@@ -34,7 +34,7 @@ impl Runtime {
         let mut patient = false;
         loop {
             let first = self.call_generation(current, call, question, patient).await;
-            let Some(why) = blame(&first, question) else {
+            let Some(blamed) = blame(&first, question) else {
                 if first.is_ok() {
                     lineup.watch.note_answer(call.whose.tenant());
                 }
@@ -42,18 +42,17 @@ impl Runtime {
             };
             let second = self.call_generation(good, call, question, patient).await;
             if improves(&first, &second, question) {
-                let is_to_blame = match (is_time(&why), &second) {
-                    (false, _) | (_, Err(_)) => true,
-                    // The one used all of its ticks.
-                    (true, Ok(good)) if why != OVERTIME => is_far_quicker(good.ticks),
-                    (true, Ok(_)) => self.is_slower(current, good, call, question).await,
+                let is_to_blame = match (blamed.cause, &second) {
+                    (Cause::Other, _) | (_, Err(_)) => true,
+                    (Cause::OutOfTime, Ok(good)) => is_far_quicker(good.ticks),
+                    (Cause::PutOff, Ok(_)) => self.is_slower(current, good, call, question).await,
                 };
                 if is_to_blame {
-                    self.note_fault(lineup, good, call, Q::EXPORT, &why);
+                    self.note_fault(lineup, good, call, Q::EXPORT, &blamed.why);
                 }
                 return second;
             }
-            if patient || why != OVERTIME {
+            if patient || blamed.cause != Cause::PutOff {
                 // Neither has an answer: nobody is to blame, and a reason is better than a trap.
                 return match (first, second) {
                     (Err(ResolveError::Component(_)), Ok(second)) => Ok(second),

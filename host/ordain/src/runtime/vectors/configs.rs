@@ -60,7 +60,9 @@ impl Levels {
             let Some(text) = text else { continue };
             let canonical = match sandbox.check(ValidateConfig(text.get().into())).await {
                 Ok(canonical) => canonical,
-                Err(InvalidRecord::Component(why)) => return Err(Difference::Failure(why)),
+                Err(InvalidRecord::Component(failed)) => {
+                    return Err(Difference::Failure(failed.why));
+                }
                 Err(why @ (InvalidRecord::Late | InvalidRecord::Overloaded)) => {
                     return Err(Difference::Busy(why.to_string()));
                 }
@@ -79,7 +81,9 @@ impl Levels {
             let found = match answer.await {
                 Ok(effective) => serde_json::to_value(&effective)
                     .map_err(|error| Difference::Answer(error.to_string()))?,
-                Err(ResolveError::Component(why)) => return Err(Difference::Failure(why)),
+                Err(ResolveError::Component(failed)) => {
+                    return Err(Difference::Failure(failed.why));
+                }
                 Err(error @ (ResolveError::Late | ResolveError::Overloaded)) => {
                     return Err(Difference::Busy(error.to_string()));
                 }
@@ -125,7 +129,7 @@ impl Patch {
                     Some(why) => Err(Difference::Answer(why)),
                 }
             }
-            (Err(InvalidRecord::Component(why)), ..) => Err(Difference::Failure(why)),
+            (Err(InvalidRecord::Component(failed)), ..) => Err(Difference::Failure(failed.why)),
             (Err(why @ (InvalidRecord::Late | InvalidRecord::Overloaded)), ..) => {
                 Err(Difference::Busy(why.to_string()))
             }

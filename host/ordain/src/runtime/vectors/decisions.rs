@@ -75,7 +75,9 @@ impl Vector {
                         "the policy is taken, and has faults at {faults}"
                     )));
                 }
-                (Err(InvalidRecord::Component(why)), _) => return Err(Difference::Failure(why)),
+                (Err(InvalidRecord::Component(failed)), _) => {
+                    return Err(Difference::Failure(failed.why));
+                }
                 (Err(why @ (InvalidRecord::Late | InvalidRecord::Overloaded)), _) => {
                     return Err(Difference::Busy(why.to_string()));
                 }
@@ -138,7 +140,7 @@ fn compare(
             }
             found
         }
-        Err(ResolveError::Component(why)) => return Err(Difference::Failure(why)),
+        Err(ResolveError::Component(failed)) => return Err(Difference::Failure(failed.why)),
         Err(error @ (ResolveError::Late | ResolveError::Overloaded)) => {
             return Err(Difference::Busy(error.to_string()));
         }
