@@ -24,7 +24,7 @@ pub use self::ordain::Ordain;
 pub use crate::calls::InvalidRecord;
 pub use crate::runtime::ComponentInfo;
 pub use components::{
-    Changed, Checked, ComponentError, ComponentReport, Intent, is_share, read_signed,
+    Changed, Checked, ComponentError, ComponentReport, Intent, TroubleKind, is_share, read_signed,
 };
 pub use import::{Imported, Importer};
 pub use start::{

@@ -22,4 +22,4 @@ pub use file::read_signed;
 pub use fleet::is_share;
 pub use report::ComponentReport;
 pub(super) use state::{Components, Part};
-pub use types::{Changed, ComponentError, Intent};
+pub use types::{Changed, ComponentError, Intent, TroubleKind};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::access::KeysState;
-use ordain::door::{FeedStatus, NearStatus, Status, TierStatus};
+use ordain::door::{FeedStatus, NearStatus, Status, TierStatus, TroubleKind};
 use ordain_coherence::BreakerStatus;
 
 /// Whether fresh answers can be given.
@@ -81,6 +81,9 @@ pub struct Component<'a> {
     /// Why not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<&'a str>,
+    /// Of the same, what everybody may know.
+    #[serde(skip)]
+    kinds: Vec<TroubleKind>,
 }
 
 #[derive(Serialize)]
@@ -267,6 +270,7 @@ impl Readiness<'_> {
             && steady
             && status.component.as_wanted
             && keys != Some(KeysState::Stale);
+        let trouble = &status.component.trouble;
         let is_ready = status.ready && keys != Some(KeysState::Down);
         Readiness {
             status: match (is_ready, is_whole) {
@@ -300,12 +304,8 @@ impl Readiness<'_> {
             component: Component {
                 digest: &status.component.running.digest,
                 as_wanted: status.component.as_wanted,
-                errors: status
-                    .component
-                    .trouble
-                    .iter()
-                    .map(|trouble| &*trouble.error)
-                    .collect(),
+                errors: trouble.iter().map(|one| &*one.error).collect(),
+                kinds: trouble.iter().map(|one| one.kind).collect(),
             },
         }
     }
@@ -336,9 +336,8 @@ impl Readiness<'_> {
         }
         feed.error = class(feed.error, SERVERS);
         (feed.watermark, feed.window, self.near) = (None, None, None);
-        for error in &mut self.component.errors {
-            *error = class(error, &COMPONENTS);
-        }
+        let kinds = self.component.kinds.iter();
+        self.component.errors = kinds.map(|kind| say_kind(*kind)).collect();
         self
     }
 }
@@ -378,19 +377,17 @@ const SERVERS: &[(&str, &str)] = &[
     ("no answer", "it did not answer in time"),
     ("", "it does not answer as it should"),
 ];
-const COMPONENTS: [(&str, &str); 5] = [
-    ("has no signature", "the component has no signature"),
-    ("signature", "the component's signature is not accepted"),
-    (
-        "does not fit the world",
-        "the component does not fit the world",
-    ),
-    (
-        "decision vectors",
-        "the component answers decision vectors otherwise",
-    ),
-    ("", "the component cannot be loaded"),
-];
+
+/// What everybody is told of a component that does not run here.
+fn say_kind(kind: TroubleKind) -> &'static str {
+    match kind {
+        TroubleKind::Unsigned => "the component has no signature",
+        TroubleKind::Signature => "the component's signature is not accepted",
+        TroubleKind::World => "the component does not fit the world",
+        TroubleKind::Vectors => "the component answers decision vectors otherwise",
+        TroubleKind::Other => "the component cannot be loaded",
+    }
+}
 
 fn class(error: &str, classes: &[(&str, &'static str)]) -> &'static str {
     if error.is_empty() {

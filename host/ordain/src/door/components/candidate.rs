@@ -25,7 +25,7 @@ impl Components {
             Some(named) => match self.find(runtime, &named.digest).await {
                 Ok(generation) => Shadow::start(generation, plan)
                     .map(Some)
-                    .map_err(|error| Missing::Never(error.to_string())),
+                    .map_err(|error| Missing::Never(error.to_string().into())),
                 Err(missing) => Err(missing),
             },
         };
@@ -34,7 +34,11 @@ impl Components {
             Ok(shadow) => (shadow, None, false),
             Err(Missing::Later(why)) => (None, Some(why), true),
             Err(Missing::Never(why)) => {
-                tracing::error!(component = digest, why, "the candidate cannot be loaded");
+                tracing::error!(
+                    component = digest,
+                    why = why.text,
+                    "the candidate cannot be loaded"
+                );
                 (None, Some(why), false)
             }
         };
@@ -42,7 +46,7 @@ impl Components {
         if !again {
             state.tried.clone_from(&fleet.candidate);
         }
-        state.candidate_trouble = found.map(|why| Trouble::new(digest, &why));
+        state.candidate_trouble = found.map(|why| Trouble::new(digest, why));
         drop(state);
         loop {
             let before = runtime.lineup();

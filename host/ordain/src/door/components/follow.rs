@@ -115,24 +115,28 @@ impl Components {
             Err(Missing::Later(why)) => {
                 let mut state = self.state();
                 // Once, however often it is tried.
-                if state.trouble.as_ref().is_none_or(|told| told.error != why) {
+                if state
+                    .trouble
+                    .as_ref()
+                    .is_none_or(|told| told.error != why.text)
+                {
                     tracing::warn!(
                         component = digest,
-                        why,
+                        why = why.text,
                         "the component that the fleet wants is not at hand yet"
                     );
                 }
-                state.trouble = Some(Trouble::new(digest, &why));
+                state.trouble = Some(Trouble::new(digest, why));
                 true
             }
             Err(Missing::Never(why)) => {
                 tracing::error!(
                     component = digest,
-                    why,
+                    why = why.text,
                     "the component that the fleet wants cannot be loaded: this instance stays on what it runs"
                 );
                 let mut state = self.state();
-                state.trouble = Some(Trouble::new(digest, &why));
+                state.trouble = Some(Trouble::new(digest, why));
                 state.chosen.clone_from(&fleet.current);
                 false
             }
@@ -171,7 +175,7 @@ impl Components {
             }
             Err(error) => {
                 tracing::error!(path, %error, "the changed component is refused");
-                self.state().trouble = Some(Trouble::new(FILE, &error.to_string()));
+                self.state().trouble = Some(Trouble::new(FILE, (&error).into()));
             }
         }
     }

@@ -32,7 +32,7 @@ impl Components {
         let why = format!("it failed too often, and {running} answers again");
         match state.chosen.clone() {
             Some(named) => {
-                state.trouble = Some(Trouble::new(&named.digest, &why));
+                state.trouble = Some(Trouble::new(&named.digest, why.clone().into()));
                 let good = match running == **state.file.digest() {
                     true => FILE.to_owned(),
                     false => running,
@@ -44,7 +44,7 @@ impl Components {
                     told: None,
                 });
             }
-            None => state.trouble = Some(Trouble::new(FILE, &why)),
+            None => state.trouble = Some(Trouble::new(FILE, why.into())),
         }
     }
 

@@ -4,28 +4,29 @@
 use std::sync::Arc;
 
 use super::state::Components;
-use super::types::ComponentError;
+use super::types::{ComponentError, Hindrance};
 use crate::runtime::{Generation, LoadError, Runtime, digest};
 use ordain_store::{OriginError, StoredComponent};
 
 /// Why a component is not at hand.
 pub enum Missing {
     /// Worth another try.
-    Later(String),
-    Never(String),
+    Later(Hindrance),
+    Never(Hindrance),
 }
 
 impl From<OriginError> for Missing {
     fn from(error: OriginError) -> Missing {
-        Missing::Later(error.to_string())
+        Missing::Later(error.to_string().into())
     }
 }
 
 impl From<LoadError> for Missing {
     fn from(error: LoadError) -> Missing {
+        let why = Hindrance::from(&error);
         match error {
-            LoadError::Busy(_) | LoadError::Denied(_) => Missing::Later(error.to_string()),
-            error => Missing::Never(error.to_string()),
+            LoadError::Busy(_) | LoadError::Denied(_) => Missing::Later(why),
+            _ => Missing::Never(why),
         }
     }
 }
@@ -49,7 +50,8 @@ impl Components {
             return Ok(generation);
         }
         let stored = self.origin.component(digest).await?;
-        let missing = || Missing::Never("it is not in the database: push it again".to_owned());
+        let missing =
+            || Missing::Never("it is not in the database: push it again".to_owned().into());
         let stored = stored.ok_or_else(missing)?;
         check_name(digest, &stored)?;
         let signature = stored.signature.as_deref();

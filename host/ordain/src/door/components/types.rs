@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::runtime::signature::SignatureError;
 use crate::runtime::{LoadError, Plan};
 use ordain_store::{OriginError, WriteError};
 
@@ -57,14 +58,58 @@ pub struct Trouble {
     /// RFC 3339.
     pub at: String,
     pub error: String,
+    #[serde(skip)]
+    pub kind: TroubleKind,
+}
+
+/// As much of a trouble as everybody may know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TroubleKind {
+    Unsigned,
+    Signature,
+    World,
+    Vectors,
+    Other,
+}
+
+/// What is wrong, in words and by its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hindrance {
+    pub kind: TroubleKind,
+    pub text: String,
+}
+
+impl From<&LoadError> for Hindrance {
+    fn from(error: &LoadError) -> Hindrance {
+        Hindrance {
+            kind: match error {
+                LoadError::Signature(SignatureError::Missing) => TroubleKind::Unsigned,
+                LoadError::Signature(_) => TroubleKind::Signature,
+                LoadError::World(_) => TroubleKind::World,
+                LoadError::Vectors(_) => TroubleKind::Vectors,
+                _ => TroubleKind::Other,
+            },
+            text: error.to_string(),
+        }
+    }
+}
+
+impl From<String> for Hindrance {
+    fn from(text: String) -> Hindrance {
+        Hindrance {
+            kind: TroubleKind::Other,
+            text,
+        }
+    }
 }
 
 impl Trouble {
-    pub fn new(digest: &str, error: &str) -> Trouble {
+    pub fn new(digest: &str, why: Hindrance) -> Trouble {
         Trouble {
             digest: digest.to_owned(),
             at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-            error: error.to_owned(),
+            error: why.text,
+            kind: why.kind,
         }
     }
 }
