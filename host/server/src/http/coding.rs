@@ -64,7 +64,7 @@ pub fn of(headers: &HeaderMap) -> Result<Option<Coding>, Problem> {
 fn unsupported(detail: String) -> Problem {
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     Problem {
-        demand: Some((ACCEPT_ENCODING, HeaderValue::from_static(TAKEN))),
+        demand: Some(Box::new((ACCEPT_ENCODING, HeaderValue::from_static(TAKEN)))),
         ..Problem::new(status, "unsupported-encoding", detail)
     }
 }

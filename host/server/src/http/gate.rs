@@ -140,7 +140,7 @@ impl From<Denied> for Problem {
         };
         Problem {
             retry: denied == Denied::Unavailable,
-            demand: challenge.map(|value| (WWW_AUTHENTICATE, value)),
+            demand: challenge.map(|value| Box::new((WWW_AUTHENTICATE, value))),
             ..Problem::new(status, code, detail)
         }
     }

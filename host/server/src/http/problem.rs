@@ -34,7 +34,7 @@ pub struct Problem {
     pub position: Option<u64>,
     pub retry: bool,
     /// What the client is told to bring, in a header of its own.
-    pub demand: Option<(HeaderName, HeaderValue)>,
+    pub demand: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Problem {
@@ -191,8 +191,8 @@ impl IntoResponse for Problem {
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some((name, value)) = self.demand {
-            map.insert(name, value);
+        if let Some(demand) = self.demand {
+            map.insert(demand.0, demand.1);
         }
         if self.retry {
             map.insert(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
