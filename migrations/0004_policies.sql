@@ -9,6 +9,7 @@ DECLARE
     fault  text;
     member record;
     wanted text;
+    seen   text[] := '{}';
 BEGIN
     BEGIN
         parsed := body::json;
@@ -32,11 +33,14 @@ BEGIN
                 WHEN 'allowedModels' THEN 'array'
                 WHEN 'userPolicies' THEN 'object'
             END;
-            IF json_typeof(member.value) <> wanted THEN
+            IF member.key = ANY (seen) THEN
+                fault := format('%s of a policy is there more than once', member.key);
+            ELSIF json_typeof(member.value) <> wanted THEN
                 fault := format('%s of a policy is of type %s, not %s', member.key, wanted, json_typeof(member.value));
             ELSIF member.key IN ('defaultProvider', 'defaultModel') AND member.value::text = '""' THEN
                 fault := format('%s of a policy is not empty', member.key);
             END IF;
+            seen := seen || member.key;
         END LOOP;
     END IF;
     IF fault IS NOT NULL THEN

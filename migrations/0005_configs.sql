@@ -11,10 +11,13 @@ DECLARE
     fault  text;
     member record;
     wanted text;
+    seen   text[] := '{}';
 BEGIN
     BEGIN
         parsed := body::json;
-    EXCEPTION WHEN invalid_text_representation THEN
+        -- Texts that no reader of JSON can have, which are JSON all the same (U+0000, half a surrogate).
+        PERFORM body::jsonb;
+    EXCEPTION WHEN invalid_text_representation OR untranslatable_character OR numeric_value_out_of_range THEN
         RAISE EXCEPTION 'the body of a config is JSON, this is not: %', left(body, 60)
             USING ERRCODE = 'check_violation', CONSTRAINT = 'configs_body_sound', TABLE = 'configs';
     END;
@@ -44,11 +47,14 @@ BEGIN
                         THEN 'none, sliding_window, semantic or hybrid' END
                 ELSE ''
             END;
-            IF wanted = '' THEN
+            IF member.key = ANY (seen) THEN
+                fault := format('%s of a config is there more than once', member.key);
+            ELSIF wanted = '' THEN
                 fault := format('%s is no field of a config', left(member.key, 60));
             ELSIF wanted IS NOT NULL THEN
                 fault := format('%s of a config is %s, not %s', member.key, wanted, left(member.value::text, 60));
             END IF;
+            seen := seen || member.key;
         END LOOP;
     END IF;
     IF fault IS NOT NULL THEN

@@ -47,6 +47,11 @@ FOR round IN 1..4 LOOP
             wishes := wishes || pg_catalog.format('ALTER TABLE {schema}.%I ENABLE TRIGGER %I', item.tab, item.trig);
         END IF;
     END LOOP;
+    -- Bodies of functions name the schema, and a schema that is renamed takes them along as they are.
+    IF EXISTS (SELECT FROM pg_catalog.pg_proc WHERE proname = 'log_next'
+        AND pronamespace = '{schema}'::pg_catalog.regnamespace AND pg_catalog.strpos(prosrc, '{schema}.log_head') = 0) THEN
+        RAISE EXCEPTION 'the schema {schema} was renamed: its functions still work on the one that it was. Give it its name again';
+    END IF;
     IF missing <> '{}' THEN
         RAISE EXCEPTION 'the database was restored in part only, these are missing: %. Restore all of the backup',
             pg_catalog.array_to_string(missing, ', ');
@@ -124,7 +129,8 @@ FOR round IN 1..4 LOOP
         wishes := wishes || pg_catalog.format('GRANT %s%s ON {schema}.%I TO %I', item.priv,
             coalesce(' (' || item.cols || ')', ''), item.tab, item.role);
     END LOOP;
-    FOREACH wish IN ARRAY ARRAY['ordain_service', 'ordain_tenant'] LOOP
+    -- The owner, too: triggers run with his rights.
+    FOREACH wish IN ARRAY ARRAY['ordain_service', 'ordain_tenant', owner] LOOP
         IF NOT pg_catalog.has_schema_privilege(wish, '{schema}', 'USAGE') THEN
             wishes := wishes || pg_catalog.format('GRANT USAGE ON SCHEMA "{schema}" TO %I', wish);
         END IF;

@@ -120,6 +120,16 @@ async fn rows_that_are_no_levels_are_refused_with_the_name_of_the_rule() {
             "new is no field of a config",
         ),
         (
+            r#"{"mergeMaxMessages":1,"mergeMaxMessages":2}"#,
+            "mergeMaxMessages of a config is there more than once",
+        ),
+        (r#"{"mergeMaxMessages":1e400000}"#, "is JSON, this is not"),
+        (
+            r#"{"mergeCompressionStrategy":"\u0000"}"#,
+            "is JSON, this is not",
+        ),
+        (r#"{"\ud800":1}"#, "is JSON, this is not"),
+        (
             r#"{"pathCompressionStrategy":"moderate"}"#,
             "pathCompressionStrategy of a config is none, sliding_window, semantic or hybrid",
         ),

@@ -80,7 +80,8 @@ async fn a_role_that_may_not_make_a_schema_works_in_one_that_is_there_and_is_tol
     let url = database.url.replace("postgres@", "modest@");
     let schema = named("modest");
     let error = Postgres::migrate(&url, &schema).await.expect_err("refused");
-    assert!(matches!(error, SchemaError::NoPrivileges(_)), "{error}");
+    assert!(matches!(error, SchemaError::NoSchema(..)), "{error}");
+    assert!(error.to_string().contains("CREATE SCHEMA"), "{error}");
     database.sql("CREATE SCHEMA modest AUTHORIZATION modest");
     Postgres::migrate(&url, &schema).await.expect("migrated");
     put(&origin(&database, &schema), "a").await;
@@ -116,4 +117,60 @@ async fn a_later_migration_runs_beside_hosts_of_this_release_or_changes_nothing(
         .await
         .expect("an older host may start");
     put(&origin(&database, &schema), "c").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_was_renamed_is_refused_since_its_functions_speak_of_another() {
+    let database = Database::empty();
+    let (before, after) = (named("before"), named("after"));
+    Postgres::migrate(&database.url, &before)
+        .await
+        .expect("migrated");
+    database.sql("ALTER SCHEMA before RENAME TO after");
+    let error = Postgres::migrate(&database.url, &after).await;
+    let error = error.expect_err("refused").to_string();
+    assert!(error.contains("the schema after was renamed"), "{error}");
+    database.sql("ALTER SCHEMA after RENAME TO before");
+    Postgres::migrate(&database.url, &before)
+        .await
+        .expect("as it was");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_migrate_at_once_wait_for_each_other_whatever_the_database_isolates() {
+    for level in ["repeatable read", "serializable"] {
+        let database = Database::empty();
+        let set = format!(
+            "ALTER DATABASE {} SET default_transaction_isolation = '{level}'",
+            database.name
+        );
+        database.sql(&set);
+        let migrate = || {
+            let url = database.url.clone();
+            tokio::spawn(async move { Postgres::migrate(&url, &SchemaName::default()).await })
+        };
+        for migrated in futures::future::join_all((0..6).map(|_| migrate())).await {
+            migrated.expect("no panic").expect(level);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_of_the_tables_who_may_not_use_the_schema_is_let_in() {
+    let database = Database::migrated().await;
+    database.sql(
+        "CREATE ROLE stranded; \
+         DO $$ DECLARE t text; BEGIN \
+             FOR t IN SELECT c.oid::regclass FROM pg_class c WHERE relnamespace = 'ordain'::regnamespace \
+                 AND relkind IN ('r', 'v') LOOP EXECUTE 'ALTER TABLE ' || t || ' OWNER TO stranded'; \
+             END LOOP; \
+             FOR t IN SELECT p.oid::regprocedure FROM pg_proc p WHERE pronamespace = 'ordain'::regnamespace \
+                 LOOP EXECUTE 'ALTER FUNCTION ' || t || ' OWNER TO stranded'; END LOOP; \
+         END $$",
+    );
+    let schema = SchemaName::default();
+    Postgres::migrate(&database.url, &schema)
+        .await
+        .expect("migrated");
+    put(&origin(&database, &schema), "a").await;
 }

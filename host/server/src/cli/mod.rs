@@ -291,6 +291,6 @@ impl Migrate {
         if json {
             return output::line(r#"{"migrated":true}"#);
         }
-        output::line(&format!("migrated {url}"))
+        output::line(&format!("migrated the schema {} of {url}", self.schema))
     }
 }

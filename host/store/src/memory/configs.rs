@@ -1,5 +1,5 @@
-//! What the table of configs in Postgres refuses, for the origin in memory: fields without a
-//! column, and values that break its CHECKs. Not for the faults that people are told: the guest has
+//! What the table of configs in Postgres refuses, for the origin in memory: what its CHECK
+//! (`config_is_sound`) does not know or take. Not for the faults that people are told: the guest has
 //! found those before.
 
 use serde::Deserialize;

@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TURN: Duration = Duration::from_millis(100);
 /// Whether the schema is there, and whether a build from before there was one has left its tables.
 const PLACE: &str = "SELECT n.oid IS NULL AS missing, EXISTS (SELECT FROM pg_catalog.pg_class c \
-     WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'public') AND c.relname = 'log_head') AS old \
+     WHERE c.relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'public') AND c.relname = 'log_head') \
+     AND EXISTS (SELECT FROM pg_catalog.pg_proc WHERE proname = 'config_text') AS old \
      FROM (VALUES (1)) x LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = '{schema}'";
 const CREATE: &str = "CREATE SCHEMA IF NOT EXISTS \"{schema}\"";
 const TABLE: &str = "CREATE TABLE {schema}._sqlx_migrations (version bigint PRIMARY KEY, \
@@ -98,7 +99,7 @@ async fn run_step(
 ) -> Result<bool, SchemaError> {
     let until = Instant::now() + PATIENCE;
     let begin = format!(
-        "BEGIN; SET LOCAL search_path = pg_catalog; SET LOCAL lock_timeout = {}",
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL search_path = pg_catalog; SET LOCAL lock_timeout = {}",
         LOCK_WAIT.as_millis()
     );
     let mut told = false;
@@ -230,7 +231,12 @@ async fn next(
             );
         }
         if place.try_get("missing").map_err(of_driver)? {
-            run(connection, &schema.fill(CREATE)).await?;
+            let made = run(connection, &schema.fill(CREATE)).await;
+            made.map_err(|error| match error {
+                SchemaError::NoPrivileges(why) => SchemaError::NoSchema(schema.clone(), why),
+                error => error,
+            })?;
+            tracing::info!(%schema, "the schema is new");
         }
         run(connection, &schema.fill(TABLE)).await?;
     }

@@ -30,6 +30,11 @@ pub enum SchemaError {
     #[error("the role of the connection may not do this: {0} (see migrations/README.md, Roles)")]
     NoPrivileges(String),
     #[error(
+        "the schema {0} is not there, and the role of the connection may not make it ({1}); let somebody who \
+         may run: CREATE SCHEMA \"{0}\" AUTHORIZATION the_role"
+    )]
+    NoSchema(SchemaName, String),
+    #[error(
         "migration {0} is in the database with another content than this program was built with: \
          an applied file must never change"
     )]
