@@ -74,7 +74,9 @@ impl Noise {
         let mut threads = tokio::runtime::Builder::new_multi_thread();
         // Of this machine it has what nobody else wants: those who make noise are elsewhere in life.
         // If it may not step back, it is noisier.
-        threads.on_thread_start(|| drop(rustix::process::setpriority_process(None, 19)));
+        threads.on_thread_start(|| {
+            let _ = rustix::process::setpriority_process(None, 19);
+        });
         let threads = threads.worker_threads(1).enable_all().build();
         let threads = threads.expect("a thread");
         let mut tasks = JoinSet::new();
