@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take that has no bound of its own. Generous: a busy machine is not a
 /// fault, and a condition that holds ends the wait at once.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const STEP: Duration = Duration::from_millis(10);
 

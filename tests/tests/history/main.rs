@@ -38,19 +38,34 @@ fn given_seed() -> Option<u64> {
     Some(seed.parse().expect("ORDAIN_SEED is a number"))
 }
 
-/// A run without violations proves little if nothing happened in it.
-fn was_worth_it(report: &Report) {
-    let summary = report.summary();
-    assert!(report.of(Tier::Near) >= 200, "{summary}");
-    assert!(report.of(Tier::Far) >= 5, "{summary}");
-    assert!(report.of(Tier::Origin) >= 100, "{summary}");
-    assert!(report.acknowledged() >= 40, "{summary}");
-    assert!(report.errors() >= 5, "{summary}");
+/// Runs until one was worth it: a slow machine does less in the time of a run. Violations end it at
+/// once.
+const TRIES: u64 = 3;
+
+/// A run without violations proves little if nothing happened in it. What it lacked, if anything.
+fn find_lack(report: &Report) -> Option<String> {
     let missing: Vec<String> = faults::kinds()
         .difference(&report.kinds())
         .cloned()
         .collect();
-    assert!(missing.is_empty(), "{missing:?} did not come: {summary}");
+    let enough = report.of(Tier::Near) >= 200
+        && report.of(Tier::Far) >= 5
+        && report.of(Tier::Origin) >= 100
+        && report.acknowledged() >= 40
+        && report.errors() >= 5;
+    let lacks = !enough || !missing.is_empty();
+    lacks.then(|| format!("{missing:?} did not come: {}", report.summary()))
+}
+
+async fn run_worth_it(plan: impl Fn(u64) -> Plan, seed: u64) {
+    let mut lacks = Vec::new();
+    for number in 0..TRIES {
+        match find_lack(&run(plan(seed + 100 * number)).await) {
+            Some(lack) => lacks.push(lack),
+            None => return,
+        }
+    }
+    panic!("none of {TRIES} runs was worth it: {lacks:#?}");
 }
 
 async fn short(slots: usize, seeds: [u64; 2]) {
@@ -58,14 +73,14 @@ async fn short(slots: usize, seeds: [u64; 2]) {
         Some(seed) => vec![seed],
         None => seeds.to_vec(),
     };
+    let plan = |seed| Plan {
+        seed,
+        slots,
+        rounds: 1,
+        fails_over: false,
+    };
     for seed in seeds {
-        let plan = Plan {
-            seed,
-            slots,
-            rounds: 1,
-            fails_over: false,
-        };
-        was_worth_it(&run(plan).await);
+        run_worth_it(plan, seed).await;
     }
 }
 
@@ -91,7 +106,7 @@ async fn soak() {
         fails_over: seed.is_multiple_of(3),
     };
     if let Some(seed) = given_seed() {
-        was_worth_it(&run(plan(seed)).await);
+        run_worth_it(plan, seed).await;
         return;
     }
     let seconds = std::env::var("SOAK_SECONDS").unwrap_or_else(|_| "600".to_owned());
@@ -101,7 +116,7 @@ async fn soak() {
     while start.elapsed() < Duration::from_secs(seconds) {
         // Short enough to be read out.
         let seed = u64::from(rand::random::<u32>());
-        was_worth_it(&run(plan(seed)).await);
+        run_worth_it(plan, seed).await;
         runs += 1;
     }
     println!("soak: {runs} runs in {:.0?}", start.elapsed());
