@@ -18,6 +18,7 @@ use ordain_store::{
     Attribution, Change, ChangeLog, Far, FarError, Origin, OriginError, Precondition, WriteError,
 };
 use ordain_tests::services::{self, RedisOptions};
+use sqlx::Executor as _;
 
 fn generous(url: String) -> PostgresOptions {
     // What is measured here is not how busy this machine is.
@@ -27,11 +28,14 @@ fn generous(url: String) -> PostgresOptions {
     options
 }
 
+async fn migrate(url: &str) {
+    let migrated = Postgres::migrate(url, &SchemaName::default()).await;
+    migrated.expect("migrated");
+}
+
 async fn postgres() -> Arc<Postgres> {
     let url = services::Postgres::shared().database();
-    Postgres::migrate(&url, &SchemaName::default())
-        .await
-        .expect("migrated");
+    migrate(&url).await;
     Postgres::connect(generous(url)).expect("a proper URL")
 }
 
@@ -321,9 +325,7 @@ async fn read(origin: &Postgres) -> Result<u64, OriginError> {
 async fn postgres_may_be_down_at_first_and_be_restarted_without_an_error() {
     let server = services::Postgres::start();
     let url = server.database();
-    Postgres::migrate(&url, &SchemaName::default())
-        .await
-        .expect("migrated");
+    migrate(&url).await;
     let origin = Postgres::connect(generous(url)).expect("a proper URL");
     server.kill();
     let start = Instant::now();
@@ -369,9 +371,7 @@ async fn futures_of<T, F: Future<Output = T>>(n: usize, make: impl Fn() -> F) ->
 async fn a_hung_postgres_costs_its_deadline_and_writes_nothing() {
     let server = services::Postgres::start();
     let url = server.database();
-    Postgres::migrate(&url, &SchemaName::default())
-        .await
-        .expect("migrated");
+    migrate(&url).await;
     let mut options = PostgresOptions::new(url);
     options.deadline = Duration::from_millis(400);
     options.feed_deadline = Duration::from_millis(200);
@@ -423,9 +423,7 @@ async fn a_hung_postgres_costs_its_deadline_and_writes_nothing() {
 async fn a_held_lock_makes_writes_busy_and_leaves_reads_alone() {
     let origin = {
         let url = services::Postgres::shared().database();
-        Postgres::migrate(&url, &SchemaName::default())
-            .await
-            .expect("migrated");
+        migrate(&url).await;
         let holder = url.clone();
         let mut options = PostgresOptions::new(url);
         options.deadline = Duration::from_secs(2);
@@ -433,7 +431,6 @@ async fn a_held_lock_makes_writes_busy_and_leaves_reads_alone() {
     };
     let (origin, url) = origin;
     let revision = write(&origin).await.expect("written");
-    use sqlx::Executor;
     let mut holder = ordain_tests::sql::connect(&url).await.expect("connected");
     holder
         .execute("BEGIN; UPDATE policies SET body = body")
@@ -457,11 +454,8 @@ async fn a_held_lock_makes_writes_busy_and_leaves_reads_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prune_that_waits_for_rows_stops_no_write_and_a_second_one_waits_for_it() {
-    use sqlx::Executor;
     let url = services::Postgres::shared().database();
-    Postgres::migrate(&url, &SchemaName::default())
-        .await
-        .expect("migrated");
+    migrate(&url).await;
     let origin = Postgres::connect(generous(url.clone())).expect("a proper URL");
     for _ in 0..5 {
         write(&origin).await.expect("written");
