@@ -9,11 +9,11 @@ use crate::WriteError;
 /// 2^53 - 1.
 const COUNT_MAX: i64 = 9_007_199_254_740_991;
 
-/// The columns that hold fields.
+/// The fields that the CHECK knows.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[allow(dead_code)] // Some are of a type and no more.
-struct Columns {
+struct Fields {
     auto_compact_enabled: Option<bool>,
     compaction_interval_minutes: Option<i64>,
     merge_compression_strategy: Option<String>,
@@ -27,13 +27,13 @@ struct Columns {
 
 pub fn check(body: &str) -> Result<(), WriteError> {
     let rejected = |why: String| WriteError::Rejected(why);
-    let columns: Columns = serde_json::from_str(body)
-        .map_err(|error| rejected(format!("a config has columns for its fields: {error}")))?;
+    let fields: Fields = serde_json::from_str(body)
+        .map_err(|error| rejected(format!("this is no level of config: {error}")))?;
     let counts = [
-        columns.compaction_interval_minutes,
-        columns.merge_max_messages,
-        columns.path_max_messages,
-        columns.path_sliding_window_size,
+        fields.compaction_interval_minutes,
+        fields.merge_max_messages,
+        fields.path_max_messages,
+        fields.path_sliding_window_size,
     ];
     if counts
         .iter()
@@ -42,15 +42,15 @@ pub fn check(body: &str) -> Result<(), WriteError> {
     {
         return Err(rejected(format!("counts are 1 to {COUNT_MAX}")));
     }
-    let threshold = columns.path_compression_threshold;
+    let threshold = fields.path_compression_threshold;
     if threshold.is_some_and(|value| !(0.0..=1.0).contains(&value)) {
         return Err(rejected("the threshold is 0 to 1".to_owned()));
     }
     let merge = ["none", "minimal", "moderate", "aggressive"];
     let path = ["none", "sliding_window", "semantic", "hybrid"];
     for (strategy, known) in [
-        (columns.merge_compression_strategy, merge),
-        (columns.path_compression_strategy, path),
+        (fields.merge_compression_strategy, merge),
+        (fields.path_compression_strategy, path),
     ] {
         if strategy.is_some_and(|strategy| !known.contains(&&*strategy)) {
             return Err(rejected(format!("a strategy is one of {known:?}")));
